@@ -1,0 +1,37 @@
+# Everything runs in .venv, which is made on first use. PYTHON chooses the interpreter (3.10 or newer).
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test lint format clean help
+
+help:
+	@echo "make demo   set up, train cfamc and emp_ssl on handwritten digits, compare them under attack"
+	@echo "make test   set up, run the tests (TESTS='-m slow' for the long ones)"
+	@echo "make lint   ruff and mypy"
+
+# editable_mode=compat keeps namespace packages visible to Hydra's plugin scan.
+$(VENV)/.installed: setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "solo-adv needs Python 3.10 or newer; use make PYTHON=/path/to/python3.x")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet uv
+	$(RUN) -m uv pip install --python $(RUN) --config-settings editable_mode=compat -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(RUN) -m solo_adv.demo
+
+test: $(VENV)/.installed
+	$(RUN) -m pytest $(TESTS)
+
+lint: $(VENV)/.installed
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(VENV)/.installed
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

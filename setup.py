@@ -1,0 +1,50 @@
+"""Packaging of solo-adv; tool settings live in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "solo_adv/__init__.py").read_text())[1]
+
+setup(
+    name="solo-adv",
+    version=VERSION,
+    description="Adversarial self-supervised learning: a plugin for solo-learn",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["solo_adv", "solo_adv.*"]),
+    package_data={"solo_adv": ["py.typed", "conf/**/*.yaml"]},
+    install_requires=[
+        "torch>=2.6",
+        "torchvision>=0.21",
+        "lightning>=2.4",
+        "hydra-core>=1.3",
+        "omegaconf>=2.3",
+        "timm>=1.0.12",
+        "scikit-learn>=1.3",
+        "numpy>=1.26",
+        "pyarrow>=15",
+        "pillow>=10",
+        "matplotlib>=3.8",
+        "rich>=13",
+    ],
+    extras_require={
+        "tensorboard": ["tensorboard"],
+        "wandb": ["wandb"],
+        "dev": ["pytest>=8", "ruff==0.15.*", "mypy>=1.15", "build"],
+    },
+    entry_points={
+        "console_scripts": [
+            "solo-adv-pretrain=solo_adv.main_pretrain:main",
+            "solo-adv-linear=solo_adv.main_linear:main",
+            "solo-adv-knn=solo_adv.main_knn:main",
+            "solo-adv-robust=solo_adv.main_robust:main",
+            "solo-adv-demo=solo_adv.demo:main",
+        ]
+    },
+)

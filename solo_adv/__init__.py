@@ -1,0 +1,27 @@
+"""Adversarial self-supervised learning: robust image features without labels, at low cost."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["METHODS", "UserError", "__version__", "load_pretrained"]
+
+if TYPE_CHECKING:
+    from solo_adv.checkpoint import load_pretrained
+    from solo_adv.errors import UserError
+    from solo_adv.methods import METHODS
+
+# Torch is imported only when something that needs it is asked for, so that Hydra plugins and
+# command-line help stay quick.
+_HOMES = {
+    "METHODS": "solo_adv.methods",
+    "UserError": "solo_adv.errors",
+    "load_pretrained": "solo_adv.checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'solo_adv' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,20 @@
+"""Errors that are the user's to mend, and how they read."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """Something the user gave cannot work.
+
+    The message is one line: what was wrong, what is accepted, what to do. The command line prints
+    it without a traceback and exits with status 2.
+    """
+
+
+def unknown(kind: str, given: object, accepted: Iterable[str]) -> UserError:
+    """The error for a name that is none of the ``accepted`` ones; names the nearest."""
+    names = sorted(accepted)
+    nearest = get_close_matches(str(given), names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    return UserError(f"Unknown {kind} '{given}'.{hint} Accepted: {', '.join(names)}.")
