@@ -1,0 +1,18 @@
+"""Adversaries: who perturbs the crops, and when the weights move."""
+
+from solo_adv.adversaries.base import Adversary
+from solo_adv.adversaries.batch_norm import batch_norm_during_attack
+from solo_adv.adversaries.free import Free
+from solo_adv.adversaries.pgd import PGD
+from solo_adv.adversaries.threat import LossOf, as_fraction, ascend, project
+
+__all__ = [
+    "PGD",
+    "Adversary",
+    "Free",
+    "LossOf",
+    "as_fraction",
+    "ascend",
+    "batch_norm_during_attack",
+    "project",
+]

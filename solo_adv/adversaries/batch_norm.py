@@ -1,0 +1,44 @@
+"""What an attack's forward passes may do to batch normalisation."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from solo_adv.errors import unknown
+
+POLICIES = ("train_frozen", "eval", "train")
+
+
+def check_policy(policy: str) -> str:
+    """``policy`` if it is one of ``POLICIES``."""
+    if policy not in POLICIES:
+        raise unknown("adversary.batch_norm", policy, POLICIES)
+    return policy
+
+
+@contextmanager
+def batch_norm_during_attack(model: nn.Module, policy: str) -> Iterator[None]:
+    """Run the attack's passes through ``model`` under a policy, and restore every flag afterwards.
+
+    - ``train_frozen``: batch statistics, as the update will use; running statistics untouched.
+    - ``eval``: running statistics, untouched.
+    - ``train``: batch statistics, and every attack pass moves the running statistics: what the
+      reference code does (six updates an iteration instead of one with 5 PGD steps).
+    """
+    layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
+    changed = [m for m in layers if m.track_running_stats]
+    try:
+        if policy == "eval":
+            for layer in layers:
+                layer.training = False
+        elif policy == "train_frozen":
+            for layer in changed:
+                layer.track_running_stats = False
+        yield
+    finally:
+        for layer in layers:
+            layer.training = True
+        for layer in changed:
+            layer.track_running_stats = True

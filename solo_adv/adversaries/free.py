@@ -1,0 +1,67 @@
+"""Free adversarial training: the backward pass that trains the weights also perturbs the images."""
+
+from typing import Any
+
+from torch import Tensor, zeros_like
+
+from solo_adv.adversaries.base import Adversary
+from solo_adv.adversaries.threat import LossOf, as_fraction, ascend, project
+from solo_adv.errors import UserError
+
+
+class Free(Adversary):
+    """Free adversarial training (Shafahi et al. 2019, https://arxiv.org/abs/1904.12843).
+
+    Each batch is replayed ``replays`` times. Every replay updates the weights and, from the same
+    backward pass, the perturbation; the perturbation is carried to the next batch, one for each
+    crop slot (paper, Algorithm 1). It is state of the run, part of every checkpoint.
+
+    Args:
+        epsilon: radius of the ball, a fraction of the pixel range.
+        step_size: length of each step, likewise. Algorithm 1 steps by epsilon, the reference
+            code by 0.01, which is the default.
+        replays: m, the number of optimizer steps on each batch.
+        clamp_before_forward: project the carried perturbation into the pixel box of the new batch
+            before its first pass. False is the reference code's: about 2 % of pixels then leave
+            [0, 1].
+
+    Raises:
+        UserError: a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        epsilon: float | str = 8 / 255,
+        step_size: float | str = 0.01,
+        replays: int = 3,
+        *,
+        clamp_before_forward: bool = True,
+    ) -> None:
+        self.epsilon = as_fraction("epsilon", epsilon)
+        self.step_size = as_fraction("step_size", step_size)
+        if not isinstance(replays, int) or replays < 1:
+            raise UserError(f"replays must be a whole number of at least 1; got {replays}.")
+        self.replays = replays
+        self.clamp_before_forward = bool(clamp_before_forward)
+        self.delta: Tensor | None = None
+
+    def perturb(self, crops: Tensor, loss_of: LossOf) -> Tensor:
+        """The carried perturbation (N, 3, H, W), a leaf that asks for its gradient."""
+        if self.delta is None or self.delta.shape != crops.shape:
+            self.delta = zeros_like(crops)
+        delta = self.delta.detach().to(crops.device)
+        if self.clamp_before_forward:
+            delta = project(delta, crops, self.epsilon)
+        return delta.requires_grad_(True)
+
+    def update(self, crops: Tensor, delta: Tensor | None) -> None:
+        assert delta is not None
+        assert delta.grad is not None
+        self.delta = ascend(delta.detach(), delta.grad, self.step_size)
+        project(self.delta, crops, self.epsilon)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"delta": self.delta}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.delta = state["delta"]
