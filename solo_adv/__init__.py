@@ -9,12 +9,12 @@ __all__ = ["METHODS", "UserError", "__version__", "load_pretrained"]
 if TYPE_CHECKING:
     from solo_adv.checkpoint import load_pretrained
     from solo_adv.errors import UserError
-    from solo_adv.methods import METHODS
+    from solo_adv.host import METHODS
 
 # Torch is imported only when something that needs it is asked for, so that Hydra plugins and
 # command-line help stay quick.
 _HOMES = {
-    "METHODS": "solo_adv.methods",
+    "METHODS": "solo_adv.host",
     "UserError": "solo_adv.errors",
     "load_pretrained": "solo_adv.checkpoint",
 }

@@ -3,13 +3,15 @@
 Shapes: V views (crops) of B images, embeddings of dimension D, as one tensor ``z`` (V, B, D).
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from solo_adv.errors import UserError
+from solo_adv.objectives.gather import gather_batch
 
 
 class EMPLoss(NamedTuple):
@@ -20,7 +22,7 @@ class EMPLoss(NamedTuple):
     invariance: Tensor
     """Mean cosine between each crop's embedding and the mean embedding of its image, at most 1."""
     coding_rate: Tensor
-    """Mean over views of the total coding rate, in nats; at least 0, larger the wider they spread."""
+    """Mean over views of the total coding rate, in nats; at least 0, larger the wider spread."""
 
 
 def total_coding_rate(z: Tensor, *, tcr_eps: float = 0.2) -> Tensor:
@@ -85,3 +87,28 @@ def emp_loss(z: Tensor, invariance_weight: float = 200.0, tcr_eps: float = 0.2) 
         invariance = F.cosine_similarity(z, z.mean(dim=0, keepdim=True), dim=-1).mean()
         coding_rate = total_coding_rate(z, tcr_eps=tcr_eps).mean()
         return EMPLoss(-(invariance_weight * invariance + coding_rate), invariance, coding_rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EMP:
+    """:func:`emp_loss` of the global batch, with its settings (keys of ``method_kwargs``)."""
+
+    invariance_weight: float = 200.0
+    tcr_eps: float = 0.2
+
+    name: ClassVar[str] = "emp"
+    min_views: ClassVar[int] = 2
+    output_dim: ClassVar[int] = 1024
+
+    def __post_init__(self) -> None:
+        if not self.invariance_weight >= 0:
+            raise UserError(
+                "method_kwargs.invariance_weight must be 0 or more "
+                f"(the paper's code has 200); got {self.invariance_weight}."
+            )
+        if not self.tcr_eps > 0:
+            raise UserError(f"method_kwargs.tcr_eps must be positive; got {self.tcr_eps}.")
+
+    def __call__(self, z: Tensor, targets: Tensor) -> EMPLoss:
+        """Loss of this process's embeddings (V, B, D) joined with those of all others."""
+        return emp_loss(gather_batch(z, dim=1), self.invariance_weight, self.tcr_eps)

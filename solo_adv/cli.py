@@ -1,0 +1,99 @@
+"""Running a Hydra application so that its user's mistakes read as one line and exit with 2."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from importlib import resources
+
+import hydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from solo_adv.errors import UserError, unknown
+
+CONFIGS = "pkg://solo_adv.conf"
+
+
+def run_app(task: Callable[[DictConfig], None], config_name: str | None = None) -> None:
+    """Compose the config that the command line asks for and run ``task`` on it.
+
+    Args:
+        task: takes the composed config, open to new keys.
+        config_name: primary config if ``--config-name`` names none; None demands one.
+    """
+    # Without this Hydra prints its own multi-line report and exits with 1.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    _quiet_libraries()
+
+    @hydra.main(config_path=CONFIGS, config_name=config_name, version_base="1.3")
+    def app(cfg: DictConfig) -> None:
+        OmegaConf.set_struct(cfg, False)
+        if "--config-name" not in _flags() and config_name is None:
+            raise UserError(
+                f"Choose a method with --config-name. Accepted: {', '.join(_primary_configs())}."
+            )
+        task(cfg)
+
+    with user_errors():
+        app()
+
+
+class user_errors:
+    """Context: turns a UserError, or Hydra's own complaints, into one line and exit status 2."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        message = _message(error)
+        if message is not None:
+            print(f"error: {message}", file=sys.stderr)
+            sys.exit(2)
+
+
+def _message(error: BaseException) -> str | None:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.removesuffix(".yaml").rpartition("/")
+        accepted = error.options or _primary_configs()
+        return str(unknown(group or "--config-name", name, accepted))
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return " ".join(lines) + " (--cfg job prints the whole config)"
+    return None
+
+
+def _flags() -> set[str]:
+    names = {"-cn": "--config-name"}
+    flags = (argument.partition("=")[0] for argument in sys.argv[1:])
+    return {names.get(flag, flag) for flag in flags}
+
+
+def _primary_configs() -> list[str]:
+    """Names of the configs that describe a pretraining run: the methods'."""
+    folder = resources.files("solo_adv.conf")
+    return sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml") and "\nmethod:" in entry.read_text()
+    )
+
+
+def _quiet_libraries() -> None:
+    """Leave the terminal to our own progress and errors."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for text in (
+        ".*does not have many workers.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+        ".*The number of training batches .* is smaller than the logging interval.*",
+        ".*exists and is not empty.*",
+        ".*You are running in `SLURM`.*",
+    ):
+        warnings.filterwarnings("ignore", message=text)

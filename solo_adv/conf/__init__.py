@@ -1,0 +1,1 @@
+"""Hydra configs: a file a method, and the groups data and crops."""

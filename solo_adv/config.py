@@ -1,0 +1,102 @@
+"""The complete config of a pretraining run: solo-learn's schema, checked before any work."""
+
+import inspect
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from omegaconf import DictConfig
+
+from solo_adv.data import DataConfig
+from solo_adv.errors import UserError, unknown
+from solo_adv.host import METHODS
+from solo_adv.methods.settings import plain, section
+
+TRAINER_KEYS = frozenset(inspect.signature(Trainer.__init__).parameters) - {"self"}
+"""Everything at top level that Lightning's Trainer takes is passed to it."""
+
+_SECTIONS: dict[str, dict[str, Any]] = {
+    "checkpoint": {
+        "enabled": True,
+        "dir": "trained_models",
+        "frequency": 1,
+        "keep_prev": False,
+    },
+    "auto_resume": {"enabled": False, "max_hours": 36},
+    "wandb": {"enabled": False, "entity": None, "project": "solo-adv", "offline": False},
+    "tensorboard": {"enabled": False},
+}
+_OTHER_KEYS = {
+    *("name", "method", "backbone", "method_kwargs", "adversary", "crops", "data", "optimizer"),
+    *("scheduler", "knn_eval", "performance", "seed", "resume_from_checkpoint"),
+    *("augmentations", "debug_augmentations", "dali"),  # solo-learn's, unused here
+}
+
+
+def parse_cfg(cfg: DictConfig) -> DictConfig:
+    """Complete and check a pretraining config in place, the way solo-learn's ``parse_cfg`` does.
+
+    The learning rates are scaled by batch_size * devices * nodes / 256.
+
+    Raises:
+        UserError: an unknown key, method or data set, or a value out of range.
+    """
+    for key in cfg:
+        if key not in TRAINER_KEYS | _OTHER_KEYS | set(_SECTIONS):
+            raise unknown("key", key, _OTHER_KEYS | set(_SECTIONS) | TRAINER_KEYS)
+    if cfg.get("method") not in METHODS:
+        raise unknown("method", cfg.get("method"), METHODS)
+    for name, defaults in _SECTIONS.items():
+        given = section(cfg, name)
+        for key in given:
+            if key not in defaults:
+                raise unknown(f"key in {name}", key, defaults)
+        cfg[name] = {**defaults, **given}
+    cfg.seed = cfg.get("seed", 5)
+    cfg.name = cfg.get("name") or f"{cfg.method}-{cfg.data.dataset}"
+    cfg = METHODS[cfg.method].add_and_assert_specific_cfg(cfg)
+    data_config(cfg)
+    _check_run_length(cfg)
+    scale = cfg.optimizer.batch_size * _device_count(cfg) * cfg.get("num_nodes", 1) / 256
+    cfg.optimizer.lr *= scale
+    if cfg.optimizer.get("classifier_lr") is not None:
+        cfg.optimizer.classifier_lr *= scale
+    return cfg
+
+
+def data_config(cfg: DictConfig) -> DataConfig:
+    """The ``data`` section, typed and checked."""
+    return DataConfig.from_config(section(cfg, "data"))
+
+
+def trainer_settings(cfg: DictConfig) -> dict[str, Any]:
+    """The top-level keys that belong to Lightning's Trainer."""
+    return {key: plain(cfg[key]) for key in cfg if key in TRAINER_KEYS and cfg[key] is not None}
+
+
+def _check_run_length(cfg: DictConfig) -> None:
+    batch_size, epochs = cfg.optimizer.get("batch_size"), cfg.get("max_epochs")
+    if not isinstance(batch_size, int) or batch_size < 2:
+        raise UserError(
+            f"optimizer.batch_size must be a whole number of at least 2; got {batch_size}."
+        )
+    if not isinstance(epochs, int) or epochs < 1:
+        raise UserError(f"max_epochs must be a whole number of at least 1; got {epochs}.")
+    if not cfg.optimizer.get("lr") or not cfg.optimizer.lr > 0:
+        raise UserError(f"optimizer.lr must be positive; got {cfg.optimizer.get('lr')}.")
+
+
+def _device_count(cfg: DictConfig) -> int:
+    devices = plain(cfg.get("devices", "auto"))
+    if isinstance(devices, list):
+        return len(devices)
+    if isinstance(devices, str) and "," in devices:
+        return len(devices.split(","))
+    if str(devices) in ("auto", "-1"):
+        return max(1, torch.cuda.device_count()) if cfg.get("accelerator") != "cpu" else 1
+    try:
+        return int(devices)
+    except ValueError:
+        raise UserError(
+            f"devices must be a number, a list of GPU indexes or auto; got {devices}."
+        ) from None

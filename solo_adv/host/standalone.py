@@ -1,0 +1,160 @@
+"""The stand-in for solo-learn's ``BaseMethod``: the same contract, on Lightning and timm."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torchvision.transforms.v2.functional import normalize
+
+from solo_adv.backbones import build_backbone, resolve_stem
+from solo_adv.crops.images import as_unit_float
+from solo_adv.errors import UserError
+from solo_adv.methods.settings import plain, section
+from solo_adv.optim import build_optimizer, build_scheduler
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "backbone": {"stem": "auto", "kwargs": {}},
+    "optimizer": {"exclude_bias_n_norm_wd": False, "kwargs": {}},
+    "scheduler": {
+        "lr_decay_steps": None,
+        "min_lr": 0.0,
+        "warmup_start_lr": 3e-5,
+        "warmup_epochs": 10,
+        "interval": "step",
+    },
+    "knn_eval": {"enabled": False, "k": 20, "distance_func": "cosine"},
+    "performance": {"disable_channel_last": False},
+}
+"""solo-learn's own defaults (its ``BaseMethod.add_and_assert_specific_cfg``), and the stem."""
+
+
+class StandaloneMethod(LightningModule):
+    """Backbone, online classifier, optimiser and validation for any method.
+
+    Loaders deliver pixels (uint8, or float in [0, 1]); normalisation, where the config has
+    ``data.mean`` and ``data.std``, is inside :meth:`forward`.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__()
+        cfg = self.add_and_assert_specific_cfg(cfg)
+        self.cfg = cfg
+        data = section(cfg, "data")
+        self.mean: list[float] | None = data.get("mean")
+        self.std: list[float] | None = data.get("std")
+        self.backbone, self.features_dim = build_backbone(
+            cfg.backbone.name,
+            image_size=cfg.crops.size,
+            stem=cfg.backbone.stem,
+            **plain(cfg.backbone.kwargs),
+        )
+        self.num_classes: int = cfg.data.num_classes
+        self.classifier: nn.Module = nn.Linear(self.features_dim, self.num_classes)
+        self.no_channel_last: bool = cfg.performance.disable_channel_last
+        self._validation: list[tuple[Tensor, Tensor]] = []
+
+    @classmethod
+    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
+        """Fill in solo-learn's defaults."""
+        for name, defaults in DEFAULTS.items():
+            given = section(cfg, name)
+            cfg[name] = {**defaults, **{k: v for k, v in given.items() if v is not None}}
+        if cfg.scheduler.interval not in ("step", "epoch"):
+            raise UserError(
+                f"scheduler.interval must be step or epoch; got {cfg.scheduler.interval}."
+            )
+        return cfg
+
+    # ---------------------------------------------------------------- forward
+
+    def to_pixels(self, images: Tensor) -> Tensor:
+        """The loader already delivers pixels."""
+        return images
+
+    def from_pixels(self, pixels: Tensor) -> Tensor:
+        """:meth:`forward` takes pixels."""
+        return pixels
+
+    def forward(self, X: Tensor) -> dict[str, Tensor]:
+        """Pixels (N, 3, H, W), float in [0, 1], to ``logits`` and ``feats``."""
+        out: dict[str, Tensor] = self.multicrop_forward(X)
+        out["logits"] = self.classifier(out["feats"].detach())
+        return out
+
+    def multicrop_forward(self, X: Tensor) -> dict[str, Tensor]:
+        """Pixels to ``feats`` (N, features_dim)."""
+        if not self.no_channel_last:
+            X = X.contiguous(memory_format=torch.channels_last)
+        if self.mean is not None and self.std is not None:
+            X = normalize(X, self.mean, self.std)
+        return {"feats": self.backbone(X)}
+
+    # ---------------------------------------------------------------- optimisation
+
+    @property
+    def learnable_params(self) -> list[dict[str, Any]]:
+        """The backbone and, with its own learning rate and no weight decay, the classifier."""
+        return [
+            {"name": "backbone", "params": self.backbone.parameters()},
+            {
+                "name": "classifier",
+                "params": self.classifier.parameters(),
+                "lr": self.cfg.optimizer.get("classifier_lr") or self.cfg.optimizer.lr,
+                "weight_decay": 0.0,
+            },
+        ]
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser and the schedule over all batches of the run."""
+        settings, schedule = self.cfg.optimizer, self.cfg.scheduler
+        optimizer = build_optimizer(
+            settings.name,
+            self.learnable_params,
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+            exclude_bias_n_norm_wd=settings.exclude_bias_n_norm_wd,
+            **plain(settings.kwargs),
+        )
+        by_step = schedule.interval == "step" and schedule.name != "step"
+        epochs = self.cfg.max_epochs
+        steps_per_epoch = self.trainer.estimated_stepping_batches / epochs if by_step else 1
+        scheduler = build_scheduler(
+            schedule.name,
+            optimizer,
+            total_steps=round(epochs * steps_per_epoch),
+            warmup_steps=round(schedule.warmup_epochs * steps_per_epoch),
+            warmup_start_lr=schedule.warmup_start_lr,
+            min_lr=schedule.min_lr,
+            lr_decay_steps=plain(schedule.lr_decay_steps),
+        )
+        if scheduler is None:
+            return optimizer
+        interval = "step" if by_step else "epoch"
+        return [optimizer], [{"scheduler": scheduler, "interval": interval}]
+
+    # ---------------------------------------------------------------- validation
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """The online classifier on ``[images, targets]``."""
+        images, targets = batch
+        self._validation.append((self(as_unit_float(images))["logits"], targets))
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs ``val_loss``, ``val_acc1`` and ``val_acc5``."""
+        logits, targets = (torch.cat(parts) for parts in zip(*self._validation, strict=True))
+        self._validation.clear()
+        top5 = logits.topk(min(5, logits.shape[1])).indices == targets[:, None]
+        metrics = {
+            "val_loss": F.cross_entropy(logits.float(), targets),
+            "val_acc1": 100 * top5[:, 0].float().mean(),
+            "val_acc5": 100 * top5.any(1).float().mean(),
+        }
+        self.log_dict(metrics, prog_bar=True, sync_dist=True)
+
+
+def stem_of(cfg: DictConfig) -> str:
+    """The stem that ``StandaloneMethod`` builds for a config: ``cifar`` or ``imagenet``."""
+    return resolve_stem(cfg.backbone.get("stem", "auto"), cfg.crops.size)

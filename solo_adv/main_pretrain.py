@@ -1,0 +1,131 @@
+"""Pretrain an encoder: ``main_pretrain.py --config-name cfamc.yaml [key=value ...]``."""
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.strategies import DDPStrategy
+from omegaconf import DictConfig
+
+from solo_adv.cli import run_app
+from solo_adv.config import data_config, parse_cfg, trainer_settings
+from solo_adv.data import ImageDataModule
+from solo_adv.errors import UserError
+from solo_adv.evaluation.online import OnlineKNN
+from solo_adv.host import METHODS
+from solo_adv.host.runs import Checkpointer, Run, find_unfinished
+from solo_adv.methods import NonFiniteLossError
+from solo_adv.methods.settings import plain
+from solo_adv.progress import RunProgress
+
+
+def pretrain(cfg: DictConfig) -> Path | None:
+    """Train as a config (see ``solo_adv/conf``) says.
+
+    Returns:
+        The path of the last checkpoint; None if checkpoints are off.
+
+    Raises:
+        UserError: the config, the data or the output directory cannot be used, before any
+            training; or the loss became non-finite, with the last good checkpoint named.
+    """
+    cfg = parse_cfg(cfg)
+    seed_everything(cfg.seed, verbose=False)
+    data = ImageDataModule(data_config(cfg), batch_size=cfg.optimizer.batch_size, seed=cfg.seed)
+    data.setup()
+    cfg.data.num_classes = data.num_classes
+
+    resumed = find_unfinished(cfg) if cfg.auto_resume.enabled and cfg.checkpoint.enabled else None
+    run = resumed or Run(cfg)
+    resume_from: Path | str | None = cfg.get("resume_from_checkpoint")
+    if resume_from is None and resumed is not None:
+        resume_from = resumed.last_checkpoint()
+    if resume_from is not None:
+        if not Path(resume_from).is_file():
+            raise UserError(f"resume_from_checkpoint does not exist: '{resume_from}'.")
+        print(f"Resuming from {resume_from}")
+    run.create()
+
+    method = METHODS[cfg.method](cfg)
+    if not cfg.performance.disable_channel_last:
+        method = method.to(memory_format=torch.channels_last)
+    trainer = _trainer(cfg, run)
+    try:
+        trainer.fit(method, datamodule=data, ckpt_path=resume_from, **_trusted(resume_from))
+    except NonFiniteLossError as error:
+        kept = run.last_checkpoint()
+        where = f"The last good checkpoint is {kept}." if kept else "No checkpoint was written yet."
+        raise UserError(f"{error} {where}") from error
+    checkpoint = run.last_checkpoint()
+    if checkpoint is not None and trainer.is_global_zero:
+        print(f"Checkpoint: {checkpoint}")
+    return checkpoint
+
+
+def _trusted(resume_from: object) -> dict[str, bool]:
+    # Our checkpoints hold tensors and plain values only, so nothing else need be unpickled.
+    return {"weights_only": True} if resume_from is not None else {}
+
+
+def _trainer(cfg: DictConfig, run: Run) -> Trainer:
+    callbacks: list[Callback] = [RunProgress()]
+    if cfg.knn_eval.enabled:
+        callbacks.append(OnlineKNN(k=cfg.knn_eval.k, distance=cfg.knn_eval.distance_func))
+    if cfg.checkpoint.enabled:
+        callbacks.append(
+            Checkpointer(
+                run, frequency=cfg.checkpoint.frequency, keep_prev=cfg.checkpoint.keep_prev
+            )
+        )
+    settings = trainer_settings(cfg)
+    if settings.get("strategy") == "ddp":
+        # Replays and attacks run the network several times before each optimiser step.
+        settings["strategy"] = DDPStrategy(find_unused_parameters=False)
+    settings |= {
+        "callbacks": callbacks,
+        "logger": _loggers(cfg, run),
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,
+    }
+    try:
+        return Trainer(**settings)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"Lightning's Trainer refuses these settings: {reason}") from error
+
+
+def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
+    place = {"save_dir": run.directory, "name": "", "version": ""}
+    loggers: list[Logger] = [CSVLogger(**place)]
+    try:
+        if cfg.tensorboard.enabled:
+            loggers.append(TensorBoardLogger(**place))
+        if cfg.wandb.enabled:
+            loggers.append(
+                WandbLogger(
+                    name=cfg.name,
+                    project=cfg.wandb.project,
+                    entity=cfg.wandb.entity,
+                    offline=cfg.wandb.offline,
+                    id=run.version,
+                    resume="allow",
+                    save_dir=run.directory,
+                )
+            )
+            loggers[-1].log_hyperparams(plain(cfg))
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{error} Install it with pip install 'solo-adv[tensorboard]' or 'solo-adv[wandb]'."
+        ) from error
+    return loggers
+
+
+def main() -> None:
+    """The command line."""
+    run_app(lambda cfg: (pretrain(cfg), None)[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""The one training step of all methods: an objective and an adversary, on any host.
+
+Shapes: B images become V crops each, N = V*B, view-major; embeddings are (V, B, D).
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from omegaconf import DictConfig
+from torch import Tensor
+
+from solo_adv.adversaries import Adversary, batch_norm_during_attack
+from solo_adv.crops import CropPipeline, CropSpec
+from solo_adv.crops import build as build_crops
+from solo_adv.errors import UserError
+from solo_adv.methods.projector import Projector
+from solo_adv.methods.settings import accepted_settings, construct, plain, section
+from solo_adv.objectives import Objective
+
+
+class NonFiniteLossError(UserError):
+    """The loss became NaN or infinite: the weights are lost, earlier checkpoints are not."""
+
+
+if TYPE_CHECKING:
+    from solo_adv.host.contract import HostMethod as _Host
+else:
+    _Host = object
+
+
+class AdversarialMethod(_Host):
+    """A method without its base: each host joins it to its own ``BaseMethod`` (see ``host/``).
+
+    The base brings ``backbone``, ``classifier``, ``features_dim``, ``forward`` with ``logits`` and
+    ``feats``, optimisers and validation; and two doors, ``to_pixels`` from the images its loader
+    delivers to pixels in [0, 1], and ``from_pixels`` back to what its ``forward`` takes
+    (``host/contract.py`` has the whole list).
+
+    Extra cfg settings:
+        method_kwargs:
+            proj_hidden_dim (int): width of the projector's hidden layers.
+            proj_output_dim (int): dimension of the embeddings.
+            (and the settings of the objective)
+        adversary: the settings of the adversary.
+        crops: backend, source and the fields of ``CropSpec``.
+    """
+
+    objective_class: ClassVar[type[Objective]]
+    adversary_class: ClassVar[type[Adversary]]
+    default_crops: ClassVar[str] = "multi_crop"
+
+    # Free training takes several optimiser steps on a batch.
+    automatic_optimization = False
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        cfg = self.cfg
+        method_kwargs = section(cfg, "method_kwargs")
+        self.proj_hidden_dim: int = method_kwargs.pop("proj_hidden_dim")
+        self.proj_output_dim: int = method_kwargs.pop("proj_output_dim")
+        self.objective = construct(self.objective_class, method_kwargs, "method_kwargs")
+        self.adversary = construct(self.adversary_class, section(cfg, "adversary"), "adversary")
+        self.projector = Projector(self.features_dim, self.proj_hidden_dim, self.proj_output_dim)
+        self.crops = self._build_crops(seed=cfg.get("seed", 0))
+        self.crop_passes = 0
+        self._finite: Tensor | None = None
+
+    # ---------------------------------------------------------------- configuration
+
+    @classmethod
+    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
+        """Fill in the method's defaults and check every setting of it, before anything is built.
+
+        Raises:
+            UserError: an unknown key or a value out of range, with what is accepted.
+        """
+        cfg = super().add_and_assert_specific_cfg(cfg)
+        objective = cls.objective_class
+        cfg.method_kwargs = {
+            "proj_hidden_dim": 4096,
+            "proj_output_dim": objective.output_dim,
+            **accepted_settings(objective),
+            **section(cfg, "method_kwargs"),
+        }
+        cfg.adversary = {**accepted_settings(cls.adversary_class), **section(cfg, "adversary")}
+        cfg.crops = {
+            "backend": "torch",
+            "source": "device",
+            **plain_spec(CropSpec.preset(cls.default_crops)),
+            **section(cfg, "crops"),
+        }
+        cls.check_cfg(cfg)
+        return cfg
+
+    @classmethod
+    def check_cfg(cls, cfg: DictConfig) -> None:
+        """Build the cheap parts of a complete config once, for their errors."""
+        kwargs = section(cfg, "method_kwargs")
+        for key in ("proj_hidden_dim", "proj_output_dim"):
+            value = kwargs.pop(key)
+            if not isinstance(value, int) or value < 1:
+                raise UserError(
+                    f"method_kwargs.{key} must be a positive whole number; got {value}."
+                )
+        construct(cls.objective_class, kwargs, "method_kwargs")
+        construct(cls.adversary_class, section(cfg, "adversary"), "adversary")
+        spec, backend = _crop_settings(cfg)
+        build_crops(spec, backend)
+        minimum = cls.objective_class.min_views
+        if spec.num_crops < minimum:
+            raise UserError(
+                f"method={cfg.method} compares crops of an image and needs crops.num_crops of at "
+                f"least {minimum}; got {spec.num_crops}."
+            )
+
+    def _build_crops(self, seed: int) -> CropPipeline:
+        spec, backend = _crop_settings(self.cfg)
+        return build_crops(spec, backend, seed=seed)
+
+    # ---------------------------------------------------------------- the host's contract
+
+    @property
+    def learnable_params(self) -> list[dict[str, Any]]:
+        """The base's parameter groups and the projector's."""
+        return [
+            *super().learnable_params,
+            {"name": "projector", "params": self.projector.parameters()},
+        ]
+
+    def forward(self, X: Tensor) -> dict[str, Tensor]:
+        """From images as the host delivers them to ``logits``, ``feats``, ``hidden`` and ``z``."""
+        return self._project(super().forward(X))
+
+    def multicrop_forward(self, X: Tensor) -> dict[str, Tensor]:
+        """:meth:`forward` without logits."""
+        return self._project(super().multicrop_forward(X))
+
+    def _project(self, out: dict[str, Tensor]) -> dict[str, Tensor]:
+        hidden, z = self.projector(out["feats"])
+        return {**out, "hidden": hidden, "z": z}
+
+    # ---------------------------------------------------------------- training
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """Crop, then for each replay: perturb, update the weights, let the adversary learn.
+
+        Args:
+            batch: ``[indexes, views, targets]`` with ``views`` a list of image batches, of which
+                the first is cropped, and targets (B,), -1 where unlabelled.
+            batch_idx: index of the batch.
+        """
+        _, views, targets = batch
+        images = views if isinstance(views, Tensor) else views[0]
+        crops = self.crops(self.to_pixels(images))
+        if not self.no_channel_last:
+            crops = crops.contiguous(memory_format=torch.channels_last)
+        num_views = crops.shape[0] // targets.shape[0]
+        optimizer: Any = self.optimizers()
+
+        def outputs_of(pixels: Tensor) -> dict[str, Tensor]:
+            return self(self.from_pixels(pixels))
+
+        def loss_of(pixels: Tensor) -> Any:
+            z = outputs_of(pixels)["z"]
+            return self.objective(z.unflatten(0, (num_views, -1)), targets).total
+
+        for _ in range(self.adversary.replays):
+            with batch_norm_during_attack(self, self.adversary.batch_norm):
+                delta = self.adversary.perturb(crops, loss_of)
+            out = outputs_of(crops if delta is None else crops + delta)
+            loss = self.objective(out["z"].unflatten(0, (num_views, -1)), targets)
+            probe = _probe(out["logits"], targets.repeat(num_views))
+            optimizer.zero_grad()
+            self.manual_backward(loss.total + probe["train_class_loss"])
+            optimizer.step()
+            self.adversary.update(crops, delta)
+            self._watch(loss.total)
+
+        self._step_schedulers(end_of="step")
+        self.crop_passes += crops.shape[0] * self.adversary.passes * _world_size()
+        self._log_step(loss._asdict(), probe)
+
+    def _step_schedulers(self, end_of: str) -> None:
+        # Once a batch, not once a replay: the schedule spans the run whatever the replays are.
+        for config in self.trainer.lr_scheduler_configs:
+            if config.interval == end_of:
+                config.scheduler.step()  # type: ignore[call-arg]
+
+    def _log_step(self, terms: Mapping[str, Tensor], probe: Mapping[str, Tensor]) -> None:
+        log = self.log_dict
+        names = {"total": f"train_{self.objective.name}_loss"}
+        losses = {names.get(k, f"train_{k}"): v.detach() for k, v in terms.items()}
+        log(losses, prog_bar=True, on_step=True, on_epoch=True)
+        log(probe, on_step=True, on_epoch=True)
+        optimizer: Any = self.optimizers()
+        lr = optimizer.param_groups[0]["lr"]
+        log({"lr": lr}, prog_bar=True, on_step=True, on_epoch=False)
+
+    def _watch(self, loss: Tensor) -> None:
+        finite = torch.isfinite(loss.detach())
+        self._finite = finite if self._finite is None else self._finite & finite
+
+    def check_finite(self) -> None:
+        """Stop the run if any loss since the last check was NaN or infinite.
+
+        Raises:
+            NonFiniteLossError: it was.
+        """
+        finite, self._finite = self._finite, None
+        if finite is not None and not finite:
+            raise NonFiniteLossError(
+                f"The loss is no longer finite (epoch {self.current_epoch}, "
+                f"step {self.global_step}). "
+                "Try a lower optimizer.lr, a larger batch, or precision=32-true."
+            )
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Looks at the losses now and then: on a GPU each look makes the host wait."""
+        super().on_train_batch_end(outputs, batch, batch_idx)
+        trainer = self.trainer
+        on_cpu = self.device.type == "cpu"
+        due = (batch_idx + 1) % self.cfg.get("log_every_n_steps", 50) == 0
+        if on_cpu or due or trainer.is_last_batch:
+            self.check_finite()
+
+    def on_train_epoch_end(self) -> None:
+        super().on_train_epoch_end()
+        self._step_schedulers(end_of="epoch")
+
+    # ---------------------------------------------------------------- state of the run
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if self.global_rank:
+            self.crops = self._build_crops(seed=self.cfg.get("seed", 0) + self.global_rank)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the config and what a resumed run needs, for every process."""
+        super().on_save_checkpoint(checkpoint)
+        state = {"adversary": self.adversary.state_dict(), "crops": self.crops.state_dict()}
+        states: list[Any] = [state]
+        if _world_size() > 1:
+            states = [None] * _world_size()
+            dist.all_gather_object(states, state)
+        checkpoint["solo_adv"] = {
+            "method": self.cfg.method,
+            "config": plain(self.cfg),
+            "crop_passes": self.crop_passes,
+            "processes": states,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continues the adversary and the crops where the checkpoint left them."""
+        super().on_load_checkpoint(checkpoint)
+        saved = checkpoint.get("solo_adv")
+        if saved is None:
+            return
+        self.crop_passes = saved["crop_passes"]
+        states = saved["processes"]
+        if len(states) == _world_size():
+            state = states[self.global_rank]
+            self.adversary.load_state_dict(state["adversary"])
+            self.crops.load_state_dict(state["crops"])
+
+
+def plain_spec(spec: CropSpec) -> dict[str, Any]:
+    """A ``CropSpec`` as the config's ``crops`` section has it."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in vars(spec).items()
+    }
+
+
+def _crop_settings(cfg: DictConfig) -> tuple[CropSpec, str]:
+    settings = section(cfg, "crops")
+    backend = settings.pop("backend", "torch")
+    settings.pop("source", None)
+    return CropSpec.from_config(settings), backend
+
+
+def _probe(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Loss and accuracy of the online classifier over labelled crops; 0 where there are none."""
+    labelled = (targets >= 0).sum().clamp(min=1)
+    loss = F.cross_entropy(logits, targets, ignore_index=-1, reduction="sum") / labelled
+    correct = (logits.detach().argmax(1) == targets).sum()
+    return {"train_class_loss": loss, "train_acc1": correct * 100 / labelled}
+
+
+def _world_size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

@@ -1,0 +1,141 @@
+"""Progress of a training run: one bar with the time left for the whole of it, and its figures."""
+
+import sys
+import time
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_SECONDS_BETWEEN_LINES = 30.0
+_BATCHES_BETWEEN_READINGS = 20
+
+
+class RunProgress(ProgressBar):
+    """A live bar on a terminal; elsewhere a line an epoch, and every half minute in long ones.
+
+    Figures: the loss and its terms, learning rate, crop passes a second (forward and backward of
+    one crop; PGD's inner steps count), accuracy of the online classifier and, where it is on, of
+    the online kNN.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._console = Console(stderr=True)
+        self._bar: Progress | None = None
+        self._started = self._last_line = 0.0
+        self._passes_at_start = self._batches_at_start = 0
+        self._enabled = True
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started = self._last_line = time.monotonic()
+        self._passes_at_start = getattr(pl_module, "crop_passes", 0)
+        self._batches_at_start = self._batches_done(trainer)
+        if self._enabled and self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[figures]}"),
+                console=self._console,
+            )
+            self._task = self._bar.add_task(
+                "",
+                total=self._batches_in_all(trainer),
+                figures="",
+                completed=self._batches_at_start,
+            )
+            self._bar.start()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.monotonic()
+        if self._bar is not None:
+            if batch_idx % self._every(trainer) == 0 or trainer.is_last_batch:
+                self._bar.update(
+                    self._task,
+                    completed=self._batches_done(trainer),
+                    description=self._epoch(trainer),
+                    figures=self._figures(trainer, pl_module),
+                )
+        elif self._enabled and now - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._line(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._bar is None and self._enabled:
+            self._line(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _line(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._last_line = time.monotonic()
+        done, total = self._batches_done(trainer), self._batches_in_all(trainer)
+        here = done - self._batches_at_start
+        left = (self._last_line - self._started) / max(1, here) * (total - done)
+        print(
+            f"{self._epoch(trainer)}  batch {done}/{total}  left {_clock(left)}  "
+            f"{self._figures(trainer, pl_module)}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _figures(self, trainer: Trainer, pl_module: LightningModule) -> str:
+        seconds = max(1e-9, time.monotonic() - self._started)
+        passes = getattr(pl_module, "crop_passes", 0) - self._passes_at_start
+        metrics = {
+            name.removesuffix("_step").removeprefix("train_"): value
+            for name, value in self.get_metrics(trainer, pl_module).items()
+            if name != "v_num" and not name.endswith("_epoch")
+        }
+        figures = [f"{name} {_short(value)}" for name, value in metrics.items()]
+        return "  ".join([*figures, f"{passes / seconds:,.0f} crop passes/s"])
+
+    @staticmethod
+    def _epoch(trainer: Trainer) -> str:
+        return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+
+    @staticmethod
+    def _batches_done(trainer: Trainer) -> int:
+        return trainer.fit_loop.epoch_loop.total_batch_idx + 1
+
+    @staticmethod
+    def _batches_in_all(trainer: Trainer) -> int:
+        return int(trainer.num_training_batches) * (trainer.max_epochs or 1)
+
+    @staticmethod
+    def _every(trainer: Trainer) -> int:
+        # Reading a metric makes the host wait for a GPU.
+        return 1 if trainer.strategy.root_device.type == "cpu" else _BATCHES_BETWEEN_READINGS
+
+
+def _short(value: Any) -> str:
+    if not isinstance(value, int | float):
+        return str(value)
+    return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"

@@ -1,0 +1,58 @@
+"""The shared maths of all attacks: fractions, ball, box, steps."""
+
+import pytest
+import torch
+
+from solo_adv import UserError
+from solo_adv.adversaries import as_fraction, ascend, project
+
+
+@pytest.mark.parametrize(
+    ("given", "value"), [("8/255", 8 / 255), (0.03, 0.03), ("0.03", 0.03), (0, 0.0), (1, 1.0)]
+)
+def test_fractions(given, value):
+    assert as_fraction("epsilon", given) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("given", [8, "8", -0.1, "x/255", "8/0", float("nan"), None, "1;2"])
+def test_what_is_no_fraction_is_refused(given):
+    with pytest.raises(UserError, match="8/255"):
+        as_fraction("epsilon", given)
+
+
+def test_whole_numbers_get_the_hint():
+    with pytest.raises(UserError, match=r"Did you mean 8/255\?"):
+        as_fraction("epsilon", 8)
+
+
+@pytest.mark.parametrize("epsilon", [8 / 255, 1 / 255, 0.1, 0.6, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_projection_is_exact(epsilon, dtype):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(50, 3, 16, 16, dtype=dtype, generator=generator)
+    images[0] = 0
+    images[1] = 1
+    delta = project(4 * torch.randn(images.shape, dtype=dtype, generator=generator), images, epsilon)
+    assert delta.abs().max().item() <= epsilon
+    perturbed = images + delta
+    assert perturbed.min() >= 0
+    assert perturbed.max() <= 1
+
+
+def test_projection_keeps_what_is_allowed():
+    images = torch.full((1, 3, 4, 4), 0.5)
+    delta = 0.03 * torch.randn(images.shape).clamp(-1, 1)
+    torch.testing.assert_close(project(delta.clone(), images, 8 / 255), delta, rtol=0, atol=0)
+
+
+def test_projection_is_the_nearest_point():
+    images = torch.tensor([0.0, 0.5, 1.0, 0.99])
+    delta = torch.tensor([-0.5, 0.5, 0.5, 0.5])
+    expected = torch.tensor([0.0, 0.1, 0.0, 0.01])
+    torch.testing.assert_close(project(delta, images, 0.1), expected)
+
+
+def test_step_follows_the_sign_and_ignores_overflow():
+    gradient = torch.tensor([1e-30, -5.0, 0.0, float("nan"), float("inf")])
+    moved = ascend(torch.zeros(5), gradient, 0.01)
+    torch.testing.assert_close(moved, torch.tensor([0.01, -0.01, 0.0, 0.0, 0.01]))
