@@ -17,7 +17,7 @@ from solo_adv.errors import UserError, unknown
 CONFIGS = "pkg://solo_adv.conf"
 
 
-def run_app(task: Callable[[DictConfig], None], config_name: str | None = None) -> None:
+def run_app(task: Callable[[DictConfig], object], config_name: str | None = None) -> None:
     """Compose the config that the command line asks for and run ``task`` on it.
 
     Args:
@@ -26,7 +26,7 @@ def run_app(task: Callable[[DictConfig], None], config_name: str | None = None) 
     """
     # Without this Hydra prints its own multi-line report and exits with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    _quiet_libraries()
+    quiet_libraries()
 
     @hydra.main(config_path=CONFIGS, config_name=config_name, version_base="1.3")
     def app(cfg: DictConfig) -> None:
@@ -85,7 +85,7 @@ def _primary_configs() -> list[str]:
     )
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
     """Leave the terminal to our own progress and errors."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -57,11 +57,16 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
     cfg = METHODS[cfg.method].add_and_assert_specific_cfg(cfg)
     data_config(cfg)
     _check_run_length(cfg)
+    scale_learning_rates(cfg)
+    return cfg
+
+
+def scale_learning_rates(cfg: DictConfig) -> None:
+    """Multiply the learning rates by batch_size * devices * nodes / 256, as solo-learn does."""
     scale = cfg.optimizer.batch_size * _device_count(cfg) * cfg.get("num_nodes", 1) / 256
     cfg.optimizer.lr *= scale
     if cfg.optimizer.get("classifier_lr") is not None:
         cfg.optimizer.classifier_lr *= scale
-    return cfg
 
 
 def data_config(cfg: DictConfig) -> DataConfig:

@@ -3,21 +3,18 @@
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch import Callback, seed_everything
 from omegaconf import DictConfig
 
 from solo_adv.cli import run_app
-from solo_adv.config import data_config, parse_cfg, trainer_settings
+from solo_adv.config import data_config, parse_cfg
 from solo_adv.data import ImageDataModule
 from solo_adv.errors import UserError
 from solo_adv.evaluation.online import OnlineKNN
 from solo_adv.host import METHODS
-from solo_adv.host.runs import Checkpointer, Run, find_unfinished
+from solo_adv.host.runs import Run, find_unfinished
 from solo_adv.methods import NonFiniteLossError
-from solo_adv.methods.settings import plain
-from solo_adv.progress import RunProgress
+from solo_adv.training import build_trainer
 
 
 def pretrain(cfg: DictConfig) -> Path | None:
@@ -50,7 +47,10 @@ def pretrain(cfg: DictConfig) -> Path | None:
     method = METHODS[cfg.method](cfg)
     if not cfg.performance.disable_channel_last:
         method = method.to(memory_format=torch.channels_last)
-    trainer = _trainer(cfg, run)
+    callbacks: list[Callback] = []
+    if cfg.knn_eval.enabled:
+        callbacks.append(OnlineKNN(k=cfg.knn_eval.k, distance=cfg.knn_eval.distance_func))
+    trainer = build_trainer(cfg, run, callbacks)
     try:
         trainer.fit(method, datamodule=data, ckpt_path=resume_from, **_trusted(resume_from))
     except NonFiniteLossError as error:
@@ -68,63 +68,9 @@ def _trusted(resume_from: object) -> dict[str, bool]:
     return {"weights_only": True} if resume_from is not None else {}
 
 
-def _trainer(cfg: DictConfig, run: Run) -> Trainer:
-    callbacks: list[Callback] = [RunProgress()]
-    if cfg.knn_eval.enabled:
-        callbacks.append(OnlineKNN(k=cfg.knn_eval.k, distance=cfg.knn_eval.distance_func))
-    if cfg.checkpoint.enabled:
-        callbacks.append(
-            Checkpointer(
-                run, frequency=cfg.checkpoint.frequency, keep_prev=cfg.checkpoint.keep_prev
-            )
-        )
-    settings = trainer_settings(cfg)
-    if settings.get("strategy") == "ddp":
-        # Replays and attacks run the network several times before each optimiser step.
-        settings["strategy"] = DDPStrategy(find_unused_parameters=False)
-    settings |= {
-        "callbacks": callbacks,
-        "logger": _loggers(cfg, run),
-        "enable_checkpointing": False,
-        "enable_model_summary": False,
-        "use_distributed_sampler": False,
-    }
-    try:
-        return Trainer(**settings)
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"Lightning's Trainer refuses these settings: {reason}") from error
-
-
-def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
-    place = {"save_dir": run.directory, "name": "", "version": ""}
-    loggers: list[Logger] = [CSVLogger(**place)]
-    try:
-        if cfg.tensorboard.enabled:
-            loggers.append(TensorBoardLogger(**place))
-        if cfg.wandb.enabled:
-            loggers.append(
-                WandbLogger(
-                    name=cfg.name,
-                    project=cfg.wandb.project,
-                    entity=cfg.wandb.entity,
-                    offline=cfg.wandb.offline,
-                    id=run.version,
-                    resume="allow",
-                    save_dir=run.directory,
-                )
-            )
-            loggers[-1].log_hyperparams(plain(cfg))
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"{error} Install it with pip install 'solo-adv[tensorboard]' or 'solo-adv[wandb]'."
-        ) from error
-    return loggers
-
-
 def main() -> None:
     """The command line."""
-    run_app(lambda cfg: (pretrain(cfg), None)[1])
+    run_app(pretrain)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""How robust is an encoder? ``main_robust.py checkpoint=PATH [linear=robust] [key=value ...]``."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from solo_adv.checkpoint import find_checkpoint, load_pretrained
+from solo_adv.cli import run_app
+from solo_adv.data import DataConfig, ImageSet, load_split
+from solo_adv.errors import UserError, unknown
+from solo_adv.evaluation import Report, RobustSettings, evaluate_robustness
+from solo_adv.methods.settings import plain
+
+ACCELERATORS = ("auto", "cpu", "cuda")
+
+
+def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str, Path]]:
+    """Evaluate as a config (see ``solo_adv/conf/robust.yaml``) says and write the report.
+
+    Returns:
+        The report, and its files by kind (``json``, ``md``, ``png``).
+
+    Raises:
+        UserError: a setting, the checkpoint or the data cannot be used.
+    """
+    settings = plain(cfg)
+    path = settings.pop("checkpoint")
+    data, results = settings.pop("data", None) or {}, Path(settings.pop("results_dir"))
+    device = _device(settings.pop("accelerator"))
+    if path is None:
+        raise UserError("checkpoint=PATH is missing: the .ckpt file or run directory to evaluate.")
+    robust = RobustSettings.from_config(settings)
+    checkpoint = find_checkpoint(path)
+    encoder = load_pretrained(checkpoint, features=robust.features)
+    config = encoder.config
+    train_set, test_set = load_labelled(config["data"], data)
+    if not quiet:
+        print(f"Evaluating {checkpoint} ({config['method']}) on {device}")
+    report = evaluate_robustness(
+        encoder,
+        train_set,
+        test_set,
+        robust,
+        method=config["method"],
+        checkpoint=str(checkpoint),
+        pretrain_config=config,
+        device=device,
+        crop_passes=encoder.crop_passes,
+        quiet=quiet,
+    )
+    variant = f"{robust.protocol}-{robust.linear}-{robust.features}"
+    directory = results / config["method"] / checkpoint.parent.name / variant
+    return report, report.write(directory)
+
+
+def load_labelled(
+    pretraining: dict[str, Any], overrides: dict[str, Any]
+) -> tuple[ImageSet, ImageSet]:
+    """Train and test split of the data that an encoder was pretrained on, or of others.
+
+    Args:
+        pretraining: ``data`` section of the pretraining config.
+        overrides: what is not None in it replaces the pretraining run's.
+
+    Raises:
+        UserError: the data cannot be read, or there is no labelled test split.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    config = DataConfig.from_config({**pretraining, **given})
+    train_set, test_set = load_split(config, "train"), load_split(config, "test")
+    if train_set is None or test_set is None:
+        raise UserError(
+            f"data.dataset={config.dataset} has no test split here; give one with "
+            "data.val_path=PATH."
+        )
+    return train_set, test_set
+
+
+def _device(accelerator: str) -> torch.device:
+    if accelerator not in ACCELERATORS:
+        raise unknown("accelerator", accelerator, ACCELERATORS)
+    if accelerator == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise UserError("accelerator=cuda: torch sees no CUDA device; use accelerator=cpu.")
+    return torch.device(accelerator)
+
+
+def _run(cfg: DictConfig) -> None:
+    _, files = evaluate(cfg)
+    print(files["md"].read_text())
+    for file in files.values():
+        print(file)
+
+
+def main() -> None:
+    """The command line."""
+    run_app(_run, config_name="robust")
+
+
+if __name__ == "__main__":
+    main()

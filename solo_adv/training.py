@@ -1,0 +1,69 @@
+"""Lightning's Trainer as this package's commands set it up."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.strategies import DDPStrategy
+from omegaconf import DictConfig
+
+from solo_adv.config import trainer_settings
+from solo_adv.errors import UserError
+from solo_adv.host.runs import Checkpointer, Run
+from solo_adv.methods.settings import plain
+from solo_adv.progress import RunProgress
+
+
+def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = None) -> Trainer:
+    """A Trainer with progress, checkpoints and loggers, from the config's top-level keys.
+
+    Raises:
+        UserError: Lightning does not accept the settings, or a logger is not installed.
+    """
+    callbacks = [RunProgress(), *(callbacks or [])]
+    if cfg.checkpoint.enabled:
+        callbacks.append(
+            Checkpointer(
+                run, frequency=cfg.checkpoint.frequency, keep_prev=cfg.checkpoint.keep_prev
+            )
+        )
+    settings = trainer_settings(cfg)
+    if settings.get("strategy") == "ddp":
+        settings["strategy"] = DDPStrategy(find_unused_parameters=False)
+    settings |= {
+        "callbacks": callbacks,
+        "logger": _loggers(cfg, run),
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,
+    }
+    try:
+        return Trainer(**settings)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"Lightning's Trainer refuses these settings: {reason}") from error
+
+
+def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
+    place: dict[str, Any] = {"save_dir": run.directory, "name": "", "version": ""}
+    loggers: list[Logger] = [CSVLogger(**place)]
+    try:
+        if cfg.tensorboard.enabled:
+            loggers.append(TensorBoardLogger(**place))
+        if cfg.wandb.enabled:
+            wandb = WandbLogger(
+                name=cfg.name,
+                project=cfg.wandb.project,
+                entity=cfg.wandb.entity,
+                offline=cfg.wandb.offline,
+                id=run.version,
+                resume="allow",
+                save_dir=run.directory,
+            )
+            wandb.log_hyperparams(plain(cfg))
+            loggers.append(wandb)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{error} Install it with pip install 'solo-adv[tensorboard]' or 'solo-adv[wandb]'."
+        ) from error
+    return loggers
