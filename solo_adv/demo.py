@@ -52,8 +52,8 @@ def demo(directory: Path) -> list[Report]:
     console = Console()
     console.print(_table(reports, minutes))
     print(
-        "Accuracy in % on the 500 test digits, linear head on frozen features; PGD-20 changes every "
-        "pixel by at most\nthe fraction shown. Crop passes: one crop forward and backward.\n"
+        "Accuracy in % on the 500 test digits, linear head on frozen features. PGD-20 changes\n"
+        "every pixel by at most the fraction shown. A crop pass: one crop, forward and backward.\n"
     )
     for written in files:
         print(written["json"])

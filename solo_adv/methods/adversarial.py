@@ -20,6 +20,8 @@ from solo_adv.methods.projector import Projector
 from solo_adv.methods.settings import accepted_settings, construct, plain, section
 from solo_adv.objectives import Objective
 
+_PROJECTOR_KEYS = ("proj_hidden_dim", "proj_output_dim")
+
 
 class NonFiniteLossError(UserError):
     """The loss became NaN or infinite: the weights are lost, earlier checkpoints are not."""
@@ -99,13 +101,13 @@ class AdversarialMethod(_Host):
     def check_cfg(cls, cfg: DictConfig) -> None:
         """Build the cheap parts of a complete config once, for their errors."""
         kwargs = section(cfg, "method_kwargs")
-        for key in ("proj_hidden_dim", "proj_output_dim"):
+        for key in _PROJECTOR_KEYS:
             value = kwargs.pop(key)
             if not isinstance(value, int) or value < 1:
                 raise UserError(
                     f"method_kwargs.{key} must be a positive whole number; got {value}."
                 )
-        construct(cls.objective_class, kwargs, "method_kwargs")
+        construct(cls.objective_class, kwargs, "method_kwargs", besides=_PROJECTOR_KEYS)
         construct(cls.adversary_class, section(cfg, "adversary"), "adversary")
         spec, backend = _crop_settings(cfg)
         build_crops(spec, backend)

@@ -1,7 +1,7 @@
 """From a config's dictionaries to typed objects, with errors that name the key."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
@@ -36,8 +36,16 @@ def accepted_settings(build: Callable[..., Any]) -> dict[str, Any]:
     return {name: p.default for name, p in inspect.signature(build).parameters.items()}
 
 
-def construct(build: Callable[..., T], given: Mapping[str, Any], kind: str) -> T:
+def construct(
+    build: Callable[..., T], given: Mapping[str, Any], kind: str, *, besides: Sequence[str] = ()
+) -> T:
     """``build(**given)`` after refusing keys that it does not know.
+
+    Args:
+        build: a dataclass, or a class.
+        given: its settings.
+        kind: the section of the config, for messages.
+        besides: further keys of that section, which are not ``build``'s.
 
     Raises:
         UserError: an unknown key (names the nearest), or a value of the wrong type.
@@ -45,7 +53,7 @@ def construct(build: Callable[..., T], given: Mapping[str, Any], kind: str) -> T
     accepted = accepted_settings(build)
     for key in given:
         if key not in accepted:
-            raise unknown(f"key in {kind}", key, accepted or ["(none)"])
+            raise unknown(f"key in {kind}", key, [*accepted, *besides] or ["(none)"])
     try:
         return build(**given)
     except TypeError as error:

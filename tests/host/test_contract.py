@@ -1,0 +1,247 @@
+"""solo-learn's BaseMethod contract, held against every host present and every method."""
+
+import importlib.util
+import inspect
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from omegaconf import OmegaConf
+from torch.utils.data import DataLoader, TensorDataset
+
+from solo_adv import UserError
+from solo_adv.host import METHODS as STANDALONE
+
+BATCH, CLASSES, SIZE = 4, 3, 32
+HOSTS = {"standalone": STANDALONE}
+if importlib.util.find_spec("solo") is not None:
+    from solo_adv.host.solo_learn import METHODS as SOLO
+
+    HOSTS["solo_learn"] = SOLO
+
+
+@pytest.fixture(
+    params=[
+        "standalone",
+        pytest.param(
+            "solo_learn",
+            marks=pytest.mark.skipif(
+                "solo_learn" not in HOSTS,
+                reason="solo-learn is not importable; SOLO_LEARN_ROOT=/path/to/solo-learn adds it",
+            ),
+        ),
+    ]
+)
+def host(request):
+    return request.param
+
+
+@pytest.fixture(params=sorted(STANDALONE))
+def name(request):
+    return request.param
+
+
+# solo-learn's backbones have one width.
+SMALL = {"standalone": {"width": 8, "layers": [1, 1, 1, 1]}, "solo_learn": {}}
+
+
+def config(host, name, **changes):
+    cfg = OmegaConf.create(
+        {
+            "name": "test",
+            "method": name,
+            "backbone": {"name": "resnet18", "kwargs": SMALL[host]},
+            "method_kwargs": {"proj_hidden_dim": 24, "proj_output_dim": 8},
+            "data": {
+                "dataset": "cifar10",
+                "num_classes": CLASSES,
+                "num_large_crops": 2,
+                "num_small_crops": 0,
+            },
+            "crops": {"num_crops": 3, "size": SIZE},
+            "optimizer": {
+                "name": "sgd",
+                "batch_size": BATCH,
+                "lr": 0.01,
+                "classifier_lr": 0.1,
+                "weight_decay": 1e-5,
+            },
+            "scheduler": {"name": "warmup_cosine", "warmup_epochs": 0},
+            "max_epochs": 2,
+            "accelerator": "cpu",
+        }
+    )
+    for key, value in changes.items():
+        OmegaConf.update(cfg, key, value, force_add=True)
+    return cfg
+
+
+def images(host, count=BATCH, seed=0):
+    """Images as the host's loaders deliver them."""
+    pixels = torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+    if host == "standalone":
+        return (pixels * 255).round().to(torch.uint8)
+    mean = torch.tensor([0.4914, 0.4822, 0.4465]).view(3, 1, 1)
+    std = torch.tensor([0.2470, 0.2435, 0.2616]).view(3, 1, 1)
+    return (pixels - mean) / std
+
+
+class Pretraining(torch.utils.data.Dataset):
+    """Items in solo-learn's shape: index, views, target."""
+
+    def __init__(self, x, targets):
+        self.x, self.targets = x, targets
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        return index, [self.x[index], self.x[index]], self.targets[index]
+
+
+def loaders(host, batches=2, labelled=True):
+    x = images(host, BATCH * batches)
+    targets = torch.arange(len(x)) % CLASSES if labelled else torch.full((len(x),), -1)
+    train = DataLoader(Pretraining(x, targets), batch_size=BATCH)
+    return train, DataLoader(TensorDataset(x, torch.arange(len(x)) % CLASSES), batch_size=BATCH)
+
+
+def trainer(cfg, **settings):
+    return Trainer(
+        accelerator="cpu",
+        max_epochs=cfg.max_epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        **settings,
+    )
+
+
+def test_the_constructor_takes_the_config_alone(host, name):
+    assert list(inspect.signature(HOSTS[host][name].__init__).parameters) == ["self", "cfg"]
+
+
+def test_defaults_are_filled_in_and_stay(host, name):
+    method = HOSTS[host][name](config(host, name))
+    first = OmegaConf.to_container(method.cfg)
+    assert first["crops"]["scale"]
+    assert set(first["adversary"]) == set(vars(method.adversary)) - {"delta"}
+    assert OmegaConf.to_container(method.add_and_assert_specific_cfg(method.cfg)) == first
+
+
+def test_parameters_are_all_in_the_optimiser_once(host, name):
+    method = HOSTS[host][name](config(host, name))
+    groups = method.learnable_params
+    assert [group["name"] for group in groups] == ["backbone", "classifier", "projector"]
+    listed = [id(p) for group in method.learnable_params for p in group["params"]]
+    assert sorted(listed) == sorted(id(p) for p in method.parameters())
+
+
+def test_forward_dicts(host, name):
+    method = HOSTS[host][name](config(host, name))
+    pixels = torch.rand(BATCH, 3, SIZE, SIZE)
+    out = method(method.from_pixels(pixels))
+    assert out["logits"].shape == (BATCH, CLASSES)
+    assert out["feats"].shape == (BATCH, method.features_dim)
+    assert out["hidden"].shape == (BATCH, 24)
+    assert out["z"].shape == (BATCH, 8)
+    torch.testing.assert_close(out["z"].norm(dim=1), torch.ones(BATCH))
+    multicrop = method.multicrop_forward(method.from_pixels(pixels))
+    assert set(multicrop) == {"feats", "hidden", "z"}
+
+
+def test_the_online_classifier_trains_nothing_else(host, name):
+    method = HOSTS[host][name](config(host, name))
+    method(method.from_pixels(torch.rand(BATCH, 3, SIZE, SIZE)))["logits"].sum().backward()
+    assert method.classifier.weight.grad is not None
+    assert all(p.grad is None for p in method.backbone.parameters())
+
+
+def test_pixels_go_out_and_come_back(host, name):
+    method = HOSTS[host][name](config(host, name))
+    delivered = images(host)
+    pixels = method.to_pixels(delivered)
+    if pixels.dtype == torch.uint8:
+        assert torch.equal(pixels, delivered)
+    else:
+        assert pixels.min() >= 0
+        assert pixels.max() <= 1
+        torch.testing.assert_close(method.from_pixels(pixels), delivered, atol=1e-5, rtol=0)
+
+
+def test_fit_trains_every_part(host, name):
+    cfg = config(host, name)
+    method = HOSTS[host][name](cfg)
+    before = {k: v.clone() for k, v in method.state_dict().items()}
+    fit = trainer(cfg)
+    fit.fit(method, *loaders(host))
+    for part in ("backbone.layer4", "classifier", "projector.hidden", "projector.output"):
+        moved = [k for k, v in method.state_dict().items() if not torch.equal(v, before[k])]
+        assert any(key.startswith(part) for key in moved), part
+    for key in ("val_loss", "val_acc1", "train_emp_loss", "train_invariance", "train_acc1", "lr"):
+        assert key in fit.callback_metrics, key
+
+
+def test_schedule_spans_the_run_whatever_the_replays(host, name):
+    cfg = config(host, name)
+    method = HOSTS[host][name](cfg)
+    rates = []
+    method.on_train_batch_start = lambda *_: rates.append(method.optimizers().param_groups[0]["lr"])
+    fit = trainer(cfg)
+    fit.fit(method, *loaders(host, batches=4))
+    assert len(rates) == 8
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[4] == pytest.approx(0.005, rel=0.2)
+    assert rates == sorted(rates, reverse=True)
+    assert method.optimizers().param_groups[0]["lr"] < 1e-4
+    steps = method.adversary.replays * 8
+    assert fit.global_step == steps
+    assert method.crop_passes == 8 * BATCH * 3 * method.adversary.passes
+
+
+def test_images_without_labels_train_too(host, name):
+    cfg = config(host, name, max_epochs=1)
+    method = HOSTS[host][name](cfg)
+    train, _ = loaders(host, labelled=False)
+    fit = trainer(cfg)
+    fit.fit(method, train)
+    assert torch.isfinite(fit.callback_metrics["train_emp_loss"])
+    assert all(torch.isfinite(p).all() for p in method.parameters())
+
+
+def test_state_of_the_run_survives_a_checkpoint(host, name, tmp_path):
+    cfg = config(host, name, max_epochs=1)
+    method = HOSTS[host][name](cfg)
+    fit = trainer(cfg)
+    fit.fit(method, *loaders(host))
+    fit.save_checkpoint(tmp_path / "a.ckpt")
+    loaded = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    assert loaded["solo_adv"]["config"]["method"] == name
+    twin = HOSTS[host][name](config(host, name, max_epochs=1))
+    again = trainer(cfg)
+    again.fit(twin, *loaders(host), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    assert twin.crop_passes == method.crop_passes
+    x = torch.randint(0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8)
+    assert torch.equal(twin.crops(x), method.crops(x))
+    ours, theirs = (m.adversary.state_dict().get("delta") for m in (method, twin))
+    assert (ours is None and theirs is None) or torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("method_kwargs.proj_hiden_dim", 8, "proj_hidden_dim"),
+        ("method_kwargs.proj_output_dim", 0, "proj_output_dim"),
+        ("method_kwargs.tcr_eps", -1, "tcr_eps"),
+        ("adversary.epsilon", 8, "Unknown key in adversary|8/255"),
+        ("adversary.epsilonn", "8/255", "Unknown key in adversary"),
+        ("crops.num_crops", 1, "at least 2"),
+        ("crops.colour", 1, "colour"),
+        ("crops.backend", "pil", "torchvision"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_built(host, name, key, value, words):
+    with pytest.raises(UserError, match=words):
+        HOSTS[host][name].add_and_assert_specific_cfg(config(host, name, **{key: value}))
