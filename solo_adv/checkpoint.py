@@ -117,7 +117,12 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     """
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except UnpicklingError as error:
+        raise UserError(
+            f"{file} is not a readable checkpoint: it is no PyTorch file, or holds more than "
+            "tensors and plain values, which is refused because loading it would run code."
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{file} is not a readable checkpoint: {reason}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:

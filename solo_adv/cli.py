@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib import resources
 
 import hydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -31,11 +31,11 @@ def run_app(task: Callable[[DictConfig], object], config_name: str | None = None
     @hydra.main(config_path=CONFIGS, config_name=config_name, version_base="1.3")
     def app(cfg: DictConfig) -> None:
         OmegaConf.set_struct(cfg, False)
-        if "--config-name" not in _flags() and config_name is None:
-            raise UserError(
-                f"Choose a method with --config-name. Accepted: {', '.join(_primary_configs())}."
-            )
-        task(cfg)
+        with user_errors():  # in here too, or Hydra adds a line of its own
+            if "--config-name" not in _flags() and config_name is None:
+                names = ", ".join(_primary_configs())
+                raise UserError(f"Choose a method with --config-name. Accepted: {names}.")
+            task(cfg)
 
     with user_errors():
         app()
@@ -61,11 +61,12 @@ def _message(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.removesuffix(".yaml").rpartition("/")
-        accepted = error.options or _primary_configs()
+        accepted = error.options or [file.removesuffix(".yaml") for file in _primary_configs()]
         return str(unknown(group or "--config-name", name, accepted))
     if isinstance(error, HydraException | OmegaConfBaseException):
+        where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return " ".join(lines) + " (--cfg job prints the whole config)"
+        return f"{where}{' '.join(lines)} (--cfg job prints the whole config)"
     return None
 
 

@@ -54,9 +54,9 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
         cfg[name] = {**defaults, **given}
     cfg.seed = cfg.get("seed", 5)
     cfg.name = cfg.get("name") or f"{cfg.method}-{cfg.data.dataset}"
+    _check_run_length(cfg)
     cfg = METHODS[cfg.method].add_and_assert_specific_cfg(cfg)
     data_config(cfg)
-    _check_run_length(cfg)
     scale_learning_rates(cfg)
     return cfg
 

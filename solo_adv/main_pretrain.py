@@ -42,15 +42,16 @@ def pretrain(cfg: DictConfig) -> Path | None:
         if not Path(resume_from).is_file():
             raise UserError(f"resume_from_checkpoint does not exist: '{resume_from}'.")
         print(f"Resuming from {resume_from}")
-    run.create()
-
     method = METHODS[cfg.method](cfg)
     if not cfg.performance.disable_channel_last:
         method = method.to(memory_format=torch.channels_last)
     callbacks: list[Callback] = []
     if cfg.knn_eval.enabled:
         callbacks.append(OnlineKNN(k=cfg.knn_eval.k, distance=cfg.knn_eval.distance_func))
+    batches = len(data.train_set) // cfg.optimizer.batch_size
+    cfg.log_every_n_steps = max(1, min(cfg.get("log_every_n_steps", 50), batches))
     trainer = build_trainer(cfg, run, callbacks)
+    run.create()
     try:
         trainer.fit(method, datamodule=data, ckpt_path=resume_from, **_trusted(resume_from))
     except NonFiniteLossError as error:

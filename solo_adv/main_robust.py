@@ -29,9 +29,9 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
     path = settings.pop("checkpoint")
     data, results = settings.pop("data", None) or {}, Path(settings.pop("results_dir"))
     device = _device(settings.pop("accelerator"))
+    robust = RobustSettings.from_config(settings)
     if path is None:
         raise UserError("checkpoint=PATH is missing: the .ckpt file or run directory to evaluate.")
-    robust = RobustSettings.from_config(settings)
     checkpoint = find_checkpoint(path)
     encoder = load_pretrained(checkpoint, features=robust.features)
     config = encoder.config

@@ -17,7 +17,10 @@ from solo_adv.errors import UserError
 from solo_adv.methods.settings import plain
 
 # What may differ between a run and its continuation without changing the result.
-_NOT_PART_OF_THE_RESULT = ("checkpoint", "auto_resume", "wandb", "tensorboard", "accelerator")
+_NOT_PART_OF_THE_RESULT = (
+    *("checkpoint", "auto_resume", "wandb", "tensorboard"),
+    *("accelerator", "log_every_n_steps", "resume_from_checkpoint"),
+)
 _NOT_PART_OF_THE_DATA = ("num_workers", "download", "resident", "max_resident_gib")
 
 

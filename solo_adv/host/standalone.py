@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from omegaconf import DictConfig
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torchvision.transforms.v2.functional import normalize
 
-from solo_adv.backbones import build_backbone, resolve_stem
+from solo_adv.backbones import build_backbone
 from solo_adv.crops.images import as_unit_float
 from solo_adv.errors import UserError
 from solo_adv.methods.settings import plain, section
@@ -66,6 +68,8 @@ class StandaloneMethod(LightningModule):
             raise UserError(
                 f"scheduler.interval must be step or epoch; got {cfg.scheduler.interval}."
             )
+        # On one weight, for the errors of wrong names and options before any work.
+        _build_schedule(cfg, _build_optimizer(cfg, [{"params": [nn.Parameter(torch.ones(1, 1))]}]))
         return cfg
 
     # ---------------------------------------------------------------- forward
@@ -109,27 +113,11 @@ class StandaloneMethod(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimiser and the schedule over all batches of the run."""
-        settings, schedule = self.cfg.optimizer, self.cfg.scheduler
-        optimizer = build_optimizer(
-            settings.name,
-            self.learnable_params,
-            lr=settings.lr,
-            weight_decay=settings.weight_decay,
-            exclude_bias_n_norm_wd=settings.exclude_bias_n_norm_wd,
-            **plain(settings.kwargs),
-        )
-        by_step = schedule.interval == "step" and schedule.name != "step"
-        epochs = self.cfg.max_epochs
-        steps_per_epoch = self.trainer.estimated_stepping_batches / epochs if by_step else 1
-        scheduler = build_scheduler(
-            schedule.name,
-            optimizer,
-            total_steps=round(epochs * steps_per_epoch),
-            warmup_steps=round(schedule.warmup_epochs * steps_per_epoch),
-            warmup_start_lr=schedule.warmup_start_lr,
-            min_lr=schedule.min_lr,
-            lr_decay_steps=plain(schedule.lr_decay_steps),
-        )
+        cfg = self.cfg
+        optimizer = _build_optimizer(cfg, self.learnable_params)
+        by_step = cfg.scheduler.interval == "step" and cfg.scheduler.name != "step"
+        steps = self.trainer.estimated_stepping_batches / cfg.max_epochs if by_step else 1
+        scheduler = _build_schedule(cfg, optimizer, steps)
         if scheduler is None:
             return optimizer
         interval = "step" if by_step else "epoch"
@@ -155,6 +143,28 @@ class StandaloneMethod(LightningModule):
         self.log_dict(metrics, prog_bar=True, sync_dist=True)
 
 
-def stem_of(cfg: DictConfig) -> str:
-    """The stem that ``StandaloneMethod`` builds for a config: ``cifar`` or ``imagenet``."""
-    return resolve_stem(cfg.backbone.get("stem", "auto"), cfg.crops.size)
+def _build_optimizer(cfg: DictConfig, groups: list[dict[str, Any]]) -> Optimizer:
+    settings = cfg.optimizer
+    return build_optimizer(
+        settings.name,
+        groups,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        exclude_bias_n_norm_wd=settings.exclude_bias_n_norm_wd,
+        **plain(settings.kwargs),
+    )
+
+
+def _build_schedule(
+    cfg: DictConfig, optimizer: Optimizer, steps_per_epoch: float = 1
+) -> LRScheduler | None:
+    settings = cfg.scheduler
+    return build_scheduler(
+        settings.name,
+        optimizer,
+        total_steps=round(cfg.max_epochs * steps_per_epoch),
+        warmup_steps=round(settings.warmup_epochs * steps_per_epoch),
+        warmup_start_lr=settings.warmup_start_lr,
+        min_lr=settings.min_lr,
+        lr_decay_steps=plain(settings.lr_decay_steps),
+    )

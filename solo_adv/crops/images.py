@@ -1,0 +1,37 @@
+"""The images every crop backend accepts."""
+
+import torch
+from torch import Tensor
+
+from solo_adv.errors import UserError
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what is no batch of colour images in uint8, or in float with pixels in [0, 1].
+
+    The range is only read on the CPU: elsewhere it would wait for the device.
+
+    Raises:
+        UserError: The shape, the type or the range is wrong.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or images.numel() == 0:
+        raise UserError(
+            f"Crops are taken of images of shape (B, 3, H, W), none of them 0; "
+            f"got {tuple(images.shape)}."
+        )
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise UserError(f"Crops are taken of uint8 or float images; got {images.dtype}.")
+    if images.is_floating_point() and images.device.type == "cpu":
+        low, high = (bound.item() for bound in images.detach().aminmax())
+        if not (low >= 0 and high <= 1):
+            raise UserError(
+                f"Float images must have pixels in [0, 1]; got {low:g} to {high:g}. "
+                "Undo the normalisation, or divide by 255."
+            )
+
+
+def as_unit_float(images: Tensor) -> Tensor:
+    """The images in float32 with pixels in [0, 1]; same shape and device."""
+    if images.dtype == torch.uint8:
+        return images.to(torch.float32).div_(255)
+    return images.to(torch.float32)

@@ -1,0 +1,22 @@
+"""What every crop backend offers."""
+
+from typing import Protocol
+
+from torch import Tensor
+
+from solo_adv.crops.spec import CropSpec
+
+
+class CropPipeline(Protocol):
+    """Draws V crops of each of B images (B, 3, H, W) as one view-major (V*B, 3, size, size)."""
+
+    spec: CropSpec
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Draw the crops: float32 with pixels in [0, 1], on the images' device."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state of the random numbers, for a checkpoint."""
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from a saved state as if never stopped."""

@@ -1,0 +1,84 @@
+"""Crops one by one with PIL and torchvision: slow, and the yardstick for the other backends."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image, ImageFilter
+from torch import Tensor
+from torchvision import transforms
+from torchvision.transforms import functional
+
+from solo_adv.crops.images import as_unit_float, check_images
+from solo_adv.crops.spec import CropSpec
+
+
+class TorchvisionCrops:
+    """The crops of the reference code of EMP-SSL and CF-AMC-SSL, transform by transform.
+
+    Args:
+        spec: What to draw.
+        seed: Seed of the random numbers. A seed gives other crops than it gives `TorchCrops`, of
+            the same distribution.
+    """
+
+    def __init__(self, spec: CropSpec, seed: int = 0) -> None:
+        self.spec = spec
+        self._state = torch.Generator().manual_seed(seed).get_state()
+        jitter = transforms.ColorJitter(spec.brightness, spec.contrast, spec.saturation, spec.hue)
+        self._transform = transforms.Compose(
+            [
+                transforms.RandomResizedCrop(
+                    spec.size,
+                    scale=spec.scale,
+                    ratio=spec.ratio,
+                    interpolation=transforms.InterpolationMode(spec.interpolation),
+                ),
+                transforms.RandomHorizontalFlip(spec.flip_prob),
+                transforms.RandomApply([jitter], p=spec.jitter_prob),
+                transforms.RandomGrayscale(spec.grayscale_prob),
+                transforms.RandomApply([_GaussianBlur(spec.blur_sigma)], p=spec.blur_prob),
+                transforms.RandomSolarize(128, p=spec.solarize_prob),
+                transforms.ToTensor(),
+            ]
+        )
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Draw V random crops of every image.
+
+        Args:
+            images: uint8, or float with pixels in [0, 1], which are rounded to 8 bits;
+                (B, 3, H, W), on any device.
+
+        Returns:
+            Crops with pixels in [0, 1], view-major; float32 (V*B, 3, size, size), same device.
+
+        Raises:
+            UserError: The images have another shape, type or range.
+        """
+        check_images(images)
+        pixels = as_unit_float(images.detach().cpu()).mul(255).round().to(torch.uint8)
+        pictures = [functional.to_pil_image(image) for image in pixels]
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._state)
+            crops = [
+                self._transform(picture) for _ in range(self.spec.num_crops) for picture in pictures
+            ]
+            self._state = torch.get_rng_state()
+        return torch.stack(crops).to(images.device)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state of the random numbers, for a checkpoint."""
+        return {"generator": self._state.clone()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from a saved state as if never stopped."""
+        self._state = state["generator"].cpu().clone()
+
+
+class _GaussianBlur:
+    def __init__(self, sigma: tuple[float, float]) -> None:
+        self.sigma = sigma
+
+    def __call__(self, picture: Image.Image) -> Image.Image:
+        sigma = torch.empty(1).uniform_(*self.sigma).item()
+        return picture.filter(ImageFilter.GaussianBlur(sigma))

@@ -1,0 +1,290 @@
+from itertools import permutations
+
+import pytest
+import torch
+from PIL import Image, ImageFilter, ImageOps
+from scipy.stats import ks_2samp
+from torchvision.transforms import functional
+
+from solo_adv.crops import CropSpec
+from solo_adv.crops.torch import TorchCrops
+from solo_adv.crops.torchvision import TorchvisionCrops
+from solo_adv.errors import UserError
+
+LEVEL = 1 / 255
+RESAMPLERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+def mean_difference(ours, expected):
+    assert ours.shape == expected.shape
+    return (ours - expected).abs().mean().item()
+
+
+@pytest.fixture
+def compare(make_images, make_parameters, through_pil):
+    """Absolute difference of one operation from PIL's, pixel by pixel."""
+
+    def run(pil_operation, **changes):
+        images = make_images(height=32, width=32)
+        ours = TorchCrops(CropSpec()).apply(images, make_parameters(4, 32, 32, **changes))
+        expected = through_pil(images, pil_operation)
+        assert mean_difference(ours, images / 255) > 1.5 * LEVEL, "nothing was done"
+        return (ours - expected).abs()
+
+    return run
+
+
+def test_whole_image_at_its_own_size_comes_back(make_images, make_parameters):
+    images = make_images(height=32, width=32)
+    for interpolation in RESAMPLERS:
+        crops = TorchCrops(CropSpec(interpolation=interpolation))
+        same = crops.apply(images, make_parameters(4, 32, 32))
+        torch.testing.assert_close(same, images / 255, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("interpolation", RESAMPLERS)
+@pytest.mark.parametrize(
+    "size_and_box",
+    [
+        (32, (3, 5, 9, 12)),  # enlarge
+        (32, (0, 7, 40, 53)),  # shrink
+        (24, (22, 0, 18, 60)),  # enlarge one way, shrink the other
+        (7, (1, 2, 38, 31)),
+        (32, (0, 59, 40, 1)),  # a single column at the border
+    ],
+)
+def test_box_resize_and_flip_are_those_of_pil(
+    interpolation, size_and_box, make_images, make_parameters, through_pil
+):
+    size, (top, left, height, width) = size_and_box
+    images = make_images()
+    crops = TorchCrops(CropSpec(size=size, interpolation=interpolation))
+    ours = crops.apply(
+        images,
+        make_parameters(8, height, width, top=top, left=left, flip=[False] * 4 + [True] * 4),
+    )
+
+    def crop(picture):
+        cut = picture.crop((left, top, left + width, top + height))
+        return cut.resize((size, size), RESAMPLERS[interpolation])
+
+    upright = through_pil(images, crop)
+    mirrored = through_pil(images, lambda picture: ImageOps.mirror(crop(picture)))
+    expected = torch.cat([upright, mirrored])
+    assert mean_difference(ours, expected) < 0.5 * LEVEL
+    assert (ours - expected).abs().max() < 2 * LEVEL
+
+
+def test_bicubic_crops_stay_in_range(make_parameters):
+    images = (torch.arange(16) % 4 > 1).float().expand(1, 3, 16, 16)
+    crops = TorchCrops(CropSpec(interpolation="bicubic"))(images)
+    assert crops.min() >= 0
+    assert crops.max() <= 1
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.4])
+@pytest.mark.parametrize("operation", ["brightness", "contrast", "saturation"])
+def test_blends_are_those_of_pil(operation, factor, compare):
+    adjust = getattr(functional, f"adjust_{operation}")
+    assert compare(lambda image: adjust(image, factor), **{operation: factor}).mean() < LEVEL
+
+
+@pytest.mark.parametrize("turns", [-0.5, -0.2, 0.1, 0.3])
+def test_hue_is_that_of_torchvision(turns, compare, make_images, make_parameters):
+    # PIL keeps the hue in 8 bits, which is coarser than 8 bits of a colour.
+    assert compare(lambda image: functional.adjust_hue(image, turns), hue=turns).mean() < 2 * LEVEL
+
+    images = make_images(height=32, width=32) / 255
+    images[0] = images[0].mean(0)  # gray has no hue to turn
+    ours = TorchCrops(CropSpec()).apply(images, make_parameters(4, 32, 32, hue=turns))
+    expected = functional.adjust_hue(images, turns)
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
+
+
+def test_grayscale_is_that_of_pil(compare):
+    gray = functional.to_grayscale
+    assert compare(lambda image: gray(image, num_output_channels=3), grayscale=True).mean() < LEVEL
+
+
+def test_solarize_is_that_of_pil(compare):
+    assert compare(ImageOps.solarize, solarize=True).max() < 1e-6
+
+
+def test_solarize_rounds_to_8_bits_before_it_compares(make_parameters):
+    levels = torch.tensor([127.0, 127.4, 127.6, 128.0, 255.0])
+    images = (levels / 255).view(5, 1, 1, 1).expand(5, 3, 32, 32)
+    crops = TorchCrops(CropSpec()).apply(images, make_parameters(5, 32, 32, solarize=True))
+    expected = torch.tensor([127.0, 127.4, 127.4, 127.0, 0.0])
+    torch.testing.assert_close(crops[:, 0, 0, 0] * 255, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("sigma", [0.4, 0.9, 1.3, 2.0, 9.0])
+def test_blur_is_that_of_pil_up_to_the_border(sigma, compare):
+    def pil_blur(image):
+        return image.filter(ImageFilter.GaussianBlur(sigma))
+
+    difference = compare(pil_blur, blur_sigma=sigma)
+    assert difference.mean() < LEVEL
+    for row_or_column in (difference[..., [0, -1], :], difference[..., [0, -1]]):
+        assert row_or_column.mean() < LEVEL
+
+
+def test_blur_has_the_asked_width(make_parameters):
+    dot = torch.zeros(1, 3, 33, 33)
+    dot[..., 16, 16] = 1
+    sigmas = torch.tensor([0.5, 1.0, 2.0])
+    parameters = make_parameters(3, 33, 33, blur_sigma=sigmas)
+    spots = TorchCrops(CropSpec(size=33)).apply(dot, parameters)[:, 0]
+    torch.testing.assert_close(spots.sum((1, 2)), torch.ones(3))
+    variance = (spots.sum(1) * (torch.arange(33) - 16).square()).sum(1)
+    torch.testing.assert_close(variance.sqrt(), sigmas, rtol=1e-4, atol=0)
+
+
+def test_jitter_operations_come_in_each_crops_own_order(make_images, make_parameters):
+    # Strong enough that pixels are clamped, so that the order shows.
+    factors = {"brightness": 1.7, "contrast": 0.4, "saturation": 2.2, "hue": 0.15}
+    orders = list(permutations(range(4)))
+    image = make_images(count=1, height=32, width=32) / 255
+    parameters = make_parameters(24, 32, 32, jitter_order=orders, **factors)
+    ours = TorchCrops(CropSpec()).apply(image, parameters)
+
+    adjust = [getattr(functional, f"adjust_{name}") for name in factors]
+    strengths = list(factors.values())
+    expected = []
+    for order in orders:
+        crop = image
+        for operation in order:
+            crop = adjust[operation](crop, strengths[operation])
+        expected.append(crop)
+    expected = torch.cat(expected)
+
+    distance = torch.cdist(ours.flatten(1), expected.flatten(1), p=1) / ours[0].numel()
+    assert distance.diag().max() < 1e-3
+    assert distance.fill_diagonal_(1).min() > 2e-3, "two orders give the same crop"
+
+
+def test_operations_follow_each_other_as_in_the_reference(
+    make_images, make_parameters, through_pil
+):
+    images = make_images(height=32, width=32)
+    changes = {"brightness": 1.3, "grayscale": True, "blur_sigma": 1.0, "solarize": True}
+    ours = TorchCrops(CropSpec()).apply(images, make_parameters(4, 32, 32, **changes))
+
+    def chain(picture):
+        picture = functional.adjust_brightness(picture, 1.3)
+        picture = functional.to_grayscale(picture, num_output_channels=3)
+        return ImageOps.solarize(picture.filter(ImageFilter.GaussianBlur(1.0)))
+
+    expected = through_pil(images, chain)
+    assert mean_difference(ours, expected) < 2 * LEVEL
+
+
+@pytest.mark.parametrize("preset", ["multi_crop", "fixed_patch", "simclr"])
+def test_random_crops_are_distributed_as_torchvisions(preset, make_images):
+    image, spec = make_images(count=1), CropSpec.preset(preset, num_crops=800)
+
+    def statistics(crops):
+        crops = crops * 255
+        values = {
+            "mean": crops.mean((1, 2, 3)),
+            "contrast": crops.std((1, 2, 3)),
+            "sharpness": crops.diff(dim=2).abs().mean((1, 2, 3)),
+            "left to right": crops.diff(dim=3).mean((1, 2, 3)),
+            "colour": (crops - crops.mean(1, keepdim=True)).abs().mean((1, 2, 3)),
+            "red to blue": (crops[:, 0] - crops[:, 2]).mean((1, 2)),
+        }
+        # Float noise would tell one gray crop from another.
+        return {name: value.round(decimals=1) for name, value in values.items()}
+
+    ours = statistics(TorchCrops(spec)(image))
+    for name, expected in statistics(TorchvisionCrops(spec)(image)).items():
+        assert ks_2samp(ours[name], expected).pvalue > 1e-3, name
+
+
+def test_operations_touch_only_the_crops_they_are_meant_for(make_images, make_parameters):
+    images = make_images(count=1, height=32, width=32)
+    mixed = make_parameters(
+        6,
+        32,
+        32,
+        brightness=[0.5, 1, 1, 1, 1, 1],
+        hue=[0, 0.3, 0, 0, 0, 0],
+        grayscale=[False, False, True, False, False, False],
+        blur_sigma=[0, 0, 0, 2.0, 0, 0],
+        solarize=[False, False, False, False, True, False],
+    )
+    together = TorchCrops(CropSpec()).apply(images, mixed)
+    alone = [
+        make_parameters(1, 32, 32, **change)
+        for change in (
+            {"brightness": 0.5},
+            {"hue": 0.3},
+            {"grayscale": True},
+            {"blur_sigma": 2.0},
+            {"solarize": True},
+            {},
+        )
+    ]
+    one_by_one = [TorchCrops(CropSpec()).apply(images, parameters) for parameters in alone]
+    torch.testing.assert_close(together, torch.cat(one_by_one), atol=1e-6, rtol=0)
+
+
+def test_each_crop_takes_its_own_box_of_its_own_image(make_images, make_parameters):
+    images = make_images(count=2)
+    tops, lefts = torch.arange(6), torch.arange(6) * 4
+    parameters = make_parameters(6, 32, 32, top=tops, left=lefts)
+    crops = TorchCrops(CropSpec()).apply(images, parameters)
+    for index, (top, left) in enumerate(zip(tops, lefts, strict=True)):
+        box = images[index % 2, :, top : top + 32, left : left + 32] / 255
+        torch.testing.assert_close(crops[index], box, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_float_images_give_the_crops_of_uint8_images(dtype, make_images):
+    images = make_images()
+    crops = TorchCrops(CropSpec(num_crops=3))(images)
+    floats = TorchCrops(CropSpec(num_crops=3))((images / 255).to(dtype))
+    assert floats.dtype == torch.float32
+    assert mean_difference(crops, floats) < 4 * torch.finfo(dtype).eps
+
+
+def test_autocast_costs_no_precision(make_images):
+    images = make_images()
+    plain = TorchCrops(CropSpec(num_crops=3))(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert TorchCrops(CropSpec(num_crops=3))(images).equal(plain)
+
+
+def test_crops_carry_no_gradient_and_leave_the_images_alone(make_images):
+    images = (make_images() / 255).requires_grad_()
+    before = images.detach().clone()
+    crops = TorchCrops(CropSpec(num_crops=2))(images)
+    assert not crops.requires_grad
+    assert images.equal(before)
+
+
+@pytest.mark.parametrize("interpolation", RESAMPLERS)
+def test_device_is_never_waited_for(interpolation):
+    # Whatever reads a value back from the device fails on "meta", which has none.
+    spec = CropSpec(num_crops=8, blur_prob=0.5, solarize_prob=0.5, interpolation=interpolation)
+    images = torch.empty(16, 3, 40, 60, dtype=torch.uint8, device="meta")
+    crops = TorchCrops(spec)(images)
+    assert crops.device.type == "meta"
+    assert crops.shape == (128, 3, 32, 32)
+
+
+def test_memory_format_is_the_chosen_one(make_images):
+    plain = TorchCrops(CropSpec())(make_images())
+    last = TorchCrops(CropSpec(), memory_format=torch.channels_last)(make_images())
+    assert plain.is_contiguous()
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert last.equal(plain)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_parameters_of_another_number_of_images_are_refused(count, make_images, make_parameters):
+    with pytest.raises(UserError, match=f"got {count} for 4 images"):
+        TorchCrops(CropSpec()).apply(make_images(), make_parameters(count, 40, 60))
