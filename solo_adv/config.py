@@ -7,8 +7,9 @@ import torch
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 
+from solo_adv.checks import choice, known_keys, number, whole
 from solo_adv.data import DataConfig
-from solo_adv.errors import UserError, unknown
+from solo_adv.errors import UserError
 from solo_adv.host import METHODS
 from solo_adv.methods.settings import plain, section
 
@@ -41,16 +42,11 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
     Raises:
         UserError: an unknown key, method or data set, or a value out of range.
     """
-    for key in cfg:
-        if key not in TRAINER_KEYS | _OTHER_KEYS | set(_SECTIONS):
-            raise unknown("key", key, _OTHER_KEYS | set(_SECTIONS) | TRAINER_KEYS)
-    if cfg.get("method") not in METHODS:
-        raise unknown("method", cfg.get("method"), METHODS)
+    known_keys("the config", plain(cfg), TRAINER_KEYS | _OTHER_KEYS | set(_SECTIONS))
+    choice("method", cfg.get("method"), METHODS)
     for name, defaults in _SECTIONS.items():
         given = section(cfg, name)
-        for key in given:
-            if key not in defaults:
-                raise unknown(f"key in {name}", key, defaults)
+        known_keys(name, given, defaults)
         cfg[name] = {**defaults, **given}
     cfg.seed = cfg.get("seed", 5)
     cfg.name = cfg.get("name") or f"{cfg.method}-{cfg.data.dataset}"
@@ -80,15 +76,9 @@ def trainer_settings(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _check_run_length(cfg: DictConfig) -> None:
-    batch_size, epochs = cfg.optimizer.get("batch_size"), cfg.get("max_epochs")
-    if not isinstance(batch_size, int) or batch_size < 2:
-        raise UserError(
-            f"optimizer.batch_size must be a whole number of at least 2; got {batch_size}."
-        )
-    if not isinstance(epochs, int) or epochs < 1:
-        raise UserError(f"max_epochs must be a whole number of at least 1; got {epochs}.")
-    if not cfg.optimizer.get("lr") or not cfg.optimizer.lr > 0:
-        raise UserError(f"optimizer.lr must be positive; got {cfg.optimizer.get('lr')}.")
+    whole("optimizer.batch_size", cfg.optimizer.get("batch_size"), 2)
+    whole("max_epochs", cfg.get("max_epochs"), 1)
+    number("optimizer.lr", cfg.optimizer.get("lr"), above_zero=True)
 
 
 def _device_count(cfg: DictConfig) -> int:

@@ -6,15 +6,14 @@ from contextlib import contextmanager
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from solo_adv.errors import unknown
+from solo_adv.checks import choice
 
 POLICIES = ("train_frozen", "eval", "train")
 
 
 def check_policy(policy: str) -> str:
     """``policy`` if it is one of ``POLICIES``."""
-    if policy not in POLICIES:
-        raise unknown("adversary.batch_norm", policy, POLICIES)
+    choice("adversary.batch_norm", policy, POLICIES)
     return policy
 
 

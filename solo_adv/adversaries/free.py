@@ -6,7 +6,7 @@ from torch import Tensor, zeros_like
 
 from solo_adv.adversaries.base import Adversary
 from solo_adv.adversaries.threat import LossOf, as_fraction, ascend, project
-from solo_adv.errors import UserError
+from solo_adv.checks import whole
 
 
 class Free(Adversary):
@@ -39,8 +39,7 @@ class Free(Adversary):
     ) -> None:
         self.epsilon = as_fraction("epsilon", epsilon)
         self.step_size = as_fraction("step_size", step_size)
-        if not isinstance(replays, int) or replays < 1:
-            raise UserError(f"replays must be a whole number of at least 1; got {replays}.")
+        whole("replays", replays, 1)
         self.replays = replays
         self.clamp_before_forward = bool(clamp_before_forward)
         self.delta: Tensor | None = None

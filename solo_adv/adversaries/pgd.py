@@ -6,7 +6,7 @@ from torch import Tensor
 from solo_adv.adversaries.base import Adversary
 from solo_adv.adversaries.batch_norm import check_policy
 from solo_adv.adversaries.threat import LossOf, as_fraction, ascend, project, uniform_start
-from solo_adv.errors import UserError
+from solo_adv.checks import whole
 
 
 class PGD(Adversary):
@@ -38,8 +38,7 @@ class PGD(Adversary):
     ) -> None:
         self.epsilon = as_fraction("epsilon", epsilon)
         self.step_size = as_fraction("step_size", step_size)
-        if not isinstance(steps, int) or steps < 1:
-            raise UserError(f"steps must be a whole number of at least 1; got {steps}.")
+        whole("steps", steps, 1)
         self.steps = steps
         self.random_start = bool(random_start)
         self.batch_norm = check_policy(batch_norm)

@@ -1,11 +1,12 @@
 """Random crops: one spec of what to draw, several backends that draw it."""
 
+from solo_adv.crops.images import as_unit_float
 from solo_adv.crops.parameters import CropParameters
 from solo_adv.crops.pipeline import CropPipeline
 from solo_adv.crops.spec import CropSpec
 from solo_adv.errors import unknown
 
-__all__ = ["BACKENDS", "CropParameters", "CropPipeline", "CropSpec", "build"]
+__all__ = ["BACKENDS", "CropParameters", "CropPipeline", "CropSpec", "as_unit_float", "build"]
 
 BACKENDS = ("torch", "torchvision")
 

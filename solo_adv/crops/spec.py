@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from math import inf, isfinite
+from dataclasses import dataclass
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
-from solo_adv.errors import UserError, unknown
+from solo_adv.checks import choice, is_number, known_keys, number, whole
+from solo_adv.errors import UserError
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 
@@ -60,7 +61,7 @@ class CropSpec:
 
     def __post_init__(self) -> None:
         for name in ("num_crops", "size"):
-            _check_count(name, getattr(self, name))
+            whole(f"crops.{name}", getattr(self, name), 1)
         self._normalise_pair("scale", most=1.0)
         self._normalise_pair("ratio")
         self._normalise_pair("blur_sigma")
@@ -69,20 +70,16 @@ class CropSpec:
         for name in ("brightness", "contrast", "saturation"):
             self._normalise_number(name)
         self._normalise_number("hue", most=0.5)
-        if self.interpolation not in INTERPOLATIONS:
-            raise unknown("crops.interpolation", self.interpolation, INTERPOLATIONS)
+        choice("crops.interpolation", self.interpolation, INTERPOLATIONS)
 
     def _normalise_number(self, name: str, most: float = inf) -> None:
-        value = getattr(self, name)
-        if not (_is_number(value) and 0 <= value <= most):
-            accepted = "0 or more" if most == inf else f"0 to {most:g}"
-            raise UserError(f"crops.{name} must be a number, {accepted}; got {value!r}.")
-        object.__setattr__(self, name, float(value))
+        number(f"crops.{name}", getattr(self, name), most=most)
+        object.__setattr__(self, name, float(getattr(self, name)))
 
     def _normalise_pair(self, name: str, most: float = inf) -> None:
         value = getattr(self, name)
         pair = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
-        ascending = len(pair) == 2 and all(map(_is_number, pair)) and 0 < pair[0] <= pair[1] <= most
+        ascending = len(pair) == 2 and all(map(is_number, pair)) and 0 < pair[0] <= pair[1] <= most
         if not ascending:
             bound = "" if most == inf else f" <= {most:g}"
             raise UserError(
@@ -107,8 +104,7 @@ class CropSpec:
         Raises:
             UserError: Unknown preset or field, or a value out of its range.
         """
-        if name not in PRESETS:
-            raise unknown("crops preset", name, PRESETS)
+        choice("crops preset", name, PRESETS)
         given = {"num_crops": num_crops, "size": size}
         changes = {key: value for key, value in given.items() if value is not None} | overrides
         return cls.from_config({**PRESETS[name], **changes})
@@ -120,10 +116,7 @@ class CropSpec:
         Raises:
             UserError: Unknown key, or a value out of its range.
         """
-        accepted = [field.name for field in fields(cls)]
-        for key in config:
-            if key not in accepted:
-                raise unknown("crops key", key, accepted)
+        known_keys("crops", config, cls)
         return cls(**config)
 
 
@@ -134,12 +127,3 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "simclr": {"num_crops": 2, "hue": 0.1, "blur_prob": 0.0, "solarize_prob": 0.0},
     }
 )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
-
-
-def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UserError(f"crops.{name} must be a whole number, 1 or more; got {value!r}.")

@@ -8,8 +8,7 @@ from lightning.pytorch import LightningModule
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from solo_adv.crops import CropPipeline
-from solo_adv.evaluation.images import to_pixels
+from solo_adv.crops import CropPipeline, as_unit_float
 from solo_adv.evaluation.linear import accuracy
 from solo_adv.methods.settings import plain
 from solo_adv.optim import build_optimizer, build_scheduler
@@ -49,7 +48,7 @@ class LinearProbe(LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         _, (images,), targets = batch
-        pixels = to_pixels(images) if self.crops is None else self.crops(images)
+        pixels = as_unit_float(images) if self.crops is None else self.crops(images)
         logits = self(pixels)
         loss = F.cross_entropy(logits, targets)
         acc1, _ = accuracy(logits.detach(), targets)
@@ -58,7 +57,7 @@ class LinearProbe(LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         images, targets = batch
-        self._validation.append((self(to_pixels(images)), targets))
+        self._validation.append((self(as_unit_float(images)), targets))
 
     def on_validation_epoch_end(self) -> None:
         logits, targets = (torch.cat(parts) for parts in zip(*self._validation, strict=True))

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchvision.transforms.v2.functional import normalize
 
 from solo_adv.backbones import build_backbone
-from solo_adv.crops.images import as_unit_float
+from solo_adv.crops import as_unit_float
 from solo_adv.errors import UserError
 from solo_adv.methods.settings import plain, section
 from solo_adv.optim import build_optimizer, build_scheduler

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_adv.adversaries import Adversary, batch_norm_during_attack
+from solo_adv.checks import whole
 from solo_adv.crops import CropPipeline, CropSpec
 from solo_adv.crops import build as build_crops
 from solo_adv.errors import UserError
@@ -102,11 +103,7 @@ class AdversarialMethod(_Host):
         """Build the cheap parts of a complete config once, for their errors."""
         kwargs = section(cfg, "method_kwargs")
         for key in _PROJECTOR_KEYS:
-            value = kwargs.pop(key)
-            if not isinstance(value, int) or value < 1:
-                raise UserError(
-                    f"method_kwargs.{key} must be a positive whole number; got {value}."
-                )
+            whole(f"method_kwargs.{key}", kwargs.pop(key), 1)
         construct(cls.objective_class, kwargs, "method_kwargs", besides=_PROJECTOR_KEYS)
         construct(cls.adversary_class, section(cfg, "adversary"), "adversary")
         spec, backend = _crop_settings(cfg)

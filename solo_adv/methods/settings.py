@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from solo_adv.errors import UserError, unknown
+from solo_adv.checks import known_keys
+from solo_adv.errors import UserError
 
 T = TypeVar("T")
 
@@ -50,10 +51,7 @@ def construct(
     Raises:
         UserError: an unknown key (names the nearest), or a value of the wrong type.
     """
-    accepted = accepted_settings(build)
-    for key in given:
-        if key not in accepted:
-            raise unknown(f"key in {kind}", key, [*accepted, *besides] or ["(none)"])
+    known_keys(kind, given, [*accepted_settings(build), *besides])
     try:
         return build(**given)
     except TypeError as error:

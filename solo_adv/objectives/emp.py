@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from solo_adv.checks import number
 from solo_adv.errors import UserError
 from solo_adv.objectives.gather import gather_batch
 
@@ -101,13 +102,8 @@ class EMP:
     output_dim: ClassVar[int] = 1024
 
     def __post_init__(self) -> None:
-        if not self.invariance_weight >= 0:
-            raise UserError(
-                "method_kwargs.invariance_weight must be 0 or more "
-                f"(the paper's code has 200); got {self.invariance_weight}."
-            )
-        if not self.tcr_eps > 0:
-            raise UserError(f"method_kwargs.tcr_eps must be positive; got {self.tcr_eps}.")
+        number("method_kwargs.invariance_weight", self.invariance_weight)
+        number("method_kwargs.tcr_eps", self.tcr_eps, above_zero=True)
 
     def __call__(self, z: Tensor, targets: Tensor) -> EMPLoss:
         """Loss of this process's embeddings (V, B, D) joined with those of all others."""

@@ -162,7 +162,7 @@ def test_free_equals_algorithm_1():
             twin(point).square().sum().backward()
             with torch.no_grad():
                 for parameter in twin.parameters():
-                    parameter -= 1e-3 * parameter.grad
+                    parameter.sub_(1e-3 * parameter.grad)
             delta = (delta + 0.01 * point.grad.sign()).clamp(-EPSILON, EPSILON)
             delta = (x + delta).clamp(0, 1) - x
     for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):

@@ -32,7 +32,9 @@ def test_projection_is_exact(epsilon, dtype):
     images = torch.rand(50, 3, 16, 16, dtype=dtype, generator=generator)
     images[0] = 0
     images[1] = 1
-    delta = project(4 * torch.randn(images.shape, dtype=dtype, generator=generator), images, epsilon)
+    delta = project(
+        4 * torch.randn(images.shape, dtype=dtype, generator=generator), images, epsilon
+    )
     assert delta.abs().max().item() <= epsilon
     perturbed = images + delta
     assert perturbed.min() >= 0

@@ -98,7 +98,7 @@ def test_bad_value_is_refused_in_one_line_that_names_the_key(key, value):
 def test_unknown_key_names_the_nearest():
     with pytest.raises(UserError, match=r"'sclae'\. Did you mean 'scale'"):
         CropSpec.from_config({"sclae": [0.1, 1.0]})
-    with pytest.raises(UserError, match="crops key 'backend'"):
+    with pytest.raises(UserError, match="key in crops 'backend'"):
         CropSpec.from_config({"backend": "torch"})
     with pytest.raises(UserError, match="Did you mean 'flip_prob'"):
         CropSpec.preset("simclr", flip_probs=0.1)

@@ -1,5 +1,7 @@
 """Two real processes give the loss and gradients of one process with the joined batch."""
 
+import socket
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -53,8 +55,6 @@ def test_one_process_gathers_nothing():
 
 @pytest.fixture
 def free_port():
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

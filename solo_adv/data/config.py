@@ -1,0 +1,116 @@
+"""What the `data` group of a configuration may say."""
+
+import glob
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from solo_adv.checks import choice, flag, is_number, known_keys, number, whole
+from solo_adv.errors import UserError
+
+DATASETS = ("digits", "cifar10", "cifar100", "imagenet100", "custom")
+FORMATS = ("image_folder", "parquet")
+
+# solo-learn's parse_cfg writes these into the group; here they follow from the data and the crops
+IGNORED_KEYS = frozenset({"num_classes", "num_large_crops", "num_small_crops"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which images to train and test on. The names are those of solo-learn's `data` group.
+
+    Attributes:
+        dataset: one of ``DATASETS``.
+        train_path: folder of the train split; for Parquet also a file or a glob. `./datasets` if
+            left out for CIFAR, unused for digits.
+        val_path: the same for the test split; None: look beside the train split where the layout
+            has a place for it, else there is no test split.
+        format: `image_folder` (for CIFAR: torchvision's own files) or `parquet`.
+        fraction: part of the train split to use, in (0, 1]; -1 is all of it.
+        no_labels: ignore labels, and do not expect a folder a class.
+        num_workers: processes that decode images when they are not resident.
+        image_size: side in pixels to which every image is brought (shorter side resized, centre
+            cropped). None: images stay as they are and must all have one size.
+        download: fetch what torchvision can fetch if it is not on disk.
+        resident: keep all images decoded in (device) memory; "auto": if they fit.
+        max_resident_gib: most GiB of decoded images that "auto" keeps resident.
+        mean, std: of the three channels, for the model; not used here.
+
+    Raises:
+        UserError: a value is not accepted, or a path is missing.
+    """
+
+    dataset: str
+    train_path: str | None = None
+    val_path: str | None = None
+    format: str = "image_folder"
+    fraction: float = -1
+    no_labels: bool = False
+    num_workers: int = 4
+    image_size: int | None = None
+    download: bool = True
+    resident: str | bool = "auto"
+    max_resident_gib: float = 8
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+    def __post_init__(self) -> None:
+        choice("data.dataset", self.dataset, DATASETS)
+        choice("data.format", self.format, FORMATS)
+        self._check_values()
+        if self.dataset.startswith("cifar") and self.train_path is None:
+            object.__setattr__(self, "train_path", "./datasets")
+        self._check_paths()
+
+    @classmethod
+    def from_config(cls, mapping: Mapping[Any, Any]) -> "DataConfig":
+        """Read the `data` group of a configuration, plain or OmegaConf's.
+
+        Raises:
+            UserError: a key or a value is not accepted, or a path is missing.
+        """
+        given = {key: value for key, value in mapping.items() if key not in IGNORED_KEYS}
+        known_keys("data", given, cls)
+        if given.get("dataset") is None:
+            raise UserError(f"data.dataset is missing. Accepted: {', '.join(sorted(DATASETS))}.")
+        for key in ("mean", "std"):
+            if given.get(key) is not None:
+                given[key] = [float(value) for value in given[key]]
+        return cls(**given)
+
+    @property
+    def torchvision_files(self) -> bool:
+        """Whether the set is read from torchvision's own files, which it can download."""
+        return self.dataset.startswith("cifar") and self.format == "image_folder"
+
+    def _check_values(self) -> None:
+        if self.fraction != -1 and not (is_number(self.fraction) and 0 < self.fraction <= 1):
+            raise UserError(
+                f"data.fraction is {self.fraction!r}; it must be above 0 and at most 1, or -1."
+            )
+        whole("data.num_workers", self.num_workers, 0)
+        if self.image_size is not None:
+            whole("data.image_size", self.image_size, 1)
+        for name in ("no_labels", "download"):
+            flag(f"data.{name}", getattr(self, name))
+        if not isinstance(self.resident, bool) and self.resident != "auto":
+            raise UserError(f"data.resident is {self.resident!r}; it must be true, false or auto.")
+        number("data.max_resident_gib", self.max_resident_gib)
+
+    def _check_paths(self) -> None:
+        if self.dataset == "digits" or self.torchvision_files:
+            return  # nothing on disk, or found and fetched when it is loaded
+        if self.train_path is None:
+            raise UserError(
+                f"data.train_path is missing: data={self.dataset} reads images from it."
+            )
+        for name in ("train_path", "val_path"):
+            path = getattr(self, name)
+            if path is not None and not _exists(path, allow_glob=self.format == "parquet"):
+                raise UserError(f"data.{name} does not exist: '{path}'.")
+
+
+def _exists(path: str, *, allow_glob: bool) -> bool:
+    expanded = Path(path).expanduser()
+    return expanded.exists() or (allow_glob and bool(glob.glob(str(expanded))))

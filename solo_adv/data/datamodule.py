@@ -1,0 +1,128 @@
+"""The images, for Lightning."""
+
+from collections.abc import Iterable
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from solo_adv.data.cifar import read_cifar
+from solo_adv.data.config import DataConfig
+from solo_adv.data.datasets import SPLITS, load_split
+from solo_adv.data.image_set import ImageSet
+from solo_adv.data.loaders import Batch, ResidentLoader, streaming_loader
+from solo_adv.errors import UserError
+
+
+class ImageDataModule(LightningDataModule):
+    """Train and test split as batches of whole uint8 images, in solo-learn's shapes.
+
+    Resident images are moved to the trainer's device once; every process gets its own part.
+
+    Args:
+        batch_size: images a batch and process.
+        seed: of the order of the train images; 0 to 2**32 - 1.
+
+    Attributes:
+        train_set: the train split, once ``setup`` has run.
+        test_set: the test split, or None if there is none.
+    """
+
+    train_set: ImageSet
+    test_set: ImageSet | None
+
+    def __init__(self, config: DataConfig, *, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.config = config
+        self.batch_size = batch_size
+        self.seed = seed
+        self._is_set_up = False
+
+    def prepare_data(self) -> None:
+        """Download what is missing; Lightning calls it in one process a machine.
+
+        Raises:
+            UserError: the data set is not on disk and cannot be downloaded.
+        """
+        if self.config.torchvision_files:
+            for split in SPLITS:
+                read_cifar(self.config, split)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load both splits, once.
+
+        Raises:
+            UserError: the images cannot be found or read, or are fewer than a batch.
+        """
+        if self._is_set_up:
+            return
+        train_set = load_split(self.config, "train")
+        assert train_set is not None
+        self.train_set = train_set
+        self._check_batch_size()
+        self.test_set = load_split(self.config, "test")
+        self._is_set_up = True
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the train split, 1 if unlabelled."""
+        return self.train_set.num_classes
+
+    def train_dataloader(self) -> Iterable[Batch]:
+        """Shuffled batches ``[indexes, [images], targets]``, the incomplete one left out.
+
+        Raises:
+            UserError: a batch is larger than the train split's part of a process.
+        """
+        self._check_batch_size()
+        return self._loader(self.train_set, train=True)
+
+    def val_dataloader(self) -> Iterable[Batch]:
+        """Batches ``[images, targets]`` in stored order; none without a labelled test split."""
+        if self.test_set is None or not self.test_set.labelled:
+            return []
+        return self._loader(self.test_set, train=False)
+
+    def _check_batch_size(self) -> None:
+        images, processes = len(self.train_set), self._world_size
+        if self.batch_size > images // processes:
+            among = f" among {processes} processes" if processes > 1 else ""
+            raise UserError(
+                f"A batch of {self.batch_size} images is larger than the train split, which has"
+                f" {images} images{among}; set optimizer.batch_size to at most"
+                f" {images // processes}."
+            )
+
+    @property
+    def _world_size(self) -> int:
+        return 1 if self.trainer is None else self.trainer.world_size
+
+    def _loader(self, image_set: ImageSet, *, train: bool) -> Iterable[Batch]:
+        device = torch.device("cpu")
+        rank = 0
+        if self.trainer is not None:
+            device, rank = self.trainer.strategy.root_device, self.trainer.global_rank
+        if image_set.resident:
+            return ResidentLoader(
+                image_set.images,
+                image_set.labels,
+                batch_size=self.batch_size,
+                shuffle=train,
+                drop_last=train,
+                seed=self.seed,
+                rank=rank,
+                world_size=self._world_size,
+                device=device,
+                indexed=train,
+            )
+        return streaming_loader(
+            image_set,
+            batch_size=self.batch_size,
+            shuffle=train,
+            drop_last=train,
+            seed=self.seed,
+            rank=rank,
+            world_size=self._world_size,
+            num_workers=self.config.num_workers,
+            pin_memory=device.type == "cuda",
+            indexed=train,
+        )

@@ -1,0 +1,90 @@
+"""One door to all data sets."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from solo_adv.data.cifar import read_cifar
+from solo_adv.data.config import DataConfig
+from solo_adv.data.decoding import decode, decode_all
+from solo_adv.data.digits import read_digits
+from solo_adv.data.folders import read_folder
+from solo_adv.data.image_set import ImageSet
+from solo_adv.data.parquet import read_parquet
+from solo_adv.data.sources import RawSplit, Sources
+from solo_adv.errors import unknown
+
+SPLITS = ("train", "test")
+FRACTION_SEED = 0  # never that of a run: runs of different seeds must see the same images
+GIB = 2**30
+
+READERS: dict[str, Callable[[DataConfig, str], RawSplit | None]] = {
+    "digits": read_digits,
+    "cifar10": read_cifar,
+    "cifar100": read_cifar,
+    "imagenet100": read_folder,
+    "custom": read_folder,
+}
+
+
+def load_split(config: DataConfig, split: str) -> ImageSet | None:
+    """Load a split of the data set that ``config`` names.
+
+    ``config.fraction`` concerns the train split only, ``config.no_labels`` both.
+
+    Args:
+        split: `train` or `test`.
+
+    Returns:
+        The images; None for the test split if there is none.
+
+    Raises:
+        UserError: the images cannot be found or read; the message says which and what to do.
+    """
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+
+    def keep(count: int) -> np.ndarray:
+        return kept_rows(count, config.fraction if split == "train" else -1)
+
+    raw: RawSplit | None
+    if config.format == "parquet" and config.dataset != "digits":
+        raw = read_parquet(config, split, keep)
+    else:
+        raw = READERS[config.dataset](config, split)
+        if raw is not None and config.fraction != -1:
+            raw = raw.select(keep(len(raw.labels)).tolist())
+    if raw is None:
+        return None
+    name = f"{config.dataset} {split}"
+    labels = torch.full_like(raw.labels, -1) if config.no_labels else raw.labels
+    classes = () if config.no_labels else raw.classes
+    # digits are enlarged by their reader, with a size of their own where none is asked
+    size = None if config.dataset == "digits" else config.image_size
+    if _is_resident(config, raw.sources, size):
+        images = decode_all(raw.sources, size, name)
+        return ImageSet(name, labels, classes, images=images)
+    return ImageSet(name, labels, classes, sources=raw.sources, image_size=size)
+
+
+def kept_rows(count: int, fraction: float) -> np.ndarray:
+    """The rows, sorted, of a random part of ``count`` rows; the same in every run.
+
+    A smaller fraction is contained in a larger one. At least one row is kept.
+
+    Args:
+        fraction: in (0, 1], or -1 for all.
+    """
+    if fraction == -1:
+        return np.arange(count)
+    # RandomState: its stream is promised never to change between versions of NumPy
+    order = np.random.RandomState(FRACTION_SEED).permutation(count)
+    return np.sort(order[: max(1, round(count * fraction))])
+
+
+def _is_resident(config: DataConfig, sources: Sources, size: int | None) -> bool:
+    if isinstance(config.resident, bool):
+        return config.resident
+    pixels = size * size if size else decode(sources, 0, None)[..., 0].size
+    return len(sources) * 3 * pixels <= config.max_resident_gib * GIB

@@ -1,0 +1,34 @@
+"""The digits data set: real scans of handwriting that come with scikit-learn, no download."""
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from solo_adv.data.config import DataConfig
+from solo_adv.data.decoding import to_square
+from solo_adv.data.sources import ArraySources, RawSplit
+
+IMAGE_SIZE = 16
+TEST_IMAGES = 500
+SPLIT_SEED = 0  # never that of a run: the split is part of the data set
+BRIGHTEST = 16  # scikit-learn's grey levels are 0..16
+
+
+def read_digits(config: DataConfig, split: str) -> RawSplit:
+    """1,297 train and 500 test images, 16x16 unless ``image_size`` says otherwise, 10 classes."""
+    digits = load_digits()
+    train, test = train_test_split(
+        np.arange(len(digits.target)),
+        test_size=TEST_IMAGES,
+        stratify=digits.target,
+        random_state=SPLIT_SEED,
+    )
+    rows = np.sort(train if split == "train" else test)
+    grey = np.rint(digits.images[rows] * (255 / BRIGHTEST)).astype(np.uint8)
+    side = config.image_size or IMAGE_SIZE
+    enlarged = np.stack([np.asarray(to_square(Image.fromarray(image), side)) for image in grey])
+    rgb = np.repeat(enlarged[..., None], 3, axis=3)
+    labels = torch.from_numpy(digits.target[rows].astype(np.int64))
+    return RawSplit(ArraySources(rgb), labels, tuple(str(name) for name in digits.target_names))

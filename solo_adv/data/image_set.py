@@ -1,0 +1,124 @@
+"""A split of a data set, resident or streamed."""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch.utils.data import Dataset
+
+from solo_adv.data.decoding import check_size, decode
+from solo_adv.data.sources import Sources
+
+FINGERPRINT_DIGITS = 16
+
+
+class ImageSet(Dataset[tuple[torch.Tensor, int]]):
+    """N images with labels: all decoded in memory (resident), or decoded when asked for (streamed).
+
+    Give ``images`` or ``sources``, not both.
+
+    Args:
+        name: for messages and reports.
+        labels: long (N,), -1 where unlabelled.
+        classes: names of the classes in the order of the labels; empty if unknown.
+        images: uint8 (N, 3, H, W), of a resident set.
+        sources: N images to decode, of a streamed set.
+        image_size: side in pixels to which streamed images are brought; None: as stored.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        labels: torch.Tensor,
+        classes: tuple[str, ...] = (),
+        *,
+        images: torch.Tensor | None = None,
+        sources: Sources | None = None,
+        image_size: int | None = None,
+    ) -> None:
+        if (images is None) == (sources is None):
+            raise ValueError("an ImageSet holds images or sources, one of the two")
+        self.name = name
+        self.labels = labels
+        self.classes = classes
+        self.image_size = image_size
+        self._images = images
+        self._sources = sources
+        self._size: tuple[int, int] | None = None
+
+    @property
+    def resident(self) -> bool:
+        """Whether all images are decoded in memory."""
+        return self._images is not None
+
+    @property
+    def images(self) -> torch.Tensor:
+        """All images, uint8 (N, 3, H, W).
+
+        Raises:
+            AttributeError: the set is streamed.
+        """
+        if self._images is None:
+            raise AttributeError(f"{self.name} is streamed: its images are not in memory")
+        return self._images
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every image has a label."""
+        return bool((self.labels >= 0).all())
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, 1 if unlabelled (solo-learn's habit)."""
+        highest = int(self.labels.max()) if len(self.labels) else 0
+        return max(1, len(self.classes), highest + 1)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        """Image uint8 (3, H, W) and label.
+
+        Raises:
+            UserError: a streamed image cannot be read, or has not the size of the first one.
+        """
+        label = int(self.labels[index])
+        if self._sources is None:
+            return self.images[index], label
+        image = decode(self._sources, index, self.image_size)
+        if self.image_size is None:
+            if self._size is None:
+                height, width = decode(self._sources, 0, None).shape[:2]
+                self._size = (height, width)
+            check_size(image, self._size, self._sources, index)
+        return torch.from_numpy(image.transpose(2, 0, 1).copy()), label
+
+    def subset(self, indices: Sequence[int]) -> "ImageSet":
+        """The images at ``indices``, in that order."""
+        rows = torch.as_tensor(indices, dtype=torch.long)
+        return ImageSet(
+            self.name,
+            self.labels[rows],
+            self.classes,
+            images=None if self._images is None else self._images[rows],
+            sources=None if self._sources is None else self._sources.select(rows.tolist()),
+            image_size=self.image_size,
+        )
+
+    def fingerprint(self) -> str:
+        """Short SHA-256 of what the set holds, to be written into results.
+
+        Of a resident set: the pixels and labels. Of a streamed set: names and sizes of what is
+        stored, the image size asked, and the labels.
+        """
+        digest = hashlib.sha256()
+        if self._sources is None:
+            digest.update(repr(tuple(self.images.shape)).encode())
+            digest.update(self.images.contiguous().numpy().data)
+        else:
+            digest.update(repr(self.image_size).encode())
+            for index in range(len(self)):
+                stored = (self._sources.describe(index), self._sources.size_in_bytes(index))
+                digest.update(repr(stored).encode())
+        digest.update(self.labels.contiguous().numpy().data)
+        return digest.hexdigest()[:FINGERPRINT_DIGITS]

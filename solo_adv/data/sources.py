@@ -1,0 +1,98 @@
+"""Where encoded images come from, before anyone decodes them."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+
+
+class Sources(Protocol):
+    """A list of images that can be opened one by one, from any thread or process."""
+
+    def __len__(self) -> int: ...
+
+    def open(self, index: int) -> Image.Image:
+        """The image, in whatever mode it is stored; raises what the codec raises."""
+
+    def describe(self, index: int) -> str:
+        """Where the image lies, for messages and fingerprints."""
+
+    def size_in_bytes(self, index: int) -> int:
+        """Size of the image as it is stored."""
+
+    def select(self, indices: Sequence[int]) -> "Sources":
+        """The images at ``indices``, in that order."""
+
+
+class ArraySources:
+    """Images that are in memory already.
+
+    Args:
+        array: uint8 (N, H, W, 3).
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def open(self, index: int) -> Image.Image:
+        return Image.fromarray(self.array[index])
+
+    def describe(self, index: int) -> str:
+        return f"number {index}"
+
+    def size_in_bytes(self, index: int) -> int:
+        return int(self.array[index].nbytes)
+
+    def select(self, indices: Sequence[int]) -> "ArraySources":
+        return ArraySources(self.array[np.asarray(indices)])
+
+
+class FileSources:
+    """One image a file."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        # one array, not many objects: forked workers then share it without copying
+        self.paths = np.asarray([str(path) for path in paths], dtype=np.str_)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def open(self, index: int) -> Image.Image:
+        return Image.open(io.BytesIO(Path(self.paths[index]).read_bytes()))
+
+    def describe(self, index: int) -> str:
+        return f"'{self.paths[index]}'"
+
+    def size_in_bytes(self, index: int) -> int:
+        return Path(self.paths[index]).stat().st_size
+
+    def select(self, indices: Sequence[int]) -> "FileSources":
+        return FileSources(self.paths[np.asarray(indices)])
+
+
+@dataclass(frozen=True)
+class RawSplit:
+    """A split as it was found: nothing decoded, nothing left out.
+
+    Attributes:
+        sources: N images.
+        labels: long (N,), -1 where unlabelled.
+        classes: names of the classes, in the order of the labels; empty if unknown.
+    """
+
+    sources: Sources
+    labels: torch.Tensor
+    classes: tuple[str, ...] = ()
+
+    def select(self, indices: Sequence[int]) -> "RawSplit":
+        """The rows at ``indices``, in that order."""
+        rows = torch.as_tensor(indices)
+        return RawSplit(self.sources.select(indices), self.labels[rows], self.classes)

@@ -1,0 +1,40 @@
+"""Evaluation: how good and how robust an encoder's features are."""
+
+from solo_adv.evaluation.alarms import all_alarms
+from solo_adv.evaluation.attacks import (
+    AttackResult,
+    CleanAccuracy,
+    clean_accuracy,
+    evaluate_pgd,
+)
+from solo_adv.evaluation.classifier import Classifier, frozen, predict, require_eval
+from solo_adv.evaluation.features import extract
+from solo_adv.evaluation.images import batches, select
+from solo_adv.evaluation.knn import knn_accuracy
+from solo_adv.evaluation.linear import HeadRecipe, accuracy, train_head, train_head_on_features
+from solo_adv.evaluation.report import Report
+from solo_adv.evaluation.robust import evaluate_robustness
+from solo_adv.evaluation.settings import RobustSettings
+
+__all__ = [
+    "AttackResult",
+    "Classifier",
+    "CleanAccuracy",
+    "HeadRecipe",
+    "Report",
+    "RobustSettings",
+    "accuracy",
+    "all_alarms",
+    "batches",
+    "clean_accuracy",
+    "evaluate_pgd",
+    "evaluate_robustness",
+    "extract",
+    "frozen",
+    "knn_accuracy",
+    "predict",
+    "require_eval",
+    "select",
+    "train_head",
+    "train_head_on_features",
+]

@@ -1,0 +1,61 @@
+"""A few test images with their perturbations, to be looked at."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from solo_adv.adversaries import PGD
+from solo_adv.data import ImageSet
+from solo_adv.evaluation.attacks import cross_entropy_of
+from solo_adv.evaluation.classifier import Classifier, frozen, predict
+from solo_adv.evaluation.images import batches, select
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Images (N, 3, H, W) in [0, 1] before and after an attack, and what the classifier sees."""
+
+    clean: Tensor
+    attacked: Tensor
+    epsilon: float
+    truth: list[str]
+    """Class names, as the next two."""
+    before: list[str]
+    after: list[str]
+
+
+def attack_examples(
+    classifier: Classifier,
+    image_set: ImageSet,
+    adversary: PGD,
+    *,
+    device: torch.device | str,
+    seed: int,
+    count: int = 6,
+) -> Examples:
+    """``count`` images drawn by the seed from the set, not chosen for how they turn out."""
+    image_set = select(image_set, count, seed)
+    images, labels = next(iter(batches(image_set, len(image_set), device)))
+    generator = torch.Generator(device).manual_seed(seed)
+    with frozen(classifier):
+        delta = adversary.perturb(images, cross_entropy_of(classifier, labels), generator)
+        before, after = predict(classifier, images), predict(classifier, images + delta)
+
+    def names(classes: Tensor) -> list[str]:
+        return [_name(image_set.classes, index) for index in classes.tolist()]
+
+    return Examples(
+        clean=images.cpu(),
+        attacked=(images + delta).cpu(),
+        epsilon=adversary.epsilon,
+        truth=names(labels),
+        before=names(before),
+        after=names(after),
+    )
+
+
+def _name(classes: tuple[str, ...], index: int) -> str:
+    if index < 0:
+        return "(not finite)"
+    return classes[index] if index < len(classes) else str(index)

@@ -1,0 +1,115 @@
+"""The result of an evaluation and all that is needed to believe or repeat it."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from solo_adv.errors import UserError
+from solo_adv.evaluation.attacks import AttackResult
+from solo_adv.evaluation.examples import Examples
+from solo_adv.evaluation.markdown import page
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What ``report.json`` holds. Accuracies are fractions; times are seconds."""
+
+    method: str
+    checkpoint: str
+    protocol: str
+    linear: str
+    features: str
+    clean: float
+    clean_top5: float
+    knn: float
+    attacks: list[AttackResult]
+    alarms: list[str]
+    """Reasons not to believe the figures; see ``alarms.py``."""
+    num_images: int
+    """Test images that every figure was measured on."""
+    head: dict[str, Any]
+    config: dict[str, Any]
+    pretrain_config: dict[str, Any]
+    crop_passes: int | None
+    """Forward-and-backward passes of a crop during pretraining: the unit of compute."""
+    seed: int
+    versions: dict[str, str | None]
+    git_commit: str | None
+    data: dict[str, Any]
+    hardware: dict[str, Any]
+    seconds: dict[str, float]
+    date: str
+    examples: Examples | None = None
+    """For the picture only; not in the JSON."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the examples, in plain values that JSON can hold."""
+        held = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "examples"}
+        plain: dict[str, Any] = _plain({**held, "attacks": [asdict(a) for a in self.attacks]})
+        return plain
+
+    def write(self, directory: str | Path) -> dict[str, Path]:
+        """Write ``report.json``, ``report.md`` and ``report.png`` into ``directory``.
+
+        The directory is made if need be. Each file appears whole or not at all, the JSON last.
+
+        Returns:
+            The paths by kind: ``png``, ``md``, ``json``.
+
+        Raises:
+            UserError: the directory cannot be written to.
+        """
+        from solo_adv.evaluation.picture import draw  # noqa: PLC0415  matplotlib is slow to load
+
+        content = {
+            "png": draw(self),
+            "md": page(self).encode(),
+            "json": (json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n").encode(),
+        }
+        directory = Path(directory)
+        paths = {kind: directory / f"report.{kind}" for kind in content}
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            for kind, path in paths.items():
+                _write_whole(path, content[kind])
+        except OSError as error:
+            raise UserError(
+                f"Cannot write the report into '{directory}' ({error.strerror}). "
+                "Choose another directory."
+            ) from error
+        return paths
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Report":
+        """The report in a ``report.json``."""
+        held = json.loads(Path(path).read_text(encoding="utf-8"))
+        return cls(**{**held, "attacks": [AttackResult(**attack) for attack in held["attacks"]]})
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(item) for item in value]
+    return str(value)

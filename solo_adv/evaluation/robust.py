@@ -1,0 +1,200 @@
+"""From a frozen encoder to a report: kNN, linear head, clean accuracy, accuracy under attack."""
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from solo_adv.adversaries import PGD
+from solo_adv.data import ImageSet
+from solo_adv.errors import UserError
+from solo_adv.evaluation import environment
+from solo_adv.evaluation.alarms import all_alarms
+from solo_adv.evaluation.attacks import AttackResult, clean_accuracy, epsilon_text, evaluate_pgd
+from solo_adv.evaluation.classifier import Classifier, frozen
+from solo_adv.evaluation.examples import attack_examples
+from solo_adv.evaluation.features import extract
+from solo_adv.evaluation.images import select
+from solo_adv.evaluation.knn import knn_accuracy
+from solo_adv.evaluation.linear import train_head, train_head_on_features
+from solo_adv.evaluation.progress import Stages
+from solo_adv.evaluation.report import Report
+from solo_adv.evaluation.settings import RobustSettings
+
+EXAMPLE_EPSILON = 8 / 255
+
+
+def evaluate_robustness(
+    encoder: nn.Module,
+    train_set: ImageSet,
+    test_set: ImageSet,
+    settings: RobustSettings,
+    *,
+    method: str,
+    checkpoint: str,
+    pretrain_config: Mapping[str, Any],
+    device: torch.device | str,
+    crop_passes: int | None = None,
+    quiet: bool = False,
+) -> Report:
+    """Judge an encoder by the paper's protocol; all figures are of the same test images.
+
+    Args:
+        encoder: from pixels (N, 3, H, W) in [0, 1] to the features (N, D) that
+            ``settings.features`` names, differentiable. Moved to ``device``; its parameters,
+            buffers, modes and ``requires_grad`` flags are afterwards as they were.
+        train_set: labelled images, for the head and as kNN's neighbours.
+        test_set: labelled images with the same classes.
+        method, checkpoint, pretrain_config, crop_passes: for the record.
+        quiet: say nothing about finished stages on stderr.
+
+    Raises:
+        UserError: a set is unlabelled or empty, or the two have different classes.
+
+    Source:
+        Paper section 3.2 and Tables 1, 3 and 4.
+    """
+    _check_sets(train_set, test_set)
+    encoder.to(device)
+    judged = select(test_set, settings.max_images, settings.seed)
+    stage = Stages(quiet)
+    with stage("total"), frozen(encoder):
+        with stage("features"):
+            train_features, train_labels = extract(encoder, train_set, settings.batch_size, device)
+            test_features, test_labels = extract(encoder, judged, settings.batch_size, device)
+        with stage("knn") as said:
+            knn, _ = knn_accuracy(
+                train_features,
+                train_labels,
+                test_features,
+                test_labels,
+                k=settings.knn_k,
+                temperature=settings.knn_temperature,
+            )
+            said.append(f"{knn:.2%}")
+        with stage(f"{settings.linear} head"):
+            head = _head(encoder, train_set, train_features, train_labels, settings)
+        del train_features, test_features  # gigabytes on a large set; the attacks need the room
+        classifier = Classifier(encoder, head)
+        with stage("clean") as said:
+            clean = clean_accuracy(
+                classifier, judged, batch_size=settings.batch_size, device=device
+            )
+            said.append(f"{clean.top1:.2%}")
+        attacks = []
+        for epsilon in settings.epsilons:
+            with stage(f"PGD-{settings.steps} at {epsilon_text(epsilon)}") as said:
+                attacks.append(_attack(classifier, judged, epsilon, settings, device))
+                said.append(f"{attacks[-1].accuracy:.2%}")
+        with stage("examples"):
+            shown = min(settings.epsilons, key=lambda epsilon: abs(epsilon - EXAMPLE_EPSILON))
+            adversary = PGD(shown, settings.step_size, settings.steps, settings.random_start)
+            examples = attack_examples(
+                classifier, judged, adversary, device=device, seed=settings.seed
+            )
+    config = settings.to_config()
+    return Report(
+        method=method,
+        checkpoint=str(checkpoint),
+        protocol=settings.protocol,
+        linear=settings.linear,
+        features=settings.features,
+        clean=clean.top1,
+        clean_top5=clean.top5,
+        knn=knn,
+        attacks=attacks,
+        alarms=all_alarms(clean.top1, attacks),
+        num_images=len(judged),
+        head=config["head"],
+        config=config,
+        pretrain_config=dict(pretrain_config),
+        crop_passes=crop_passes,
+        seed=settings.seed,
+        versions=environment.versions(),
+        git_commit=environment.git_commit(),
+        data={
+            "name": _common_name(train_set, test_set),
+            "fingerprint_train": train_set.fingerprint(),
+            "fingerprint_test": test_set.fingerprint(),
+            "train_images": len(train_set),
+            "test_images": len(test_set),
+            "classes": train_set.num_classes,
+        },
+        hardware=environment.hardware(device),
+        seconds=stage.seconds,
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        examples=examples,
+    )
+
+
+def _head(
+    encoder: nn.Module,
+    train_set: ImageSet,
+    features: Tensor,
+    labels: Tensor,
+    settings: RobustSettings,
+) -> nn.Linear:
+    num_classes = train_set.num_classes
+    if settings.linear == "standard":
+        return train_head_on_features(
+            features, labels, num_classes=num_classes, recipe=settings.head, seed=settings.seed
+        )
+    adversary = PGD(
+        settings.train_epsilon, settings.train_step_size, settings.train_steps, batch_norm="eval"
+    )
+    return train_head(
+        encoder,
+        train_set,
+        num_classes=num_classes,
+        features_dim=features.shape[1],
+        recipe=settings.head,
+        adversary=adversary,
+        device=features.device,
+        seed=settings.seed,
+    )
+
+
+def _attack(
+    classifier: Classifier,
+    judged: ImageSet,
+    epsilon: float,
+    settings: RobustSettings,
+    device: torch.device | str,
+) -> AttackResult:
+    return evaluate_pgd(
+        classifier,
+        judged,
+        epsilon=epsilon,
+        steps=settings.steps,
+        step_size=settings.step_size,
+        random_start=settings.random_start,
+        restarts=settings.restarts,
+        batch_size=settings.batch_size,
+        device=device,
+        seed=settings.seed,
+    )
+
+
+def _check_sets(train_set: ImageSet, test_set: ImageSet) -> None:
+    for image_set in (train_set, test_set):
+        if len(image_set) == 0:
+            raise UserError(f"{image_set.name} holds no image; check the data path.")
+        if not image_set.labelled:
+            raise UserError(
+                f"{image_set.name} has images without label, and an evaluation needs labels: "
+                "choose a labelled set (data.no_labels=false)."
+            )
+    if train_set.classes != test_set.classes or train_set.num_classes < test_set.num_classes:
+        raise UserError(
+            f"{train_set.name} ({train_set.num_classes} classes) and {test_set.name} "
+            f"({test_set.num_classes} classes) have different classes, so their labels mean "
+            "different things. Give the train and test split of one data set."
+        )
+
+
+def _common_name(train_set: ImageSet, test_set: ImageSet) -> str:
+    """``cifar10`` of ``cifar10 train`` and ``cifar10 test``; both names if they differ."""
+    train, test = train_set.name.removesuffix(" train"), test_set.name.removesuffix(" test")
+    return train if train == test else f"{train_set.name}, {test_set.name}"

@@ -1,0 +1,88 @@
+"""Toy images and encoders whose right answers are known."""
+
+import pytest
+import torch
+from torch import nn
+
+from solo_adv.data import ImageSet
+from solo_adv.data.sources import ArraySources
+
+
+@pytest.fixture(autouse=True)
+def no_workers(monkeypatch):
+    monkeypatch.setattr("solo_adv.evaluation.images.usable_cores", lambda: 0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    # for tensors this small, threads only wait for each other
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def random_set():
+    """A function that makes a resident set of random images well inside the pixel box."""
+
+    def make(count=24, num_classes=3, side=4, seed=0, name="toy test"):
+        generator = torch.Generator().manual_seed(seed)
+        images = torch.randint(80, 176, (count, 3, side, side), generator=generator)
+        labels = torch.randint(num_classes, (count,), generator=generator)
+        classes = tuple(f"class {index}" for index in range(num_classes))
+        return ImageSet(name, labels, classes, images=images.to(torch.uint8))
+
+    return make
+
+
+@pytest.fixture
+def streamed():
+    """A function that turns a resident set into a streamed one."""
+
+    def make(image_set):
+        sources = ArraySources(image_set.images.permute(0, 2, 3, 1).numpy())
+        return ImageSet(image_set.name, image_set.labels, image_set.classes, sources=sources)
+
+    return make
+
+
+class TwoFeatures(nn.Module):
+    """Left half's mean (weak gain) and right half's mean (strong gain), through a BatchNorm."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(2)
+        self.gain = nn.Parameter(torch.tensor([4.0, 100.0]))
+
+    def forward(self, images):
+        half = images.shape[-1] // 2
+        left = images[..., :half].flatten(1).mean(1) - 0.5
+        right = images[..., half:].flatten(1).mean(1) - 0.5
+        return self.norm(torch.stack([left, right], dim=1) * self.gain)
+
+
+@pytest.fixture
+def two_features():
+    return TwoFeatures().eval()
+
+
+@pytest.fixture
+def two_feature_set():
+    """A function that makes images of two classes with a robust and a fragile feature.
+
+    The left half differs by +-40/255 and is right for 90 % of the images; the right half differs
+    by +-4/255, less than an attack of 8/255 can change, and is always right.
+    """
+
+    def make(count=200, seed=0, name="toy train"):
+        generator = torch.Generator().manual_seed(seed)
+        labels = torch.arange(count) % 2
+        sign = 2 * labels - 1
+        lies = torch.rand(count, generator=generator) < 0.1
+        images = torch.full((count, 3, 4, 4), 128)
+        images[..., :2] += (40 * torch.where(lies, -sign, sign)).view(-1, 1, 1, 1)
+        images[..., 2:] += (4 * sign).view(-1, 1, 1, 1)
+        return ImageSet(name, labels, ("no", "yes"), images=images.to(torch.uint8))
+
+    return make
