@@ -46,10 +46,11 @@ def linear(cfg: DictConfig) -> dict[str, float]:
         )
     cfg.method = "linear"
     run = Run(cfg)
-    run.create()
     crops = build(_augmentation(encoder.image_size), seed=cfg.seed) if cfg.augment else None
     probe = LinearProbe(encoder, data.num_classes, cfg, crops)
     trainer = build_trainer(cfg, run)
+    if trainer.is_global_zero:
+        run.create()
     trainer.fit(probe, datamodule=data)
     result = {
         "acc1": probe.last[0],
@@ -57,6 +58,8 @@ def linear(cfg: DictConfig) -> dict[str, float]:
         "best_acc1": probe.best[0],
         "best_acc5": probe.best[1],
     }
+    if not trainer.is_global_zero:
+        return result
     (run.directory / "results.json").write_text(json.dumps(result, indent=2))
     print(
         f"Linear evaluation of {checkpoint}: acc@1 {result['acc1']:.2%}, "

@@ -1,9 +1,11 @@
 """Pretrain an encoder: ``main_pretrain.py --config-name cfamc.yaml [key=value ...]``."""
 
+import inspect
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from solo_adv.cli import run_app
@@ -41,7 +43,7 @@ def pretrain(cfg: DictConfig) -> Path | None:
     if resume_from is not None:
         if not Path(resume_from).is_file():
             raise UserError(f"resume_from_checkpoint does not exist: '{resume_from}'.")
-        print(f"Resuming from {resume_from}")
+        rank_zero_only(print)(f"Resuming from {resume_from}")
     method = METHODS[cfg.method](cfg)
     if not cfg.performance.disable_channel_last:
         method = method.to(memory_format=torch.channels_last)
@@ -51,9 +53,10 @@ def pretrain(cfg: DictConfig) -> Path | None:
     batches = len(data.train_set) // cfg.optimizer.batch_size
     cfg.log_every_n_steps = max(1, min(cfg.get("log_every_n_steps", 50), batches))
     trainer = build_trainer(cfg, run, callbacks)
-    run.create()
+    if trainer.is_global_zero:
+        run.create()
     try:
-        trainer.fit(method, datamodule=data, ckpt_path=resume_from, **_trusted(resume_from))
+        trainer.fit(method, datamodule=data, ckpt_path=resume_from, **_safely())
     except NonFiniteLossError as error:
         kept = run.last_checkpoint()
         where = f"The last good checkpoint is {kept}." if kept else "No checkpoint was written yet."
@@ -64,9 +67,11 @@ def pretrain(cfg: DictConfig) -> Path | None:
     return checkpoint
 
 
-def _trusted(resume_from: object) -> dict[str, bool]:
+def _safely() -> dict[str, bool]:
     # Our checkpoints hold tensors and plain values only, so nothing else need be unpickled.
-    return {"weights_only": True} if resume_from is not None else {}
+    # Lightning knows the argument from 2.6 on.
+    known = "weights_only" in inspect.signature(Trainer.fit).parameters
+    return {"weights_only": True} if known else {}
 
 
 def main() -> None:

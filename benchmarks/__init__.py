@@ -1,0 +1,1 @@
+"""Side-by-side measurements: each prints and stores ratios against the naive way."""

@@ -1,0 +1,53 @@
+"""Timing and result files, shared by all benchmarks."""
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from solo_adv.evaluation import environment
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def median_seconds(work: Callable[[], object], *, repeats: int = 7, warmup: int = 2) -> float:
+    """Median time of ``work`` over ``repeats`` runs after ``warmup`` unmeasured ones."""
+    for _ in range(warmup):
+        work()
+    seconds = []
+    for _ in range(repeats):
+        _wait()
+        start = time.perf_counter()
+        work()
+        _wait()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def store(name: str, result: dict[str, Any]) -> Path:
+    """Write ``benchmarks/results/<name>.json`` with what was measured on, and when."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    record = {
+        **result,
+        "hardware": environment.hardware(device),
+        "threads": torch.get_num_threads(),
+        "versions": environment.versions(),
+        "python": platform.python_version(),
+        "git_commit": environment.git_commit(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(record, indent=2) + "\n")
+    return path
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
