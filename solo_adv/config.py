@@ -29,7 +29,7 @@ _SECTIONS: dict[str, dict[str, Any]] = {
 }
 _OTHER_KEYS = {
     *("name", "method", "backbone", "method_kwargs", "adversary", "crops", "data", "optimizer"),
-    *("scheduler", "knn_eval", "performance", "seed", "resume_from_checkpoint"),
+    *("preset", "scheduler", "knn_eval", "performance", "seed", "resume_from_checkpoint"),
     *("augmentations", "debug_augmentations", "dali"),  # solo-learn's, unused here
 }
 

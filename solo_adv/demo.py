@@ -22,8 +22,8 @@ from solo_adv.main_robust import evaluate
 # The crops are the same, so that the adversary is all that differs; 3 replays x 10 epochs or
 # 1 x 30 are the same number of crop passes.
 METHODS = {
-    "emp_ssl": ["crops=multi_crop", "max_epochs=30"],
-    "cfamc": ["max_epochs=10"],
+    "emp_ssl": ["crops=multi_crop", "crops.num_crops=8", "max_epochs=30"],
+    "cfamc": ["crops.num_crops=8", "max_epochs=10"],
 }
 
 

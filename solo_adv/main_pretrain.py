@@ -34,6 +34,11 @@ def pretrain(cfg: DictConfig) -> Path | None:
     data = ImageDataModule(data_config(cfg), batch_size=cfg.optimizer.batch_size, seed=cfg.seed)
     data.setup()
     cfg.data.num_classes = data.num_classes
+    if METHODS[cfg.method].objective_class.needs_labels and not data.train_set.labelled:
+        raise UserError(
+            f"method={cfg.method} learns from labels, and data.dataset={cfg.data.dataset} has "
+            "images without; choose a labelled set or a self-supervised method."
+        )
 
     resumed = find_unfinished(cfg) if cfg.auto_resume.enabled and cfg.checkpoint.enabled else None
     run = resumed or Run(cfg)

@@ -19,7 +19,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adamw": torch.optim.AdamW,
 }
 _LARS_NAMES = {"eta": "trust_coeff", "clip_lr": "trust_clip"}
-SCHEDULERS = ("warmup_cosine", "step", "none")
+SCHEDULERS = ("warmup_cosine", "reference_cyclic", "step", "none")
 
 
 def build_optimizer(
@@ -95,7 +95,9 @@ def build_scheduler(
 
     Args:
         name: ``warmup_cosine`` (linear warm-up, then half a cosine down to ``min_lr``), ``step``
-            (times 0.1 at each of ``lr_decay_steps`` epochs) or ``none``.
+            (times 0.1 at each of ``lr_decay_steps`` epochs), ``none``, or ``reference_cyclic``:
+            the reference code's, a cosine meant for one step a batch but stepped at every replay,
+            so that the rate cycles replays/2 times and ends at its peak if they are even.
         optimizer: whose groups keep the ratio of their learning rates.
         total_steps: batches in the whole run; replays of a batch do not count.
         warmup_steps: batches of warm-up.
@@ -115,6 +117,9 @@ def build_scheduler(
             raise UserError("scheduler.name=step needs scheduler.lr_decay_steps, a list of epochs.")
         return MultiStepLR(optimizer, list(lr_decay_steps))
     lr = optimizer.defaults["lr"]
+
+    if name == "reference_cyclic":
+        return LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / total_steps)) / 2)
 
     def factor(step: int) -> float:
         if step < warmup_steps:

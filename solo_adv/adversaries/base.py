@@ -23,10 +23,13 @@ class Adversary:
     batch_norm: str = "train_frozen"
     """Policy during the passes that :meth:`perturb` makes (see ``batch_norm.py``)."""
 
+    crafting_passes: int = 0
+    """Forward-and-backward passes of the attacked crops that :meth:`perturb` makes in a batch."""
+
     @property
     def passes(self) -> int:
-        """Forward-and-backward passes of each crop in a batch: the unit of compute."""
-        return self.replays
+        """Forward-and-backward passes of each attacked crop in a batch: the unit of compute."""
+        return self.replays + self.crafting_passes
 
     def perturb(self, crops: Tensor, loss_of: LossOf) -> Tensor | None:
         """The perturbation to add to ``crops`` (N, 3, H, W), or None for none.

@@ -6,7 +6,7 @@ from torch import Tensor
 from solo_adv.adversaries.base import Adversary
 from solo_adv.adversaries.batch_norm import check_policy
 from solo_adv.adversaries.threat import LossOf, as_fraction, ascend, project, uniform_start
-from solo_adv.checks import whole
+from solo_adv.checks import flag, whole
 
 
 class PGD(Adversary):
@@ -22,6 +22,8 @@ class PGD(Adversary):
         steps: number of steps.
         random_start: start uniformly in the ball instead of at zero.
         batch_norm: policy during the attack's passes: ``train_frozen``, ``eval`` or ``train``.
+        accumulate_gradients: let every attack pass add to the parameters' gradients, so that the
+            next update uses their sum: what the reference code does, and not what the paper says.
 
     Raises:
         UserError: a setting is out of range.
@@ -35,17 +37,16 @@ class PGD(Adversary):
         random_start: bool = False,
         *,
         batch_norm: str = "train_frozen",
+        accumulate_gradients: bool = False,
     ) -> None:
         self.epsilon = as_fraction("epsilon", epsilon)
         self.step_size = as_fraction("step_size", step_size)
         whole("steps", steps, 1)
-        self.steps = steps
+        self.steps = self.crafting_passes = steps
         self.random_start = bool(random_start)
         self.batch_norm = check_policy(batch_norm)
-
-    @property
-    def passes(self) -> int:
-        return self.steps + 1
+        flag("accumulate_gradients", accumulate_gradients)
+        self.accumulate_gradients = accumulate_gradients
 
     def perturb(
         self, crops: Tensor, loss_of: LossOf, generator: torch.Generator | None = None
@@ -59,6 +60,13 @@ class PGD(Adversary):
         for _ in range(self.steps):
             delta.requires_grad_(True)
             with torch.enable_grad():
-                (gradient,) = torch.autograd.grad(loss_of(crops + delta), delta)
+                gradient = self._gradient(loss_of(crops + delta), delta)
             delta = project(ascend(delta.detach(), gradient, self.step_size), crops, self.epsilon)
         return delta
+
+    def _gradient(self, loss: Tensor, delta: Tensor) -> Tensor:
+        if self.accumulate_gradients:
+            loss.backward()
+            assert delta.grad is not None
+            return delta.grad
+        return torch.autograd.grad(loss, delta)[0]

@@ -4,11 +4,30 @@ from solo_adv.methods.adversarial import AdversarialMethod, NonFiniteLossError
 from solo_adv.methods.cfamc import CFAMC
 from solo_adv.methods.emp_ssl import EMPSSL
 from solo_adv.methods.robust_emp import RobustEMP
+from solo_adv.methods.robust_simclr import RobustSimCLR
+from solo_adv.methods.simclr import SimCLR
+from solo_adv.methods.simclr_freeadv import SimCLRFreeAdv
+from solo_adv.methods.supervised_freeadv import SupervisedFreeAdv
 
 MIXINS: dict[str, type[AdversarialMethod]] = {
     "cfamc": CFAMC,
     "emp_ssl": EMPSSL,
     "robust_emp": RobustEMP,
+    "robust_simclr": RobustSimCLR,
+    "simclr": SimCLR,
+    "simclr_freeadv": SimCLRFreeAdv,
+    "supervised_freeadv": SupervisedFreeAdv,
 }
 
-__all__ = ["CFAMC", "EMPSSL", "MIXINS", "AdversarialMethod", "NonFiniteLossError", "RobustEMP"]
+__all__ = [
+    "CFAMC",
+    "EMPSSL",
+    "MIXINS",
+    "AdversarialMethod",
+    "NonFiniteLossError",
+    "RobustEMP",
+    "RobustSimCLR",
+    "SimCLR",
+    "SimCLRFreeAdv",
+    "SupervisedFreeAdv",
+]

@@ -9,17 +9,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from solo_adv.adversaries import Adversary, batch_norm_during_attack
-from solo_adv.checks import whole
+from solo_adv.checks import choice, whole
 from solo_adv.crops import CropPipeline, CropSpec
 from solo_adv.crops import build as build_crops
 from solo_adv.errors import UserError
+from solo_adv.methods.attacked_views import AttackedViews, join
 from solo_adv.methods.projector import Projector
 from solo_adv.methods.settings import accepted_settings, construct, plain, section
 from solo_adv.objectives import Objective
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "reference": {
+        "adversary.accumulate_gradients": True,
+        "adversary.batch_norm": "train",
+        "adversary.clamp_before_forward": False,
+        "scheduler.name": "reference_cyclic",
+    }
+}
+"""Named sets of options, as far as a method has them: the paper's code where it changes results."""
 
 _PROJECTOR_KEYS = ("proj_hidden_dim", "proj_output_dim")
 
@@ -47,13 +58,15 @@ class AdversarialMethod(_Host):
             proj_hidden_dim (int): width of the projector's hidden layers.
             proj_output_dim (int): dimension of the embeddings.
             (and the settings of the objective)
-        adversary: the settings of the adversary.
+        adversary: the settings of the adversary, and of ``AttackedViews``.
+        preset: ``reference`` for the choices of the paper's code that change results.
         crops: backend, source and the fields of ``CropSpec``.
     """
 
     objective_class: ClassVar[type[Objective]]
     adversary_class: ClassVar[type[Adversary]]
     default_crops: ClassVar[str] = "multi_crop"
+    default_attacked_views: ClassVar[AttackedViews] = AttackedViews()
 
     # Free training takes several optimiser steps on a batch.
     automatic_optimization = False
@@ -65,8 +78,15 @@ class AdversarialMethod(_Host):
         self.proj_hidden_dim: int = method_kwargs.pop("proj_hidden_dim")
         self.proj_output_dim: int = method_kwargs.pop("proj_output_dim")
         self.objective = construct(self.objective_class, method_kwargs, "method_kwargs")
-        self.adversary = construct(self.adversary_class, section(cfg, "adversary"), "adversary")
-        self.projector = Projector(self.features_dim, self.proj_hidden_dim, self.proj_output_dim)
+        self.attacked_views, self.adversary = self._build_adversary(cfg)
+        if self.objective.on_logits:
+            self.proj_output_dim = cfg.method_kwargs.proj_output_dim = cfg.data.num_classes
+        self.projector = Projector(
+            self.features_dim,
+            self.proj_hidden_dim,
+            self.proj_output_dim,
+            unit=not self.objective.on_logits,
+        )
         self.crops = self._build_crops(seed=cfg.get("seed", 0))
         self.crop_passes = 0
         self._finite: Tensor | None = None
@@ -80,7 +100,7 @@ class AdversarialMethod(_Host):
         Raises:
             UserError: an unknown key or a value out of range, with what is accepted.
         """
-        cfg = super().add_and_assert_specific_cfg(cfg)
+        cfg = super().add_and_assert_specific_cfg(_with_preset(cls.adversary_class, cfg))
         objective = cls.objective_class
         cfg.method_kwargs = {
             "proj_hidden_dim": 4096,
@@ -88,7 +108,12 @@ class AdversarialMethod(_Host):
             **accepted_settings(objective),
             **section(cfg, "method_kwargs"),
         }
-        cfg.adversary = {**accepted_settings(cls.adversary_class), **section(cfg, "adversary")}
+        beside = AttackedViews.keys(cls.adversary_class)
+        cfg.adversary = {
+            **accepted_settings(cls.adversary_class),
+            **{key: getattr(cls.default_attacked_views, key) for key in beside},
+            **section(cfg, "adversary"),
+        }
         cfg.crops = {
             "backend": "torch",
             "source": "device",
@@ -104,16 +129,24 @@ class AdversarialMethod(_Host):
         kwargs = section(cfg, "method_kwargs")
         for key in _PROJECTOR_KEYS:
             whole(f"method_kwargs.{key}", kwargs.pop(key), 1)
-        construct(cls.objective_class, kwargs, "method_kwargs", besides=_PROJECTOR_KEYS)
-        construct(cls.adversary_class, section(cfg, "adversary"), "adversary")
+        objective = construct(cls.objective_class, kwargs, "method_kwargs", besides=_PROJECTOR_KEYS)
+        cls._build_adversary(cfg)
         spec, backend = _crop_settings(cfg)
         build_crops(spec, backend)
-        minimum = cls.objective_class.min_views
-        if spec.num_crops < minimum:
+        if spec.num_crops < objective.min_views:
             raise UserError(
                 f"method={cfg.method} compares crops of an image and needs crops.num_crops of at "
-                f"least {minimum}; got {spec.num_crops}."
+                f"least {objective.min_views}; got {spec.num_crops}."
             )
+        if spec.num_crops < 2 and cfg.adversary.get("views") == "second":
+            raise UserError("adversary.views=second needs crops.num_crops of at least 2; got 1.")
+
+    @classmethod
+    def _build_adversary(cls, cfg: DictConfig) -> tuple[AttackedViews, Adversary]:
+        given = section(cfg, "adversary")
+        beside = AttackedViews.keys(cls.adversary_class)
+        views = AttackedViews(**{key: given.pop(key) for key in beside if key in given})
+        return views, construct(cls.adversary_class, given, "adversary", besides=beside)
 
     def _build_crops(self, seed: int) -> CropPipeline:
         spec, backend = _crop_settings(self.cfg)
@@ -156,34 +189,47 @@ class AdversarialMethod(_Host):
         crops = self.crops(self.to_pixels(images))
         if not self.no_channel_last:
             crops = crops.contiguous(memory_format=torch.channels_last)
-        num_views = crops.shape[0] // targets.shape[0]
+        clean, attacked = self.attacked_views.split(crops, len(targets))
         optimizer: Any = self.optimizers()
 
         def outputs_of(pixels: Tensor) -> dict[str, Tensor]:
             return self(self.from_pixels(pixels))
 
-        def loss_of(pixels: Tensor) -> Any:
-            z = outputs_of(pixels)["z"]
-            return self.objective(z.unflatten(0, (num_views, -1)), targets).total
+        def embed(pixels: Tensor) -> Tensor:
+            return outputs_of(pixels)["z"]
+
+        def loss_of(z: Tensor) -> Any:
+            return self.objective(z.unflatten(0, (-1, len(targets))), targets)
 
         for _ in range(self.adversary.replays):
-            with batch_norm_during_attack(self, self.adversary.batch_norm):
-                delta = self.adversary.perturb(crops, loss_of)
-            out = outputs_of(crops if delta is None else crops + delta)
-            loss = self.objective(out["z"].unflatten(0, (num_views, -1)), targets)
-            probe = _probe(out["logits"], targets.repeat(num_views))
             optimizer.zero_grad()
+            with batch_norm_during_attack(self, self.adversary.batch_norm):
+                crafting_loss = self.attacked_views.crafting_loss(
+                    clean, attacked, embed, lambda z: loss_of(z).total
+                )
+                delta = self.adversary.perturb(attacked, crafting_loss)
+            out = outputs_of(crops if delta is None else join(clean, attacked + delta))
+            loss = loss_of(out["z"])
+            probe = _probe(out["logits"], targets.repeat(len(crops) // len(targets)))
             self.manual_backward(loss.total + probe["train_class_loss"])
             optimizer.step()
-            self.adversary.update(crops, delta)
+            self.adversary.update(attacked, delta)
             self._watch(loss.total)
+            self._step_schedulers(end_of="replay")
 
         self._step_schedulers(end_of="step")
-        self.crop_passes += crops.shape[0] * self.adversary.passes * _world_size()
+        self.crop_passes += self._passes_of_batch(len(crops), len(attacked)) * _world_size()
         self._log_step(loss._asdict(), probe)
+
+    def _passes_of_batch(self, crops: int, attacked: int) -> int:
+        """Forward-and-backward passes of a crop that one batch costs."""
+        crafted = attacked if self.attacked_views.pair == "self" else crops
+        return crops * self.adversary.replays + crafted * self.adversary.crafting_passes
 
     def _step_schedulers(self, end_of: str) -> None:
         # Once a batch, not once a replay: the schedule spans the run whatever the replays are.
+        if self.cfg.scheduler.name == "reference_cyclic":
+            end_of = {"replay": "step", "step": "batch"}.get(end_of, end_of)
         for config in self.trainer.lr_scheduler_configs:
             if config.interval == end_of:
                 config.scheduler.step()  # type: ignore[call-arg]
@@ -271,6 +317,20 @@ def plain_spec(spec: CropSpec) -> dict[str, Any]:
         name: list(value) if isinstance(value, tuple) else value
         for name, value in vars(spec).items()
     }
+
+
+def _with_preset(adversary: type[Adversary], cfg: DictConfig) -> DictConfig:
+    """The config with what ``preset`` stands for in the place of the options it names."""
+    preset = cfg.get("preset")
+    if preset is None:
+        return cfg
+    choice("preset", preset, PRESETS)
+    accepted = accepted_settings(adversary)
+    for key, value in PRESETS[preset].items():
+        group, name = key.split(".")
+        if group != "adversary" or name in accepted:
+            OmegaConf.update(cfg, key, value, force_add=True)
+    return cfg
 
 
 def _crop_settings(cfg: DictConfig) -> tuple[CropSpec, str]:

@@ -1,15 +1,27 @@
 """Objectives: pure functions on embeddings z (V, B, D) that say what a representation should be."""
 
 from solo_adv.objectives.base import Loss, Objective
+from solo_adv.objectives.contrastive import (
+    ContrastiveLoss,
+    NTXent,
+    Supervised,
+    nt_xent,
+    sup_con,
+)
 from solo_adv.objectives.emp import EMP, EMPLoss, emp_loss, total_coding_rate
 from solo_adv.objectives.gather import gather_batch
 
 __all__ = [
     "EMP",
+    "ContrastiveLoss",
     "EMPLoss",
     "Loss",
+    "NTXent",
     "Objective",
+    "Supervised",
     "emp_loss",
     "gather_batch",
+    "nt_xent",
+    "sup_con",
     "total_coding_rate",
 ]

@@ -19,10 +19,20 @@ class Objective(Protocol):
 
     name: ClassVar[str]
     """Short name for logs: ``train_<name>_loss``."""
-    min_views: ClassVar[int]
-    """Crops of an image that it needs at least."""
     output_dim: ClassVar[int]
     """Default dimension D of the embeddings."""
+    needs_labels: ClassVar[bool]
+    """Whether it learns from labels."""
+
+    @property
+    def min_views(self) -> int:
+        """Crops of an image that it needs at least."""
+        ...
+
+    @property
+    def on_logits(self) -> bool:
+        """Whether ``z`` are to be class logits (V, B, K) instead of unit embeddings."""
+        ...
 
     def __call__(self, z: Tensor, targets: Tensor) -> Loss:
         """Loss of unit embeddings (V, B, D) of images with labels (B,), -1 where unlabelled."""

@@ -100,6 +100,8 @@ class EMP:
     name: ClassVar[str] = "emp"
     min_views: ClassVar[int] = 2
     output_dim: ClassVar[int] = 1024
+    needs_labels: ClassVar[bool] = False
+    on_logits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         number("method_kwargs.invariance_weight", self.invariance_weight)

@@ -127,7 +127,8 @@ def test_defaults_are_filled_in_and_stay(host, name):
     method = HOSTS[host][name](config(host, name))
     first = OmegaConf.to_container(method.cfg)
     assert first["crops"]["scale"]
-    assert set(first["adversary"]) == set(vars(method.adversary)) - {"delta"}
+    held = set(vars(method.adversary)) - {"delta", "crafting_passes"}
+    assert set(first["adversary"]) - {"views", "pair"} == held
     assert OmegaConf.to_container(method.add_and_assert_specific_cfg(method.cfg)) == first
 
 
@@ -180,7 +181,8 @@ def test_fit_trains_every_part(host, name):
     for part in ("backbone.layer4", "classifier", "projector.hidden", "projector.output"):
         moved = [k for k, v in method.state_dict().items() if not torch.equal(v, before[k])]
         assert any(key.startswith(part) for key in moved), part
-    for key in ("val_loss", "val_acc1", "train_emp_loss", "train_invariance", "train_acc1", "lr"):
+    loss = f"train_{method.objective.name}_loss"
+    for key in ("val_loss", "val_acc1", loss, "train_acc1", "lr"):
         assert key in fit.callback_metrics, key
 
 
@@ -198,7 +200,9 @@ def test_schedule_spans_the_run_whatever_the_replays(host, name):
     assert method.optimizers().param_groups[0]["lr"] < 1e-4
     steps = method.adversary.replays * 8
     assert fit.global_step == steps
-    assert method.crop_passes == 8 * BATCH * 3 * method.adversary.passes
+    crafted = 2 if method.attacked_views.pair == "self" else 3
+    passes = 3 * method.adversary.replays + crafted * method.adversary.crafting_passes
+    assert method.crop_passes == 8 * BATCH * passes
 
 
 def test_images_without_labels_train_too(host, name):
@@ -207,7 +211,7 @@ def test_images_without_labels_train_too(host, name):
     train, _ = loaders(host, labelled=False)
     fit = trainer(cfg)
     fit.fit(method, train)
-    assert torch.isfinite(fit.callback_metrics["train_emp_loss"])
+    assert torch.isfinite(fit.callback_metrics[f"train_{method.objective.name}_loss"])
     assert all(torch.isfinite(p).all() for p in method.parameters())
 
 
@@ -235,6 +239,8 @@ def test_state_of_the_run_survives_a_checkpoint(host, name, tmp_path):
         ("method_kwargs.proj_hiden_dim", 8, "proj_hidden_dim"),
         ("method_kwargs.proj_output_dim", 0, "proj_output_dim"),
         ("method_kwargs.tcr_eps", -1, "tcr_eps"),
+        ("adversary.views", "first", "Unknown key in adversary|second"),
+        ("preset", "paper", "reference"),
         ("adversary.epsilon", 8, "Unknown key in adversary|8/255"),
         ("adversary.epsilonn", "8/255", "Unknown key in adversary"),
         ("crops.num_crops", 1, "at least 2"),

@@ -8,7 +8,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 
-from solo_adv.objectives import EMP, gather_batch
+from solo_adv.objectives import EMP, NTXent, Supervised, gather_batch
 
 VIEWS, BATCH, DIM = 3, 4, 6
 
@@ -20,16 +20,26 @@ def _data():
     return images, weight
 
 
+OBJECTIVES = {
+    "emp": EMP(),
+    "nt_xent": NTXent(),
+    "sup_con": Supervised(),
+    "cross_entropy": Supervised(loss="cross_entropy"),
+}
+LABELS = torch.tensor([0, 1, 2, 0, 2, 2, 1, 0])
+
+
 def _process(rank, port, results):
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     try:
-        images, weight = _data()
-        weight.requires_grad_()
-        mine = images[:, rank * BATCH : (rank + 1) * BATCH]
-        loss = EMP()(F.normalize(mine @ weight, dim=-1), torch.zeros(BATCH))
-        loss.total.backward()
-        dist.all_reduce(weight.grad)
-        results[rank] = (loss.total.detach(), weight.grad / 2)  # DDP averages
+        mine = slice(rank * BATCH, (rank + 1) * BATCH)
+        for name, objective in OBJECTIVES.items():
+            images, weight = _data()
+            weight.requires_grad_()
+            loss = objective(F.normalize(images[:, mine] @ weight, dim=-1), LABELS[mine])
+            loss.total.backward()
+            dist.all_reduce(weight.grad)
+            results[rank, name] = (loss.total.detach(), weight.grad / 2)  # DDP averages
     finally:
         dist.destroy_process_group()
 
@@ -39,13 +49,16 @@ def test_two_processes_equal_one(free_port):
         results = manager.dict()
         mp.spawn(_process, args=(free_port, results), nprocs=2)
         found = dict(results)
-    images, weight = _data()
-    weight.requires_grad_()
-    loss = EMP()(F.normalize(images @ weight, dim=-1), torch.zeros(2 * BATCH))
-    loss.total.backward()
-    for total, gradient in found.values():
-        torch.testing.assert_close(total, loss.total.detach(), rtol=1e-12, atol=0)
-        torch.testing.assert_close(gradient, weight.grad, rtol=1e-9, atol=1e-12)
+    for name, objective in OBJECTIVES.items():
+        images, weight = _data()
+        weight.requires_grad_()
+        loss = objective(F.normalize(images @ weight, dim=-1), LABELS)
+        loss.total.backward()
+        for rank in range(2):
+            total, gradient = found[rank, name]
+            if name != "cross_entropy":  # a mean over samples is averaged by DDP itself
+                torch.testing.assert_close(total, loss.total.detach(), rtol=1e-12, atol=0)
+            torch.testing.assert_close(gradient, weight.grad, rtol=1e-6, atol=1e-8)
 
 
 def test_one_process_gathers_nothing():

@@ -1,0 +1,13 @@
+"""SimCLR: two views, contrastive, no adversary (paper, section 2.1.1)."""
+
+from solo_adv.adversaries import Adversary
+from solo_adv.methods.adversarial import AdversarialMethod
+from solo_adv.objectives import NTXent
+
+
+class SimCLR(AdversarialMethod):
+    """SimCLR (https://arxiv.org/abs/2002.05709). Under solo-learn its own stays."""
+
+    objective_class = NTXent
+    adversary_class = Adversary
+    default_crops = "simclr"

@@ -1,0 +1,158 @@
+"""Contrastive objectives: NT-Xent (SimCLR) and its supervised form, for any number of views.
+
+Shapes: V views of B images, embeddings of dimension D, as one tensor ``z`` (V, B, D).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from solo_adv.checks import choice, number
+from solo_adv.errors import UserError
+from solo_adv.objectives.gather import gather_batch
+
+
+class ContrastiveLoss(NamedTuple):
+    """Scalars in float32 (float64 for float64 embeddings)."""
+
+    total: Tensor
+    """To be minimised: mean over all views of all images of the negative log-likelihood."""
+    positive_similarity: Tensor
+    """Mean cosine between a view and its positives, at most 1."""
+
+
+def sup_con(z: Tensor, labels: Tensor, temperature: float = 0.07) -> ContrastiveLoss:
+    """Supervised contrastive loss: views of the same class attract, all others repel.
+
+    Each of the N = V*B views is an anchor i; its positives P are the other views with its label::
+
+        -1/|P| sum_{p in P} log( exp(z_i.z_p / t) / sum_{a != i} exp(z_i.z_a / t) )
+
+    averaged over anchors. Computed in float32 (or float64 if ``z`` is) whatever autocast says.
+
+    Args:
+        z: embeddings (V, B, D), V >= 2; made unit vectors here.
+        labels: (B,); -1 means unlabelled: such an image has only its own views as positives.
+        temperature: t. The paper prints none; its code has 0.07.
+
+    Raises:
+        UserError: ``z`` is not (V, B, D) with V >= 2, or the settings are out of range.
+
+    Source:
+        Khosla et al. 2020, https://arxiv.org/abs/2004.11362, L_out; the reference's ``SupConLoss``.
+    """
+    if z.ndim != 3:
+        raise UserError(f"Embeddings must have shape (V, B, D); got {tuple(z.shape)}.")
+    if z.shape[0] < 2:
+        raise UserError(
+            "A contrastive objective needs at least 2 views of an image; got 1. "
+            "Set crops.num_crops to 2 or more."
+        )
+    number("temperature", temperature, above_zero=True)
+    views, batch, _ = z.shape
+    with torch.autocast(z.device.type, enabled=False):
+        z = F.normalize(z if z.dtype == torch.float64 else z.float(), dim=-1).flatten(0, 1)
+        # Unlabelled images get labels of their own, below all real ones.
+        own = -1 - torch.arange(batch, device=z.device)
+        labels = torch.where(labels.to(z.device) < 0, own, labels.to(z.device)).repeat(views)
+        itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+        positive = (labels[:, None] == labels[None, :]) & ~itself
+        similarity = z @ z.T
+        logits = (similarity / temperature).masked_fill(itself, float("-inf"))
+        log_likelihood = (logits - logits.logsumexp(dim=1, keepdim=True)).masked_fill(~positive, 0)
+        count = positive.sum(dim=1)
+        total = -(log_likelihood.sum(dim=1) / count).mean()
+        agreement = (similarity.masked_fill(~positive, 0).sum(dim=1) / count).mean()
+    return ContrastiveLoss(total, agreement)
+
+
+def nt_xent(z: Tensor, temperature: float = 0.07) -> ContrastiveLoss:
+    """SimCLR's loss for V >= 2 views: :func:`sup_con` where every image is its own class.
+
+    Args:
+        z: embeddings (V, B, D); made unit vectors here.
+        temperature: the paper prints none; its code has 0.07.
+
+    Source:
+        Paper section 2.1.1; Chen et al. 2020, https://arxiv.org/abs/2002.05709. The sum in the
+        denominator leaves out the anchor itself (one version of the paper prints it included).
+    """
+    labels = torch.arange(z.shape[1] if z.ndim == 3 else 0, device=z.device)
+    return sup_con(z, labels, temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NTXent:
+    """:func:`nt_xent` of the global batch, with its settings (keys of ``method_kwargs``)."""
+
+    temperature: float = 0.07
+
+    name: ClassVar[str] = "nt_xent"
+    min_views: ClassVar[int] = 2
+    output_dim: ClassVar[int] = 128
+    needs_labels: ClassVar[bool] = False
+    on_logits: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        number("method_kwargs.temperature", self.temperature, above_zero=True)
+
+    def __call__(self, z: Tensor, targets: Tensor) -> ContrastiveLoss:
+        """Loss of this process's embeddings (V, B, D) joined with those of all others."""
+        return nt_xent(gather_batch(z, dim=1), self.temperature)
+
+
+class CrossEntropyLoss(NamedTuple):
+    """Scalars."""
+
+    total: Tensor
+    """To be minimised: mean cross-entropy over all views of the labelled images."""
+    accuracy: Tensor
+    """Fraction of them that are classified correctly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervised:
+    """Learning from labels, the paper's supervised comparison (keys of ``method_kwargs``).
+
+    The reference code has the supervised contrastive loss (``sup_con``); the paper's minutes fit
+    only plain ``cross_entropy`` on one view, which is most likely what its row is.
+    """
+
+    loss: str = "sup_con"
+    temperature: float = 0.07
+
+    name: ClassVar[str] = "supervised"
+    output_dim: ClassVar[int] = 128
+    needs_labels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        choice("method_kwargs.loss", self.loss, ("sup_con", "cross_entropy"))
+        number("method_kwargs.temperature", self.temperature, above_zero=True)
+
+    @property
+    def on_logits(self) -> bool:
+        """Whether ``z`` are class logits instead of unit embeddings."""
+        return self.loss == "cross_entropy"
+
+    @property
+    def min_views(self) -> int:
+        """Cross-entropy compares no views."""
+        return 1 if self.on_logits else 2
+
+    def __call__(self, z: Tensor, targets: Tensor) -> ContrastiveLoss | CrossEntropyLoss:
+        """Loss of embeddings (V, B, D) and labels (B,), or of logits (V, B, K)."""
+        if self.on_logits:
+            return _cross_entropy(z, targets)
+        return sup_con(gather_batch(z, dim=1), gather_batch(targets, dim=0), self.temperature)
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> CrossEntropyLoss:
+    # A mean of samples: DDP's averaging already makes it that of the global batch.
+    targets = targets.repeat(logits.shape[0])
+    logits = logits.flatten(0, 1).float()
+    labelled = (targets >= 0).sum().clamp(min=1)
+    total = F.cross_entropy(logits, targets, ignore_index=-1, reduction="sum") / labelled
+    return CrossEntropyLoss(total, (logits.detach().argmax(1) == targets).sum() / labelled)
