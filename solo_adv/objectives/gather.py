@@ -8,8 +8,9 @@ from torch.distributed.nn.functional import all_gather
 def gather_batch(z: Tensor, dim: int) -> Tensor:
     """Concatenate ``z``, embeddings or labels, over processes along ``dim``.
 
-    Gradients flow back to every process, each of which then holds the whole loss. The gather's backward sums over processes what DDP
-    later averages, so parameter gradients equal those of one process with the joined batch.
+    Gradients flow back to every process, each of which then holds the whole loss. The gather's
+    backward sums over processes what DDP later averages, so parameter gradients equal those of one
+    process with the joined batch.
     """
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return z
