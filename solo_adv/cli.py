@@ -96,5 +96,6 @@ def quiet_libraries() -> None:
         ".*The number of training batches .* is smaller than the logging interval.*",
         ".*exists and is not empty.*",
         ".*You are running in `SLURM`.*",
+        ".*sync_dist=True.*",  # losses are of the global batch already
     ):
         warnings.filterwarnings("ignore", message=text)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.strategies import DDPStrategy
@@ -30,6 +31,8 @@ def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = 
     settings = trainer_settings(cfg)
     if settings.get("strategy") == "ddp":
         settings["strategy"] = DDPStrategy(find_unused_parameters=False)
+    if not torch.cuda.is_available() or settings.get("accelerator") == "cpu":
+        settings["sync_batchnorm"] = False  # torch has it for GPUs only
     settings |= {
         "callbacks": callbacks,
         "logger": _loggers(cfg, run),
