@@ -34,8 +34,7 @@ def linear(cfg: DictConfig) -> dict[str, float]:
     seed_everything(cfg.seed, verbose=False)
     checkpoint = find_checkpoint(cfg.pretrained_feature_extractor)
     encoder = load_pretrained(checkpoint, features=cfg.features)
-    given = {key: value for key, value in plain(cfg.data).items() if value is not None}
-    config = DataConfig.from_config({**encoder.config["data"], **given})
+    config = DataConfig.for_evaluation(encoder.config["data"], plain(cfg.data))
     scale_learning_rates(cfg)
     data = ImageDataModule(config, batch_size=cfg.optimizer.batch_size, seed=cfg.seed)
     data.setup()

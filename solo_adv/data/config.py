@@ -79,6 +79,26 @@ class DataConfig:
                 given[key] = [float(value) for value in given[key]]
         return cls(**given)
 
+    @classmethod
+    def for_evaluation(
+        cls, pretraining: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> "DataConfig":
+        """The labelled data to judge an encoder on: what it was pretrained on, or others.
+
+        Args:
+            pretraining: `data` group of the pretraining run. Where another data set is asked for,
+                only the size and the statistics of its images carry over.
+            overrides: what is not None in it replaces the pretraining run's.
+
+        Raises:
+            UserError: a key or a value is not accepted, or a path is missing.
+        """
+        given = {key: value for key, value in overrides.items() if value is not None}
+        base = dict(pretraining)
+        if given.get("dataset", base.get("dataset")) != base.get("dataset"):
+            base = {key: base.get(key) for key in ("image_size", "mean", "std")}
+        return cls.from_config({**base, "no_labels": False, **given})
+
     @property
     def torchvision_files(self) -> bool:
         """Whether the set is read from torchvision's own files, which it can download."""

@@ -68,3 +68,23 @@ def test_errors_are_one_line(group, message, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=message) as caught:
         DataConfig.from_config(group)
     assert "\n" not in str(caught.value)
+
+
+def test_evaluation_takes_the_pretraining_data_with_labels():
+    pretraining = {"dataset": "digits", "no_labels": True, "fraction": 0.5, "image_size": 8}
+    config = DataConfig.for_evaluation(pretraining, {"fraction": None, "num_workers": 2})
+    assert not config.no_labels
+    assert (config.fraction, config.image_size, config.num_workers) == (0.5, 8, 2)
+
+
+def test_evaluation_on_another_set_keeps_only_the_form_of_the_images(tmp_path):
+    pretraining = {
+        "dataset": "custom",
+        "train_path": str(tmp_path),
+        "val_path": str(tmp_path),
+        "fraction": 0.5,
+        "image_size": 8,
+    }
+    config = DataConfig.for_evaluation(pretraining, {"dataset": "digits"})
+    assert (config.train_path, config.val_path, config.fraction) == (None, None, -1)
+    assert config.image_size == 8
