@@ -1,0 +1,222 @@
+"""The one training step: what the attack may touch, who is attacked, what the presets change."""
+
+import math
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from omegaconf import OmegaConf
+from torch.utils.data import DataLoader
+
+from solo_adv import METHODS, UserError
+
+BATCH, CLASSES, SIZE = 4, 3, 16
+
+
+def config(method, **changes):
+    cfg = OmegaConf.create(
+        {
+            "method": method,
+            "backbone": {"name": "resnet18", "kwargs": {"width": 4, "layers": [1, 1, 1, 1]}},
+            "method_kwargs": {"proj_hidden_dim": 16, "proj_output_dim": 8},
+            "data": {"dataset": "custom", "num_classes": CLASSES},
+            "crops": {"num_crops": 2, "size": SIZE},
+            "optimizer": {"name": "sgd", "batch_size": BATCH, "lr": 0.1, "weight_decay": 0.0},
+            "scheduler": {"name": "none"},
+            "max_epochs": 1,
+        }
+    )
+    for key, value in changes.items():
+        OmegaConf.update(cfg, key, value, force_add=True)
+    return cfg
+
+
+class Images(torch.utils.data.Dataset):
+    def __init__(self, batches):
+        generator = torch.Generator().manual_seed(0)
+        shape = (BATCH * batches, 3, SIZE, SIZE)
+        self.x = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        return index, [self.x[index]], index % CLASSES
+
+
+def fit(method, batches=1):
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=method.cfg.max_epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(method, DataLoader(Images(batches), batch_size=BATCH))
+    return trainer
+
+
+def build(name, **changes):
+    torch.manual_seed(0)
+    return METHODS[name](config(name, **changes))
+
+
+def spy_on_attack(method, record):
+    perturb = method.adversary.perturb
+
+    def watched(crops, loss_of):
+        before = trace(method)
+        delta = perturb(crops, loss_of)
+        record.append((before, trace(method), crops.clone(), delta.detach().clone()))
+        return delta
+
+    method.adversary.perturb = watched
+
+
+def trace(method):
+    """Everything an attack must leave alone."""
+    gradients = [None if p.grad is None else p.grad.clone() for p in method.parameters()]
+    buffers = [b.clone() for b in method.buffers()]
+    flags = [(m.training, getattr(m, "track_running_stats", None)) for m in method.modules()]
+    return gradients, buffers, flags
+
+
+def same(one, other):
+    pairs = zip(one, other, strict=True)
+    return all((a is None and b is None) or torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", ["robust_emp", "robust_simclr"])
+@pytest.mark.parametrize("pair", ["self", "cross"])
+def test_an_attack_leaves_no_trace_in_the_step(name, pair):
+    method = build(name, **{"adversary.pair": pair})
+    record = []
+    spy_on_attack(method, record)
+    fit(method, batches=3)
+    assert len(record) == 3
+    for before, after, crops, delta in record:
+        assert same(before[0], after[0])
+        assert same(before[1], after[1])
+        assert before[2] == after[2]
+        assert delta.abs().max() > 0
+        assert delta.abs().max().item() <= 8 / 255
+        assert (crops + delta).min() >= 0
+        assert (crops + delta).max() <= 1
+
+
+def test_policy_train_lets_the_attack_move_running_statistics():
+    method = build("robust_emp", **{"adversary.batch_norm": "train"})
+    record = []
+    spy_on_attack(method, record)
+    fit(method)
+    assert not same(record[0][0][1], record[0][1][1])
+
+
+@pytest.mark.parametrize(
+    ("name", "views", "expected"),
+    [
+        ("cfamc", "all", 2 * BATCH),
+        ("robust_emp", "second", BATCH),
+        ("simclr_freeadv", "second", BATCH),
+        ("simclr_freeadv", "both", 2 * BATCH),
+        ("robust_simclr", "second", BATCH),
+    ],
+)
+def test_only_the_attacked_views_are_perturbed(name, views, expected):
+    method = build(name, **{"adversary.views": views})
+    record, seen = [], []
+    spy_on_attack(method, record)
+    method.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    fit(method, batches=2)  # free: nothing is perturbed before the first backward pass
+    crops, delta = record[-1][2:]
+    assert len(crops) == len(delta) == expected
+    last = seen[-1]
+    assert len(last) == 2 * BATCH
+    torch.testing.assert_close(last[2 * BATCH - expected :], crops + delta)
+
+
+def test_self_pair_crafts_on_the_attacked_view_alone():
+    method = build("robust_simclr")
+    seen = []
+    method.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    fit(method)
+    # The view's clean self once, five steps, the update on both views.
+    assert seen == [BATCH] * 6 + [2 * BATCH]
+    assert method.crop_passes == 2 * BATCH + 5 * BATCH
+
+
+def test_accumulated_gradients_are_the_sum_of_all_passes():
+    """The reference's update, against gradients taken one by one."""
+    method = build("robust_emp", **{"adversary.accumulate_gradients": True, "adversary.steps": 3})
+    crops_seen, used = [], []
+    perturb = method.adversary.perturb
+
+    def watched(crops, loss_of):
+        crops_seen.append(crops.clone())
+        return perturb(crops, loss_of)
+
+    method.adversary.perturb = watched
+    method.on_before_optimizer_step = lambda _: used.append(
+        [p.grad.clone() for p in method.projector.parameters()]
+    )
+    twin = build("robust_emp", **{"adversary.steps": 3})
+    fit(method)
+    (crops,) = crops_seen
+    parameters = list(twin.projector.parameters())
+    expected = [torch.zeros_like(p) for p in parameters]
+    delta = torch.zeros_like(crops)
+    twin.train()
+    for _ in range(4):  # three steps, then the update
+        delta.requires_grad_()
+        z = twin(crops + delta)["z"].unflatten(0, (2, BATCH))
+        loss = twin.objective(z, torch.zeros(BATCH)).total
+        *gradients, ascent = torch.autograd.grad(loss, [*parameters, delta])
+        expected = [total + g for total, g in zip(expected, gradients, strict=True)]
+        delta = (delta + 0.01 * ascent.sign()).clamp(-8 / 255, 8 / 255).detach()
+        delta = (crops + delta).clamp(0, 1) - crops
+    for ours, theirs in zip(used[0], expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_reference_schedule_is_stepped_at_every_replay():
+    method = build("cfamc", preset="reference", max_epochs=2)
+    rates = []
+    method.on_before_optimizer_step = lambda optimizer: rates.append(
+        optimizer.param_groups[0]["lr"]
+    )
+    fit(method, batches=5)
+    total = 10
+    expected = [0.1 * (1 + math.cos(math.pi * k / total)) / 2 for k in range(3 * total)]
+    assert rates == pytest.approx(expected)
+    assert method.adversary.clamp_before_forward is False
+
+
+def test_the_preset_turns_on_what_a_method_has_and_nothing_else():
+    assert build("robust_emp", preset="reference").adversary.accumulate_gradients
+    assert build("robust_simclr", preset="reference").adversary.batch_norm == "train"
+    assert build("emp_ssl", preset="reference").cfg.scheduler.name == "reference_cyclic"
+    assert not build("robust_emp").adversary.accumulate_gradients
+
+
+def test_cross_entropy_trains_a_classifier_on_one_view():
+    method = build(
+        "supervised_freeadv",
+        **{
+            "method_kwargs.loss": "cross_entropy",
+            "crops.num_crops": 1,
+            "adversary.views": "all",
+        },
+    )
+    assert method(torch.rand(2, 3, SIZE, SIZE))["z"].shape == (2, CLASSES)
+    trainer = fit(method, batches=2)
+    assert torch.isfinite(trainer.callback_metrics["train_supervised_loss"])
+    assert method.cfg.method_kwargs.proj_output_dim == CLASSES
+
+
+def test_one_view_cannot_be_the_second():
+    with pytest.raises(UserError, match="at least 2"):
+        build(
+            "supervised_freeadv",
+            **{"method_kwargs.loss": "cross_entropy", "crops.num_crops": 1},
+        )
