@@ -18,7 +18,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["solo_adv", "solo_adv.*"]),
-    package_data={"solo_adv": ["py.typed", "conf/**/*.yaml"]},
+    package_data={"solo_adv": ["py.typed", "conf/**/*.yaml", "paper/*.yaml"]},
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
@@ -32,11 +32,12 @@ setup(
         "pillow>=10",
         "matplotlib>=3.8",
         "rich>=13",
+        "pyautoattack>=0.2",
     ],
     extras_require={
         "tensorboard": ["tensorboard"],
         "wandb": ["wandb"],
-        "dev": ["pytest>=8", "ruff==0.15.*", "mypy>=1.15", "build"],
+        "dev": ["pytest>=8", "ruff==0.15.*", "mypy>=1.15", "build", "foolbox>=3.3"],
     },
     entry_points={
         "console_scripts": [

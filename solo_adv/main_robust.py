@@ -1,4 +1,7 @@
-"""How robust is an encoder? ``main_robust.py checkpoint=PATH [linear=robust] [key=value ...]``."""
+"""How robust is an encoder? ``main_robust.py checkpoint=PATH [linear=robust] [key=value ...]``.
+
+On several devices: ``torchrun --nproc-per-node N main_robust.py ...``, with the same result.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,12 @@ from solo_adv.cli import run_app
 from solo_adv.data import DataConfig, ImageSet, load_split
 from solo_adv.errors import UserError, unknown
 from solo_adv.evaluation import Report, RobustSettings, evaluate_robustness
+from solo_adv.evaluation.processes import (
+    first_process_first,
+    local_device,
+    process_group,
+    rank,
+)
 from solo_adv.methods.settings import plain
 
 ACCELERATORS = ("auto", "cpu", "cuda")
@@ -19,8 +28,11 @@ ACCELERATORS = ("auto", "cpu", "cuda")
 def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str, Path]]:
     """Evaluate as a config (see ``solo_adv/conf/robust.yaml``) says and write the report.
 
+    Under torchrun every process calls it; the first one writes.
+
     Returns:
-        The report, and its files by kind (``json``, ``md``, ``png``).
+        The report, and the paths of its files by kind (``json``, ``md``, ``png``); in processes
+        other than the first, no files.
 
     Raises:
         UserError: a setting, the checkpoint or the data cannot be used.
@@ -35,8 +47,10 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
     checkpoint = find_checkpoint(path)
     encoder = load_pretrained(checkpoint, features=robust.features)
     config = encoder.config
-    train_set, test_set = load_labelled(config["data"], data)
-    if not quiet:
+    directory = results / config["method"] / checkpoint.parent.name / robust.variant
+    with first_process_first():
+        train_set, test_set = load_labelled(config["data"], data)
+    if not quiet and rank() == 0:
         print(f"Evaluating {checkpoint} ({config['method']}) on {device}")
     report = evaluate_robustness(
         encoder,
@@ -48,11 +62,10 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
         pretrain_config=config,
         device=device,
         crop_passes=encoder.crop_passes,
+        directory=directory / "progress",
         quiet=quiet,
     )
-    variant = f"{robust.protocol}-{robust.linear}-{robust.features}"
-    directory = results / config["method"] / checkpoint.parent.name / variant
-    return report, report.write(directory)
+    return report, report.write(directory) if rank() == 0 else {}
 
 
 def load_labelled(
@@ -67,8 +80,7 @@ def load_labelled(
     Raises:
         UserError: the data cannot be read, or there is no labelled test split.
     """
-    given = {key: value for key, value in overrides.items() if value is not None}
-    config = DataConfig.from_config({**pretraining, **given})
+    config = DataConfig.for_evaluation(pretraining, overrides)
     train_set, test_set = load_split(config, "train"), load_split(config, "test")
     if train_set is None or test_set is None:
         raise UserError(
@@ -82,15 +94,17 @@ def _device(accelerator: str) -> torch.device:
     if accelerator not in ACCELERATORS:
         raise unknown("accelerator", accelerator, ACCELERATORS)
     if accelerator == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("accelerator=cuda: torch sees no CUDA device; use accelerator=cpu.")
-    return torch.device(accelerator)
+    return local_device(accelerator)
 
 
 def _run(cfg: DictConfig) -> None:
-    _, files = evaluate(cfg)
-    print(files["md"].read_text())
+    with process_group():
+        _, files = evaluate(cfg)
+    if files:
+        print(files["md"].read_text())
     for file in files.values():
         print(file)
 

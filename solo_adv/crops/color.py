@@ -5,6 +5,8 @@ from torch import Tensor
 
 # PIL rounds to 8 bits before it compares with 128.
 _SOLARIZE_FROM = 127.5 / 255
+# Below it a colour is gray to the eye; its square, of which gradients are made, is still a float.
+_SMALLEST_CHROMA = 1e-12
 
 
 def luma(crops: Tensor) -> Tensor:
@@ -50,7 +52,7 @@ def shift_hue(crops: Tensor, turns: Tensor) -> Tensor:
     high = torch.maximum(torch.maximum(red, green), blue)
     low = torch.minimum(torch.minimum(red, green), blue)
     chroma = high - low
-    per_chroma = chroma.clamp(min=torch.finfo(chroma.dtype).tiny).reciprocal_()
+    per_chroma = chroma.clamp(min=_SMALLEST_CHROMA).reciprocal_()
     sixths = torch.where(
         high == red,
         (green - blue).mul_(per_chroma),

@@ -40,6 +40,7 @@ class TorchCrops:
         self.memory_format = memory_format
         self._generator = torch.Generator().manual_seed(seed)
 
+    @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """Draw V random crops of every image.
 
@@ -57,7 +58,7 @@ class TorchCrops:
         return self._crop(images, draw(self.spec, batch, height, width, self._generator))
 
     def apply(self, images: Tensor, parameters: CropParameters) -> Tensor:
-        """Crop with given parameters: the deterministic part of a call.
+        """Crop with given parameters: the deterministic part of a call, differentiable in images.
 
         Args:
             images: As in a call.
@@ -85,7 +86,6 @@ class TorchCrops:
         """Continue from a saved state as if never stopped."""
         self._generator.set_state(state["generator"].cpu())
 
-    @torch.no_grad()
     def _crop(self, images: Tensor, parameters: CropParameters) -> Tensor:
         # Autocast would cost the crops more precision than rounding to 8 bits does.
         with _without_autocast(images.device):
@@ -110,7 +110,14 @@ class TorchCrops:
             size=self.spec.size,
             interpolation=self.spec.interpolation,
         )
-        return crops.clamp_(0, 1)
+        # Bilinear crops leave the box by rounding only; that must not cost white pixels their
+        # gradient.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._overshoots):
+            return crops.clamp_(0, 1)
+
+    @property
+    def _overshoots(self) -> bool:
+        return self.spec.interpolation != "bilinear"
 
 
 def _jitter_(crops: Tensor, parameters: CropParameters) -> None:

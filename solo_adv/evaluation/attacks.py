@@ -14,8 +14,12 @@ from solo_adv.checks import whole
 from solo_adv.data import ImageSet
 from solo_adv.errors import UserError
 from solo_adv.evaluation.classifier import frozen, predict, require_eval
-from solo_adv.evaluation.images import batches, num_batches, select
+from solo_adv.evaluation.images import my_batches, my_share, select
+from solo_adv.evaluation.processes import merged, most
 from solo_adv.evaluation.progress import track
+from solo_adv.evaluation.seeds import generator_for
+
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,8 @@ class AttackResult:
 
     name: str
     steps: int
-    step_size: float
+    step_size: float | None
+    """None: the attack chooses it itself."""
     restarts: int
     random_start: bool
     epsilon: float
@@ -36,6 +41,8 @@ class AttackResult:
     total: int
     seconds: float
     notes: list[str] = field(default_factory=list)
+    broken_by: dict[str, int] = field(default_factory=dict)
+    """Of several attacks in a row: how many images each broke that those before it had not."""
 
 
 class CleanAccuracy(NamedTuple):
@@ -145,34 +152,54 @@ def survivors(
     require_eval(classifier)
     if len(image_set) == 0:
         raise UserError("There is no image to attack: the test set is empty.")
-    generator = torch.Generator(device).manual_seed(seed)
-    excess = 0.0
+    excess = torch.zeros(())
     with frozen(classifier):
-        survived = _correct(classifier, image_set, batch_size, device)
-        for attack in attacks:
-            indices = survived.nonzero().squeeze(1)
-            if len(indices) == 0:
-                break
-            remaining = image_set.subset(indices.tolist())
-            stream = batches(remaining, batch_size, device)
-            verdicts = []
-            for images, labels in track(stream, stage, num_batches(remaining, batch_size)):
-                delta = attack.perturb(images, cross_entropy_of(classifier, labels), generator)
-                allowed = project(delta.clone(), images, epsilon)
-                excess = max(excess, (delta - allowed).abs().max().item())
-                verdicts.append(predict(classifier, (images + allowed).clamp_(0, 1)) == labels)
-            survived[indices] = torch.cat(verdicts).cpu()
+        survived = correct_as_they_are(classifier, image_set, batch_size, device)
+        for number, attack in enumerate(attacks):
+            places = survived.nonzero().squeeze(1)
+            broken = torch.zeros(len(image_set), dtype=torch.long)
+            stream = my_batches(image_set, places, batch_size, device)
+            for batch in track(stream, stage, my_share(len(places), batch_size)):
+                loss_of = cross_entropy_of(classifier, batch.labels)
+                generator = generator_for(seed, number, batch.number, device=device)
+                delta = attack.perturb(batch.images, loss_of, generator)
+                judged, beyond = admitted(batch.images, batch.images + delta, epsilon)
+                excess = torch.maximum(excess, beyond)
+                wrong = predict(classifier, judged) != batch.labels
+                broken[batch.places] = wrong.long().cpu()
+            survived &= merged(broken) == 0
+    excess = most(excess)
     left = (
-        f"Perturbations left the threat model by up to {excess:g} and were projected back onto it."
+        f"Perturbations left the threat model by up to {excess.item():g} and were projected back."
     )
     return survived, [left] if excess > 0 else []
+
+
+def admitted(images: Tensor, attacked: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """Attacked images as the threat model admits them, and how far they lay outside it.
+
+    Outside means further from the epsilon ball or the pixel box than rounding explains; such images
+    are projected.
+    """
+    delta = attacked - images
+    allowed = project(delta.clone(), images, epsilon)
+    beyond = (delta - allowed).abs().flatten(1).amax(1)
+    outside = beyond > ROUNDING
+    judged = torch.where(outside.view(-1, 1, 1, 1), images + allowed, attacked)
+    return judged, torch.where(outside, beyond, 0).max().cpu()
 
 
 def cross_entropy_of(classifier: nn.Module, labels: Tensor) -> LossOf:
     """The loss that attacks ascend: a sum, so that no image's gradient depends on the batch."""
 
     def loss_of(images: Tensor) -> Tensor:
-        return F.cross_entropy(classifier(images), labels, reduction="sum")
+        loss = F.cross_entropy(classifier(images), labels, reduction="sum")
+        if images.requires_grad and not loss.requires_grad:
+            raise UserError(
+                "The classifier's outputs have no gradient with respect to the image (a detach, "
+                "no_grad or conversion inside), so that no attack can follow it: remove that."
+            )
+        return loss
 
     return loss_of
 
@@ -197,13 +224,13 @@ def clean_accuracy(
     total = len(image_set)
     if total == 0:
         raise UserError("There is no image to classify: the test set is empty.")
-    top1 = top5 = 0
-    for images, labels in batches(image_set, batch_size, device):
-        logits = classifier(images)
+    counts = torch.zeros(2, dtype=torch.long)
+    for batch in my_batches(image_set, torch.arange(total), batch_size, device):
+        logits = classifier(batch.images)
         finite = logits.isfinite().all(dim=1, keepdim=True)
-        hits = (logits.topk(min(5, logits.shape[1])).indices == labels[:, None]) & finite
-        top1 += int(hits[:, 0].sum())
-        top5 += int(hits.sum())
+        hits = (logits.topk(min(5, logits.shape[1])).indices == batch.labels[:, None]) & finite
+        counts += torch.stack([hits[:, 0].sum(), hits.sum()]).cpu()
+    top1, top5 = merged(counts).tolist()
     return CleanAccuracy(top1 / total, top5 / total, top1, total)
 
 
@@ -212,8 +239,12 @@ def epsilon_text(epsilon: str | float) -> str:
     return f"{round(as_fraction('epsilon', epsilon) * 255, 2):g}/255"
 
 
-def _correct(
+@torch.no_grad()
+def correct_as_they_are(
     classifier: nn.Module, image_set: ImageSet, batch_size: int, device: torch.device | str
 ) -> Tensor:
-    stream = batches(image_set, batch_size, device)
-    return torch.cat([predict(classifier, images) == labels for images, labels in stream]).cpu()
+    """Which images (N,) are classified correctly without attack; bool, on the CPU."""
+    right = torch.zeros(len(image_set), dtype=torch.long)
+    for batch in my_batches(image_set, torch.arange(len(image_set)), batch_size, device):
+        right[batch.places] = (predict(classifier, batch.images) == batch.labels).long().cpu()
+    return merged(right) > 0

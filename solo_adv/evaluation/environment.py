@@ -10,8 +10,9 @@ import torch
 
 import solo_adv
 from solo_adv.evaluation.images import usable_cores
+from solo_adv.evaluation.processes import world_size
 
-PACKAGES = ("torch", "torchvision", "lightning", "timm")
+PACKAGES = ("torch", "torchvision", "lightning", "timm", "pyautoattack")
 
 
 def versions() -> dict[str, str | None]:
@@ -50,10 +51,10 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def hardware(device: torch.device | str) -> dict[str, Any]:
-    """Kind and name of ``device``, and the processor cores that were at hand."""
+    """Kind and name of ``device``, the processor cores at hand, and how many processes shared."""
     device = torch.device(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {"device": device.type, "name": name, "cores": usable_cores()}
+    return {"device": device.type, "name": name, "cores": usable_cores(), "processes": world_size()}
 
 
 def _processor() -> str:

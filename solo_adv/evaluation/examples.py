@@ -11,10 +11,15 @@ from solo_adv.evaluation.attacks import cross_entropy_of
 from solo_adv.evaluation.classifier import Classifier, frozen, predict
 from solo_adv.evaluation.images import batches, select
 
+CHANNELS = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Images (N, 3, H, W) in [0, 1] before and after an attack, and what the classifier sees."""
+    """Images (N, 3, H, W) in [0, 1] before and after an attack, and what the classifier sees.
+
+    Where each crop is attacked, the first crop of each image.
+    """
 
     clean: Tensor
     attacked: Tensor
@@ -46,8 +51,8 @@ def attack_examples(
         return [_name(image_set.classes, index) for index in classes.tolist()]
 
     return Examples(
-        clean=images.cpu(),
-        attacked=(images + delta).cpu(),
+        clean=images[:, :CHANNELS].cpu(),
+        attacked=(images + delta)[:, :CHANNELS].cpu(),
         epsilon=adversary.epsilon,
         truth=names(labels),
         before=names(before),

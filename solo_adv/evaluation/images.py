@@ -1,8 +1,9 @@
-"""Batches of whole images as an encoder takes them, and the one subset that all tests share."""
+"""Batches of images as an encoder takes them, and the one subset that all tests share."""
 
 import math
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from torch import Tensor
 from solo_adv.checks import whole
 from solo_adv.crops import as_unit_float
 from solo_adv.data import ImageSet, ResidentLoader, StreamingLoader, streaming_loader
+from solo_adv.evaluation.aggregation import CropStacks
+from solo_adv.evaluation.processes import rank, world_size
 
 MAX_WORKERS = 16
 
@@ -24,6 +27,7 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Pixels (N, 3, H, W) in [0, 1] and labels (N,) on ``device``, every image once an epoch.
 
+    Of `CropStacks`, crops (N, 3 n, size, size) instead of pixels.
     In the order of the set; with a ``shuffle_seed``, in a new order every epoch. The last batch of
     an epoch may be smaller: no image is left out.
     """
@@ -53,10 +57,53 @@ def batches(
     for epoch in range(epochs):
         loader.sampler.set_epoch(epoch)
         for _, (images,), labels in loader:
-            yield (
-                as_unit_float(images.to(device, non_blocking=True)),
-                labels.to(device, non_blocking=True),
-            )
+            pixels = as_unit_float(images.to(device, non_blocking=True))
+            if isinstance(image_set, CropStacks):
+                pixels = image_set.crops(pixels)
+            yield pixels, labels.to(device, non_blocking=True)
+
+
+class Batch(NamedTuple):
+    """One of the batches that the processes share."""
+
+    number: int
+    """Its place among the batches, whichever process has it."""
+    places: Tensor
+    """Where its images lie in the set, long (N,), on the CPU."""
+    images: Tensor
+    labels: Tensor
+
+
+def my_batches(
+    image_set: ImageSet,
+    places: Tensor,
+    batch_size: int,
+    device: torch.device | str,
+    *,
+    first: int = 0,
+) -> Iterator[Batch]:
+    """This process's share of the batches of the images at ``places``, in their order.
+
+    What is in a batch does not depend on how many processes there are, so that whatever is drawn
+    for a batch does not either.
+
+    Args:
+        places: long (M,).
+        first: leave out the batches before this one.
+    """
+    every = places.split(batch_size)
+    mine = range(first + rank(), len(every), world_size()) if len(places) else range(0)
+    if not mine:
+        return
+    chosen = image_set.subset(torch.cat([every[number] for number in mine]).tolist())
+    stream = batches(chosen, batch_size, device)
+    for number, (images, labels) in zip(mine, stream, strict=True):
+        yield Batch(number, every[number], images, labels)
+
+
+def my_share(count: int, batch_size: int) -> int:
+    """How many of the batches of ``count`` images are this process's."""
+    return len(range(rank(), math.ceil(count / batch_size), world_size()))
 
 
 def num_batches(image_set: ImageSet, batch_size: int) -> int:

@@ -1,6 +1,7 @@
 """The report as a Markdown page of one screen."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from solo_adv.evaluation.uncertainty import standard_error
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 def page(report: "Report") -> str:
     """A table of accuracies in percent with their binomial standard errors, settings below."""
     parts = [
-        f"# {report.method} on {report.data['name']}: {report.linear} linear head",
+        f"# {report.method} on {report.data['name']}: {describe_head(report.config)}",
         *(f"> **ALARM** {alarm}" for alarm in report.alarms),
         _table(report),
         *(f"- Note on {a.name} at {a.epsilon_text}: {n}" for a in report.attacks for n in a.notes),
@@ -19,6 +20,13 @@ def page(report: "Report") -> str:
         "![Accuracy against epsilon, and example images](report.png)",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def describe_head(config: Mapping[str, Any]) -> str:
+    """What classifies, for a title."""
+    tuned = ", adversarially fine-tuned" if config["finetune"] == "adversarial" else ""
+    crops = f", {config['num_crops']} crops" if config["protocol"] == "crops" else ""
+    return f"{config['linear']} linear head{crops}{tuned}"
 
 
 def _table(report: "Report") -> str:
@@ -40,24 +48,27 @@ def _settings(report: "Report") -> str:
     config, head, data = report.config, report.head, report.data
     start = "random" if config["random_start"] else "zero"
     attack = (
-        "white-box L-infinity on the cross-entropy, end to end, "
-        f"{config['steps']} steps of {config['step_size']:g}, {start} start, "
-        f"worst case of {config['restarts']}"
+        f"PGD on the cross-entropy, {config['steps']} steps of {config['step_size']:g}, {start} "
+        f"start, worst case of {config['restarts']}"
     )
+    if config["autoattack"]:
+        attack += f"; AutoAttack standard (pyautoattack {report.versions['pyautoattack']})"
     training = f"{head['optimizer']}, lr {head['lr']:g}, batch {head['batch_size']}, "
     training += f"{head['epochs']} epochs and at least {head['min_updates']:,} updates"
+    attacked = (
+        f", on PGD-{config['train_steps']} at {255 * config['train_epsilon']:g}/255, "
+        f"steps of {config['train_step_size']:g}"
+    )
     if report.linear == "robust":
-        training += (
-            f", on PGD-{config['train_steps']} at {255 * config['train_epsilon']:g}/255, "
-            f"steps of {config['train_step_size']:g}"
-        )
+        training += attacked
     images = f"{report.num_images:,} of {data['test_images']:,} test images"
     passes = "unknown" if report.crop_passes is None else f"{report.crop_passes:,}"
     hardware = report.hardware
     lines = {
         "Checkpoint": f"`{report.checkpoint}`",
-        "Features": f"{report.features}, {report.protocol} (whole image)",
+        "Threat model": _threat_model(config),
         "Attack": attack,
+        "Features": f"{report.features}, {_representation(config)}",
         "Head": training,
         "Data": f"{images}, {data['train_images']:,} train images, seed {report.seed}",
         "Pretraining": f"{passes} crop passes",
@@ -66,4 +77,50 @@ def _settings(report: "Report") -> str:
         "Code": f"solo-adv {report.versions['solo_adv']}, commit {report.git_commit or 'unknown'}, "
         f"torch {report.versions['torch']}",
     }
+    if config["finetune"] == "adversarial":
+        recipe = config["finetune_recipe"]
+        lines["Fine-tuning"] = (
+            f"encoder and head together, from that head; SGD, lr {recipe['lr']:g}, batch "
+            f"{recipe['batch_size']}, {recipe['epochs']} epochs{attacked}; kNN is the encoder's "
+            "before it"
+        )
+    if report.probes is not None:
+        lines["Probes"] = _probes(report.probes)
     return "\n".join(f"- {name}: {text}" for name, text in lines.items())
+
+
+def _threat_model(config: Mapping[str, Any]) -> str:
+    """What the adversary knows and may do, in words."""
+    perturbed = "every pixel of the image by at most epsilon"
+    if config["protocol"] == "crops" and config["space"] == "crop":
+        perturbed = (
+            f"every pixel of each of the {config['num_crops']} resized crops by at most epsilon, "
+            "each crop on its own (no change of the image does that)"
+        )
+    elif config["protocol"] == "crops":
+        perturbed += f", from which the {config['num_crops']} crops are then cut"
+    return (
+        f"white-box, end to end through encoder and {config['linear']} head, L-infinity: the "
+        f"adversary knows all weights{_and_crops(config)} and changes {perturbed}"
+    )
+
+
+def _and_crops(config: Mapping[str, Any]) -> str:
+    return " and the crops" if config["protocol"] == "crops" else ""
+
+
+def _representation(config: Mapping[str, Any]) -> str:
+    if config["protocol"] == "central":
+        return "central (whole image)"
+    kind = "as in pretraining" if config["crop_augmentation"] == "full" else "geometric only"
+    return f"mean over the same {config['num_crops']} random crops of every image ({kind})"
+
+
+def _probes(probes: Mapping[str, Any]) -> str:
+    return (
+        f"{probes['images']} images: {probes['clean_correct']} right without attack, "
+        f"{probes['zero_epsilon_correct']} at epsilon 0; at {probes['epsilon_text']} "
+        f"{probes['steps_correct']} after {probes['steps']} steps, {probes['more_steps_correct']} "
+        f"after twice as many; {probes['unbounded_correct']} with all pixels free; gradient zero "
+        f"on {probes['zero_gradients']}"
+    )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from solo_adv.evaluation.attacks import epsilon_text
 from solo_adv.evaluation.examples import Examples
+from solo_adv.evaluation.markdown import describe_head
 from solo_adv.evaluation.uncertainty import standard_error
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def draw(report: "Report") -> bytes:
     else:
         halves: Any = figure.subfigures(1, 2, width_ratios=[1, 1.35], wspace=0.03)
         _curve(halves[0].add_subplot(), report)
-        _sheet(halves[1], report.examples)
+        in_crops = report.config["protocol"] == "crops" and report.config["space"] == "crop"
+        what = "First crops of test images" if in_crops else "Test images"
+        _sheet(halves[1], report.examples, what)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
@@ -44,7 +47,17 @@ def _curve(axes: Axes, report: "Report") -> None:
         x = [0.0, *(255 * a.epsilon for a in attacks)]
         y = [100 * report.clean, *(100 * a.accuracy for a in attacks)]
         errors = [clean_error, *(100 * standard_error(a.accuracy, a.total) for a in attacks)]
-        axes.errorbar(x, y, yerr=errors, marker="o", capsize=4, linewidth=2, label=f"under {name}")
+        style = "-" if number == 0 else ":"  # curves of two attacks can lie on each other
+        axes.errorbar(
+            x,
+            y,
+            yerr=errors,
+            marker="o",
+            capsize=4,
+            linewidth=2,
+            linestyle=style,
+            label=f"under {name}",
+        )
         for place, height in zip(x[number > 0 :], y[number > 0 :], strict=True):
             # the first attack's figures above its curve, those of stronger ones below
             offset = (7, 5) if number == 0 else (-7, -13)
@@ -63,7 +76,7 @@ def _curve(axes: Axes, report: "Report") -> None:
         [0, *(255 * e for e in epsilons)], ["0\n(clean)", *(epsilon_text(e) for e in epsilons)]
     )
     axes.margins(x=0.1)
-    axes.set_ylim(-2, 106)
+    axes.set_ylim(-7, 106)
     axes.set_yticks(range(0, 101, 20))
     axes.set_xlabel("largest change of any pixel, epsilon, as a fraction of the pixel range")
     axes.set_ylabel("correctly classified test images, %")
@@ -71,17 +84,17 @@ def _curve(axes: Axes, report: "Report") -> None:
     axes.legend(loc="best")
     alarm = "ALARM: these figures cannot be right, see report.md\n" if report.alarms else ""
     axes.set_title(
-        f"{alarm}{report.method}, {report.linear} linear head, {report.data['name']}\n"
+        f"{alarm}{report.method}, {describe_head(report.config)}, {report.data['name']}\n"
         f"{report.num_images:,} test images; bars: one standard error",
         fontsize=11,
         color=WRONG if report.alarms else "black",
     )
 
 
-def _sheet(figure: SubFigure, examples: Examples) -> None:
+def _sheet(figure: SubFigure, examples: Examples, what: str) -> None:
     magnification = 0.5 / examples.epsilon if examples.epsilon else 1.0
     figure.suptitle(
-        f"Test images drawn at random, attacked at epsilon = {epsilon_text(examples.epsilon)} "
+        f"{what} drawn at random, attacked at epsilon = {epsilon_text(examples.epsilon)}\n"
         "(green: classified correctly, red: wrongly)",
         fontsize=11,
     )

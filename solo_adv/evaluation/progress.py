@@ -17,13 +17,20 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from solo_adv.evaluation.processes import rank
+
 T = TypeVar("T")
 BAR_AFTER_SECONDS = 1.0
 LINE_EVERY_SECONDS = 30.0
 
 
 def track(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
-    """Yield ``items``, of which there are ``total``, showing on stderr how long they will take."""
+    """Yield ``items``, of which there are ``total``, showing on stderr how long they will take.
+
+    Of several processes the first one shows it.
+    """
+    if rank() > 0:
+        return iter(items)
     show = _bar if sys.stderr.isatty() else _lines
     return show(items, stage, total)
 

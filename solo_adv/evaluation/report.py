@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 from solo_adv.errors import UserError
 from solo_adv.evaluation.attacks import AttackResult
 from solo_adv.evaluation.examples import Examples
+from solo_adv.evaluation.files import write_whole
 from solo_adv.evaluation.markdown import page
 
 
@@ -44,6 +43,8 @@ class Report:
     hardware: dict[str, Any]
     seconds: dict[str, float]
     date: str
+    probes: dict[str, Any] | None = None
+    """Measurements behind the alarms (see ``probes.py``); None if switched off."""
     examples: Examples | None = None
     """For the picture only; not in the JSON."""
 
@@ -76,7 +77,7 @@ class Report:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             for kind, path in paths.items():
-                _write_whole(path, content[kind])
+                write_whole(path, content[kind])
         except OSError as error:
             raise UserError(
                 f"Cannot write the report into '{directory}' ({error.strerror}). "
@@ -89,18 +90,6 @@ class Report:
         """The report in a ``report.json``."""
         held = json.loads(Path(path).read_text(encoding="utf-8"))
         return cls(**{**held, "attacks": [AttackResult(**attack) for attack in held["attacks"]]})
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _plain(value: Any) -> Any:

@@ -1,8 +1,11 @@
 """From a frozen encoder to a report: kNN, linear head, clean accuracy, accuracy under attack."""
 
+import copy
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +14,26 @@ from solo_adv.adversaries import PGD
 from solo_adv.data import ImageSet
 from solo_adv.errors import UserError
 from solo_adv.evaluation import environment
+from solo_adv.evaluation.aggregation import (
+    AggregatingEncoder,
+    CropStacks,
+    FixedCrops,
+    crop_spec,
+)
 from solo_adv.evaluation.alarms import all_alarms
 from solo_adv.evaluation.attacks import AttackResult, clean_accuracy, epsilon_text, evaluate_pgd
+from solo_adv.evaluation.autoattack import evaluate_autoattack
 from solo_adv.evaluation.classifier import Classifier, frozen
 from solo_adv.evaluation.examples import attack_examples
 from solo_adv.evaluation.features import extract
+from solo_adv.evaluation.files import kept_weights
+from solo_adv.evaluation.finetune import finetune_adversarially
+from solo_adv.evaluation.fingerprints import fingerprint, model_fingerprint
 from solo_adv.evaluation.images import select
 from solo_adv.evaluation.knn import knn_accuracy
 from solo_adv.evaluation.linear import train_head, train_head_on_features
+from solo_adv.evaluation.probes import probe
+from solo_adv.evaluation.processes import rank, same_everywhere
 from solo_adv.evaluation.progress import Stages
 from solo_adv.evaluation.report import Report
 from solo_adv.evaluation.settings import RobustSettings
@@ -37,9 +52,13 @@ def evaluate_robustness(
     pretrain_config: Mapping[str, Any],
     device: torch.device | str,
     crop_passes: int | None = None,
+    directory: Path | None = None,
     quiet: bool = False,
 ) -> Report:
     """Judge an encoder by the paper's protocol; all figures are of the same test images.
+
+    Under torchrun every process calls it with the same arguments; they share the attacks, and each
+    returns the same figures as a single process.
 
     Args:
         encoder: from pixels (N, 3, H, W) in [0, 1] to the features (N, D) that
@@ -47,7 +66,10 @@ def evaluate_robustness(
             buffers, modes and ``requires_grad`` flags are afterwards as they were.
         train_set: labelled images, for the head and as kNN's neighbours.
         test_set: labelled images with the same classes.
-        method, checkpoint, pretrain_config, crop_passes: for the record.
+        method, checkpoint, crop_passes: for the record.
+        pretrain_config: for the record; ``protocol=crops`` draws crops by its section ``crops``.
+        directory: where AutoAttack's progress is kept, and the head it attacks, so that a killed
+            evaluation continues; None: nowhere.
         quiet: say nothing about finished stages on stderr.
 
     Raises:
@@ -59,11 +81,17 @@ def evaluate_robustness(
     _check_sets(train_set, test_set)
     encoder.to(device)
     judged = select(test_set, settings.max_images, settings.seed)
-    stage = Stages(quiet)
+    stage = Stages(quiet or rank() > 0)
     with stage("total"), frozen(encoder):
+        subject = _subject(encoder, train_set, judged, settings, pretrain_config)
+        batch_size = settings.images_per_batch
         with stage("features"):
-            train_features, train_labels = extract(encoder, train_set, settings.batch_size, device)
-            test_features, test_labels = extract(encoder, judged, settings.batch_size, device)
+            train_features, train_labels = extract(
+                subject.encoder, subject.train_set, batch_size, device
+            )
+            test_features, test_labels = extract(
+                subject.encoder, subject.test_set, batch_size, device
+            )
         with stage("knn") as said:
             knn, _ = knn_accuracy(
                 train_features,
@@ -75,24 +103,55 @@ def evaluate_robustness(
             )
             said.append(f"{knn:.2%}")
         with stage(f"{settings.linear} head"):
-            head = _head(encoder, train_set, train_features, train_labels, settings)
+            kept = directory if settings.autoattack else None
+            classifier = _classifier(
+                subject, train_features, train_labels, settings, directory=kept
+            )
         del train_features, test_features  # gigabytes on a large set; the attacks need the room
-        classifier = Classifier(encoder, head)
         with stage("clean") as said:
             clean = clean_accuracy(
-                classifier, judged, batch_size=settings.batch_size, device=device
+                classifier, subject.test_set, batch_size=batch_size, device=device
             )
             said.append(f"{clean.top1:.2%}")
         attacks = []
         for epsilon in settings.epsilons:
             with stage(f"PGD-{settings.steps} at {epsilon_text(epsilon)}") as said:
-                attacks.append(_attack(classifier, judged, epsilon, settings, device))
+                attacks.append(_attack(classifier, subject.test_set, epsilon, settings, device))
                 said.append(f"{attacks[-1].accuracy:.2%}")
+        shown = min(settings.epsilons, key=lambda epsilon: abs(epsilon - EXAMPLE_EPSILON))
+        probes = None
+        if settings.alarm_images:
+            with stage("probes"):
+                probes = probe(
+                    classifier,
+                    select(subject.test_set, settings.alarm_images, settings.seed),
+                    num_classes=train_set.num_classes,
+                    epsilon=shown,
+                    steps=settings.steps,
+                    step_size=settings.step_size,
+                    batch_size=batch_size,
+                    device=device,
+                    seed=settings.seed,
+                )
+        if settings.autoattack:
+            for epsilon in settings.epsilons:
+                with stage(f"AutoAttack at {epsilon_text(epsilon)}") as said:
+                    attacks.append(
+                        evaluate_autoattack(
+                            classifier,
+                            subject.test_set,
+                            epsilon=epsilon,
+                            batch_size=batch_size,
+                            device=device,
+                            seed=settings.seed,
+                            directory=directory,
+                        )
+                    )
+                    said.append(f"{attacks[-1].accuracy:.2%}")
         with stage("examples"):
-            shown = min(settings.epsilons, key=lambda epsilon: abs(epsilon - EXAMPLE_EPSILON))
             adversary = PGD(shown, settings.step_size, settings.steps, settings.random_start)
             examples = attack_examples(
-                classifier, judged, adversary, device=device, seed=settings.seed
+                classifier, subject.test_set, adversary, device=device, seed=settings.seed
             )
     config = settings.to_config()
     return Report(
@@ -105,7 +164,7 @@ def evaluate_robustness(
         clean_top5=clean.top5,
         knn=knn,
         attacks=attacks,
-        alarms=all_alarms(clean.top1, attacks),
+        alarms=all_alarms(clean.top1, attacks, probes),
         num_images=len(judged),
         head=config["head"],
         config=config,
@@ -125,8 +184,88 @@ def evaluate_robustness(
         hardware=environment.hardware(device),
         seconds=stage.seconds,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        probes=None if probes is None else asdict(probes),
         examples=examples,
     )
+
+
+class _Subject(NamedTuple):
+    """What is judged: an encoder, and sets of what it takes."""
+
+    encoder: nn.Module
+    train_set: ImageSet
+    test_set: ImageSet
+
+
+def _subject(
+    encoder: nn.Module,
+    train_set: ImageSet,
+    test_set: ImageSet,
+    settings: RobustSettings,
+    pretrain_config: Mapping[str, Any],
+) -> _Subject:
+    if settings.protocol == "central":
+        return _Subject(encoder, train_set, test_set)
+    spec = crop_spec(
+        pretrain_config,
+        num_crops=settings.num_crops,
+        augmentation=settings.crop_augmentation,
+    )
+    crops = FixedCrops(spec, settings.seed)
+    aggregating = AggregatingEncoder(
+        encoder, crops, space=settings.space, max_crops=settings.batch_size
+    ).eval()
+    if settings.space == "image":
+        return _Subject(aggregating, train_set, test_set)
+    return _Subject(aggregating, CropStacks(train_set, crops), CropStacks(test_set, crops))
+
+
+def _classifier(
+    subject: _Subject,
+    features: Tensor,
+    labels: Tensor,
+    settings: RobustSettings,
+    *,
+    directory: Path | None,
+) -> Classifier:
+    """The head on the encoder, or the copy of both that was fine-tuned; the same everywhere."""
+
+    def train() -> Classifier:
+        head = _head(subject.encoder, subject.train_set, features, labels, settings)
+        if settings.finetune == "none":
+            return Classifier(subject.encoder, head)
+        return finetune_adversarially(
+            subject.encoder,
+            head,
+            subject.train_set,
+            recipe=settings.finetune_recipe,
+            adversary=_train_adversary(settings, "train_frozen"),
+            device=features.device,
+            seed=settings.seed,
+        )
+
+    if directory is None:
+        classifier = train()
+    else:
+        head = nn.Linear(features.shape[1], subject.train_set.num_classes).to(features.device)
+        tuned = settings.finetune != "none"
+        encoder = copy.deepcopy(subject.encoder) if tuned else subject.encoder
+        template = Classifier(encoder, head).requires_grad_(False)
+        training = (settings.linear, settings.head, settings.finetune, settings.finetune_recipe)
+        attack = (settings.train_epsilon, settings.train_steps, settings.train_step_size)
+        key = fingerprint(
+            model_fingerprint(subject.encoder),
+            subject.train_set.fingerprint(),
+            (*training, *attack, settings.seed),
+        )
+        classifier = kept_weights(
+            directory / f"classifier-{key}.pt",
+            template,
+            train,
+            lambda classifier: classifier if tuned else classifier.head,
+        )
+    same_everywhere(classifier)
+    return classifier
 
 
 def _head(
@@ -141,18 +280,24 @@ def _head(
         return train_head_on_features(
             features, labels, num_classes=num_classes, recipe=settings.head, seed=settings.seed
         )
-    adversary = PGD(
-        settings.train_epsilon, settings.train_step_size, settings.train_steps, batch_norm="eval"
-    )
     return train_head(
         encoder,
         train_set,
         num_classes=num_classes,
         features_dim=features.shape[1],
         recipe=settings.head,
-        adversary=adversary,
+        adversary=_train_adversary(settings, "eval"),
         device=features.device,
         seed=settings.seed,
+    )
+
+
+def _train_adversary(settings: RobustSettings, batch_norm: str) -> PGD:
+    return PGD(
+        settings.train_epsilon,
+        settings.train_step_size,
+        settings.train_steps,
+        batch_norm=batch_norm,
     )
 
 
@@ -171,7 +316,7 @@ def _attack(
         step_size=settings.step_size,
         random_start=settings.random_start,
         restarts=settings.restarts,
-        batch_size=settings.batch_size,
+        batch_size=settings.images_per_batch,
         device=device,
         seed=settings.seed,
     )

@@ -7,11 +7,14 @@ from typing import Any
 from solo_adv.adversaries import as_fraction
 from solo_adv.checks import choice, flag, known_keys, number, whole
 from solo_adv.errors import UserError
+from solo_adv.evaluation.aggregation import AUGMENTATIONS, SPACES
+from solo_adv.evaluation.finetune import FinetuneRecipe
 from solo_adv.evaluation.linear import HeadRecipe
 
-PROTOCOLS = ("central",)
+PROTOCOLS = ("central", "crops")
 HEADS = ("standard", "robust")
 FEATURES = ("hidden", "backbone")
+FINETUNINGS = ("none", "adversarial")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,22 +28,36 @@ class RobustSettings:
     """
 
     protocol: str = "central"
-    """What of an image is judged: ``central``, the whole image."""
+    """What represents an image: ``central``, the whole of it, or ``crops``, the mean over crops."""
+    num_crops: int = 16
+    """Under ``protocol=crops``, as the next two: how many."""
+    crop_augmentation: str = "full"
+    """``full``, as in pretraining (the reference), or ``geometric``: crop, resize and flip only."""
+    space: str = "crop"
+    """What is attacked: each ``crop`` (the reference), or the ``image`` that they are cut from."""
     linear: str = "standard"
     """Training of the head: ``standard``, or ``robust`` (r-LE)."""
     features: str = "hidden"
     """``hidden`` (the projector's first layer, as the reference) or ``backbone``."""
+    finetune: str = "none"
+    """``adversarial``: encoder and head are then trained together on attacked images (AFF)."""
+    finetune_recipe: FinetuneRecipe = field(default_factory=FinetuneRecipe)
     epsilons: tuple[float, ...] = (4 / 255, 8 / 255, 16 / 255)
     steps: int = 20
     step_size: float = 0.01
     restarts: int = 1
     random_start: bool = False
+    autoattack: bool = False
+    """Attack with AutoAttack ``standard`` as well, at every epsilon."""
+    alarm_images: int = 256
+    """Test images on which the evaluation itself is probed; 0 for none."""
     max_images: int | None = None
     """Judge this many test images, drawn by the seed; None: all."""
     batch_size: int = 512
+    """Images, or crops under ``protocol=crops``, in a forward pass."""
     head: HeadRecipe = field(default_factory=HeadRecipe)
     train_epsilon: float = 8 / 255
-    """Of the attack that the robust head is trained on, as the next two."""
+    """Of the attack that robust heads and fine-tuning train on, as the next two."""
     train_steps: int = 5
     train_step_size: float = 0.01
     knn_k: int = 20
@@ -51,19 +68,33 @@ class RobustSettings:
         choice("protocol", self.protocol, PROTOCOLS)
         choice("linear", self.linear, HEADS)
         choice("features", self.features, FEATURES)
+        choice("space", self.space, SPACES)
+        choice("crop_augmentation", self.crop_augmentation, AUGMENTATIONS)
+        choice("finetune", self.finetune, FINETUNINGS)
         object.__setattr__(self, "epsilons", _epsilons(self.epsilons))
         for name in ("step_size", "train_epsilon", "train_step_size"):
             object.__setattr__(self, name, as_fraction(name, getattr(self, name)))
-        for name in ("steps", "restarts", "batch_size", "train_steps", "knn_k"):
+        for name in ("steps", "restarts", "batch_size", "train_steps", "knn_k", "num_crops"):
             whole(name, getattr(self, name), 1)
+        whole("alarm_images", self.alarm_images, 0)
         if self.max_images is not None:
             whole("max_images", self.max_images, 1)
         flag("random_start", self.random_start)
+        flag("autoattack", self.autoattack)
         number("knn_temperature", self.knn_temperature, above_zero=True)
         whole("seed", self.seed, 0)
         if not isinstance(self.head, HeadRecipe):
             raise UserError(
                 f"head must be a group of settings such as lr and epochs; got {self.head}."
+            )
+        if not isinstance(self.finetune_recipe, FinetuneRecipe):
+            raise UserError(
+                "finetune_recipe must be a group of settings such as lr and epochs; got "
+                f"{self.finetune_recipe}."
+            )
+        if self.finetune == "adversarial" and self.protocol == "crops":
+            raise UserError(
+                "finetune=adversarial trains on whole images: use protocol=central with it."
             )
 
     @classmethod
@@ -73,11 +104,28 @@ class RobustSettings:
         given = dict(mapping)
         if isinstance(given.get("head"), Mapping):
             given["head"] = HeadRecipe.from_config(given["head"])
+        if isinstance(given.get("finetune_recipe"), Mapping):
+            given["finetune_recipe"] = FinetuneRecipe.from_config(given["finetune_recipe"])
         return cls(**given)
 
     def to_config(self) -> dict[str, Any]:
         """Plain values, as :meth:`from_config` takes them."""
         return {**asdict(self), "epsilons": list(self.epsilons)}
+
+    @property
+    def variant(self) -> str:
+        """A short name of what is judged and how it is classified, for a directory."""
+        protocol = self.protocol
+        if protocol == "crops":
+            protocol += f"{self.num_crops}-{self.space}"
+            protocol += "-geometric" if self.crop_augmentation == "geometric" else ""
+        tuned = "" if self.finetune == "none" else "-finetuned"
+        return f"{protocol}-{self.linear}-{self.features}{tuned}"
+
+    @property
+    def images_per_batch(self) -> int:
+        """How many images make ``batch_size`` forward passes."""
+        return max(1, self.batch_size // (self.num_crops if self.protocol == "crops" else 1))
 
 
 def _epsilons(given: Any) -> tuple[float, ...]:

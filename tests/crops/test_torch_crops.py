@@ -288,3 +288,54 @@ def test_memory_format_is_the_chosen_one(make_images):
 def test_parameters_of_another_number_of_images_are_refused(count, make_images, make_parameters):
     with pytest.raises(UserError, match=f"got {count} for 4 images"):
         TorchCrops(CropSpec()).apply(make_images(), make_parameters(count, 40, 60))
+
+
+@pytest.mark.parametrize("interpolation", RESAMPLERS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"flip": True},
+        {"brightness": 1.2},
+        {"contrast": 0.7},
+        {"saturation": 1.3},
+        {"hue": 0.1},
+        {"grayscale": True},
+        {"blur_sigma": 1.0},
+        {"solarize": True},
+    ],
+    ids=str,
+)
+def test_given_crops_are_differentiable(changes, interpolation, make_images, make_parameters):
+    # Nothing saturates, and red, green and blue keep their order: the hue has kinks where not.
+    tint = torch.tensor([0.3, 0.2, 0.1]).view(3, 1, 1)
+    images = tint + 0.1 * make_images(2, 20, 20) / 255
+    crops = TorchCrops(CropSpec(size=12, interpolation=interpolation))
+    parameters = make_parameters(4, 15, 13, top=2, left=3, **changes)
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(4, 3, 12, 12, generator=generator)
+    direction = torch.randn(images.shape, generator=generator)
+
+    def value(pixels):
+        return (crops.apply(pixels, parameters).double() * weight).sum()
+
+    (gradient,) = torch.autograd.grad(value(images.requires_grad_()), images)
+    with torch.no_grad():
+        slope = (value(images + 1e-4 * direction) - value(images - 1e-4 * direction)) / 2e-4
+    error = (slope - (gradient * direction).sum()).abs()
+    assert error < 0.02 * gradient.norm() * direction.norm() / images.numel() ** 0.5
+
+
+def test_drawn_crops_carry_no_graph(make_images):
+    images = (make_images() / 255).requires_grad_()
+    assert not TorchCrops(CropSpec())(images).requires_grad
+
+
+def test_gray_pixels_have_a_finite_gradient_under_a_turned_hue(make_parameters):
+    images = torch.full((1, 3, 32, 32), 0.4)
+    images[:, 0, ::2] += 1e-7
+    images[:, :, :4] = 0
+    parameters = make_parameters(1, 32, 32, hue=0.2)
+    crops = TorchCrops(CropSpec()).apply(images.requires_grad_(), parameters)
+    (gradient,) = torch.autograd.grad(crops.sum(), images)
+    assert gradient.isfinite().all()

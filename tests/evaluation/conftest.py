@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from solo_adv.adversaries import PGD
 from solo_adv.data import ImageSet
 from solo_adv.data.sources import ArraySources
+from solo_adv.evaluation import Classifier
 
 
 @pytest.fixture(autouse=True)
@@ -84,5 +87,52 @@ def two_feature_set():
         images[..., :2] += (40 * torch.where(lies, -sign, sign)).view(-1, 1, 1, 1)
         images[..., 2:] += (4 * sign).view(-1, 1, 1, 1)
         return ImageSet(name, labels, ("no", "yes"), images=images.to(torch.uint8))
+
+    return make
+
+
+@pytest.fixture
+def pattern_set():
+    """A function that makes noisy images (N, 3, 8, 8) of some classes, each with its pattern."""
+
+    def make(count=300, num_classes=5, seed=0, name="patterns train", noise=30):
+        patterns = torch.randn(num_classes, 3, 8, 8, generator=torch.Generator().manual_seed(7))
+        generator = torch.Generator().manual_seed(seed)
+        labels = torch.arange(count) % num_classes
+        images = 128 + 25 * patterns[labels]
+        images += noise * torch.randn(images.shape, generator=generator)
+        classes = tuple(f"class {index}" for index in range(num_classes))
+        return ImageSet(name, labels, classes, images=images.clamp(0, 255).round().to(torch.uint8))
+
+    return make
+
+
+@pytest.fixture
+def pattern_net(pattern_set):
+    """A function that trains a small convolutional classifier on attacked patterns; a second."""
+
+    def make(num_classes=5, updates=60, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            encoder = nn.Sequential(
+                nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten()
+            )
+            head = nn.Linear(8 * 64, num_classes)
+        net = nn.Sequential(encoder, head).train()
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.003)
+        train_set = pattern_set(num_classes=num_classes)
+        adversary = PGD(8 / 255, 4 / 255, 3)
+        for _ in range(updates):
+            picked = torch.randint(len(train_set), (64,), generator=generator)
+            images, labels = train_set.images[picked] / 255, train_set.labels[picked]
+            delta = adversary.perturb(
+                images, lambda x, labels=labels: F.cross_entropy(net(x), labels, reduction="sum")
+            )
+            optimizer.zero_grad()
+            F.cross_entropy(net(images + delta), labels).backward()
+            optimizer.step()
+        net.zero_grad()
+        return Classifier(encoder, head).requires_grad_(False)
 
     return make

@@ -1,9 +1,10 @@
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
+from hydra import compose, initialize_config_module
 from torch import nn
 
 from solo_adv.errors import UserError
@@ -15,6 +16,7 @@ from solo_adv.evaluation import (
     all_alarms,
     evaluate_robustness,
 )
+from solo_adv.methods.settings import plain
 
 SETTINGS = RobustSettings(
     epsilons=("4/255", "8/255"),
@@ -25,11 +27,11 @@ SETTINGS = RobustSettings(
 KEYS = {
     "method", "checkpoint", "protocol", "linear", "features", "clean", "clean_top5", "knn",
     "attacks", "alarms", "num_images", "head", "config", "pretrain_config", "crop_passes", "seed",
-    "versions", "git_commit", "data", "hardware", "seconds", "date",
+    "versions", "git_commit", "data", "hardware", "seconds", "date", "probes",
 }  # fmt: skip
 ATTACK_KEYS = {
     "name", "steps", "step_size", "restarts", "random_start", "epsilon", "epsilon_text",
-    "accuracy", "correct", "total", "seconds", "notes",
+    "accuracy", "correct", "total", "seconds", "notes", "broken_by",
 }  # fmt: skip
 
 
@@ -89,7 +91,7 @@ def test_json_holds_everything_and_reads_back(report, tmp_path):
     assert held["data"]["name"] == "toy"
     assert (held["data"]["train_images"], held["data"]["test_images"]) == (200, 60)
     assert held["data"]["fingerprint_train"] != held["data"]["fingerprint_test"]
-    assert set(held["hardware"]) == {"device", "name", "cores"}
+    assert set(held["hardware"]) == {"device", "name", "cores", "processes"}
     assert {"features", "knn", "standard head", "clean", "PGD-5 at 8/255", "total"} <= set(
         held["seconds"]
     )
@@ -221,10 +223,34 @@ def test_settings_defaults_are_the_papers():
     assert RobustSettings(epsilons=("8/255", 0.01)).epsilons == (0.01, 8 / 255)
 
 
+def test_the_commands_defaults_are_those_of_the_settings():
+    with initialize_config_module("solo_adv.conf", version_base="1.3"):
+        config = plain(compose("robust"))
+    besides = {"checkpoint", "results_dir", "accelerator", "data"}
+    assert besides <= set(config)
+    given = {key: value for key, value in config.items() if key not in besides}
+    assert set(given) == {field.name for field in fields(RobustSettings)}
+    assert RobustSettings.from_config(given) == RobustSettings()
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"protocol": "crops"}, "Unknown protocol 'crops'. Accepted: central"),
+        ({"protocol": "corner"}, "Unknown protocol 'corner'. Accepted: central, crops"),
+        ({"space": "pixel"}, "Unknown space 'pixel'. Accepted: crop, image"),
+        ({"num_crops": 0}, "num_crops must be a whole number of at least 1"),
+        ({"crop_augmentation": "none"}, "Unknown crop_augmentation 'none'"),
+        ({"finetune": True}, "Unknown finetune 'True'. Accepted: adversarial, none"),
+        ({"finetune": "adversarial", "protocol": "crops"}, "use protocol=central"),
+        ({"finetune_recipe": 3}, "finetune_recipe must be a group of settings"),
+        ({"finetune_recipe": {"steps": 1}}, "Unknown key in finetune_recipe 'steps'"),
+        ({"finetune_recipe": {"epochs": 0}}, "finetune_recipe.epochs must be"),
+        ({"finetune_recipe": {"lr": 0}}, "finetune_recipe.lr must be"),
+        ({"finetune_recipe": {"batch_size": 1}}, "finetune_recipe.batch_size must be"),
+        ({"finetune_recipe": {"weight_decay": -1}}, "finetune_recipe.weight_decay must be"),
+        ({"finetune_recipe": {"augment": 1}}, "finetune_recipe.augment must be true or false"),
+        ({"autoattack": 1}, "autoattack must be true or false"),
+        ({"alarm_images": -1}, "alarm_images must be a whole number of at least 0"),
         ({"linear": "rle"}, "Unknown linear 'rle'. Accepted: robust, standard"),
         ({"features": "projector"}, "Unknown features 'projector'"),
         ({"epsilon": 0.1}, "Unknown key in the evaluation 'epsilon'. Did you mean 'epsilons'"),
@@ -299,3 +325,90 @@ def test_long_stages_say_how_long_they_will_take(capsys, monkeypatch):
 def test_encoder_without_parameters_is_fine(random_set):
     train_set, test_set = random_set(60, name="toy train"), random_set(30, seed=1)
     assert evaluate(nn.Flatten(), train_set, test_set).num_images == 30
+
+
+def test_probes_are_on_record_and_can_be_switched_off(two_features, two_feature_set):
+    sets = two_feature_set(), two_feature_set(60, 1, "toy test")
+    probes = evaluate(two_features, *sets, replace(SETTINGS, alarm_images=10)).probes
+    assert probes["images"] == 10
+    assert probes["zero_epsilon_correct"] == probes["clean_correct"] == 10
+    assert evaluate(two_features, *sets, replace(SETTINGS, alarm_images=0)).probes is None
+
+
+def test_alarms_of_probes_reach_the_report(two_features, two_feature_set):
+    class Saturated(nn.Module):
+        def forward(self, images):
+            return 1e6 * two_features(images)
+
+    report = evaluate(Saturated().eval(), two_feature_set(), two_feature_set(60, 1, "toy test"))
+    assert any(alarm.startswith("Zero gradients") for alarm in report.alarms)
+
+
+def test_autoattack_is_part_of_the_report(monkeypatch, pattern_net, pattern_set, tmp_path):
+    from solo_adv.evaluation import autoattack  # noqa: PLC0415
+
+    make = autoattack._ensemble
+
+    def shorter(*arguments):
+        ensemble = make(*arguments)
+        ensemble.square.n_queries = 20
+        for attack in (ensemble.apgd, ensemble.apgd_targeted, ensemble.fab):
+            attack.n_iter = 10
+        return ensemble
+
+    monkeypatch.setattr(autoattack, "_ensemble", shorter)
+
+    def run(**changes):
+        return evaluate_robustness(
+            pattern_net().encoder,
+            pattern_set(150),
+            pattern_set(40, seed=1, name="patterns test"),
+            replace(SETTINGS, autoattack=True, max_images=None, **changes),
+            method="cfamc",
+            checkpoint="c",
+            pretrain_config={},
+            device="cpu",
+            directory=tmp_path / "progress",
+            quiet=True,
+        )
+
+    report = run()
+    assert [(a.name, a.epsilon_text) for a in report.attacks] == [
+        ("PGD-5", "4/255"),
+        ("PGD-5", "8/255"),
+        ("AutoAttack", "4/255"),
+        ("AutoAttack", "8/255"),
+    ]
+    assert report.alarms == []
+    written = report.write(tmp_path)
+    text = written["md"].read_text()
+    assert "| AutoAttack at 8/255 |" in text
+    assert "AutoAttack standard (pyautoattack 0." in text
+    assert Report.read(written["json"]).attacks == report.attacks
+
+    # A second run finds head and verdicts on disk: it neither trains nor attacks.
+    def never(*_, **__):
+        raise AssertionError("done already")
+
+    monkeypatch.setattr("solo_adv.evaluation.robust.train_head_on_features", never)
+    monkeypatch.setattr(autoattack, "_attack", never)
+    again = run()
+    assert [a.correct for a in again.attacks] == [a.correct for a in report.attacks]
+    with pytest.raises(AssertionError, match="done already"):
+        run(seed=6)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, ["L-infinity: the adversary knows all weights and changes every pixel of the image"]),
+        ({"protocol": "crops"}, ["each of the 16 resized crops", "no change of the image"]),
+        ({"protocol": "crops", "space": "image", "num_crops": 3}, ["from which the 3 crops"]),
+        ({"finetune": "adversarial"}, ["Fine-tuning: encoder and head together", "10 epochs"]),
+    ],
+)
+def test_the_threat_model_is_in_words(report, tmp_path, change, words):
+    report.config = replace(SETTINGS, **change).to_config()
+    text = report.write(tmp_path)["md"].read_text()
+    assert "- Threat model: white-box, end to end" in text
+    assert all(word in text for word in words)
