@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# CF-AMC-SSL, ResNet-50, 16 crops, m=7, 9 epochs (table5).
+#   [TAG=name] bash scripts/cfamc_m7_resnet50.sh [cifar10|cifar100] [key=value ...]
+# Settings go to pretraining; give runs with other settings a TAG of their own.
+# Continues after an interruption. Made by python -m solo_adv.reproduce --write-scripts.
+set -euo pipefail
+cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"
+DATASET=${1:-cifar10}
+NAME=cfamc_m7_resnet50-$DATASET${TAG:+-$TAG}
+RUNS=reproduce/trained_models/$NAME/cfamc
+PYTHON=${PYTHON:-python}
+
+if compgen -G "$RUNS/*/*-ep=8.ckpt" > /dev/null; then
+  echo "$NAME is already trained."
+else
+  $PYTHON main_pretrain.py --config-name cfamc \
+    adversary.replays=7 \
+    backbone.name=resnet50 \
+    "data=$DATASET" \
+    crops.num_crops=16 \
+    max_epochs=9 \
+    "name=$NAME" \
+    "checkpoint.dir=reproduce/trained_models/$NAME" \
+    ++auto_resume.max_hours=1000000 \
+    "${@:2}"
+fi
+CHECKPOINT=$(ls -t "$RUNS"/*/*-ep=8.ckpt | head -n 1)
+
+$PYTHON main_robust.py "checkpoint='$CHECKPOINT'" linear=standard "results_dir=reproduce/results/$NAME/standard"
+$PYTHON main_robust.py "checkpoint='$CHECKPOINT'" linear=robust "results_dir=reproduce/results/$NAME/robust"

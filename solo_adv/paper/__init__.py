@@ -1,0 +1,14 @@
+"""The paper's Tables 1 to 6 as data, with a mark on every figure that cannot be right."""
+
+from solo_adv.paper.tables import (
+    MODELS,
+    TABLES,
+    Figure,
+    Mark,
+    Model,
+    Table,
+    figures,
+    model_of,
+)
+
+__all__ = ["MODELS", "TABLES", "Figure", "Mark", "Model", "Table", "figures", "model_of"]

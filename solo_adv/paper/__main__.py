@@ -1,0 +1,84 @@
+"""Print the paper's tables: ``python -m solo_adv.paper [table4 ...]``."""
+
+import argparse
+
+from rich.console import Console
+from rich.table import Table as Screen
+
+from solo_adv.checks import choice
+from solo_adv.cli import user_errors
+from solo_adv.evaluation.attacks import epsilon_text
+from solo_adv.paper.tables import DATASETS, MODELS, TABLES, Figure, Mark, Table
+
+
+def screens(table: Table) -> list[Screen]:
+    """One table for the terminal a data set; a marked figure is red and has a letter."""
+    letters = _letters(table)
+    found = []
+    for dataset in DATASETS:
+        lines = _lines(table, dataset)
+        if not lines:
+            continue
+        screen = Screen(title=f"{table.name}: {table.title}, {dataset}", title_justify="left")
+        screen.add_column("row", no_wrap=True)
+        screen.add_column("model")
+        screen.add_column("evaluation", no_wrap=True)
+        for epsilon in table.epsilons:
+            attack = table.attack.replace("AutoAttack", "AA")
+            heading = f"{attack} {epsilon_text(epsilon)}" if epsilon else "clean"
+            screen.add_column(heading, justify="right", no_wrap=True)
+        timed = dataset != "imagenet100" and any(f.quantity == "minutes" for f in table.figures)
+        if timed:
+            screen.add_column("minutes", justify="right")
+        for (row, evaluation), cells in lines.items():
+            minutes = [f for f in table.figures if f.row == row and f.quantity == "minutes"]
+            texts = [_text(figure, letters) for figure in [*cells, *(minutes if timed else [])]]
+            screen.add_row(row, MODELS[row].label, evaluation, *texts)
+        found.append(screen)
+    return found
+
+
+def notes(table: Table) -> list[str]:
+    """What the letters of a table mean."""
+    return [f"{letter}  {mark.kind}: {mark.reason}" for mark, letter in _letters(table).items()]
+
+
+def _lines(table: Table, dataset: str) -> dict[tuple[str, str], list[Figure]]:
+    lines: dict[tuple[str, str], list[Figure]] = {}
+    for figure in table.figures:
+        if figure.dataset == dataset:
+            head = {"robust": "r-LE", None: "not stated"}.get(figure.head, figure.head)
+            what = head if figure.protocol == "central" else f"{head}, {figure.num_crops} crops"
+            lines.setdefault((figure.row, str(what)), []).append(figure)
+    return lines
+
+
+def _letters(table: Table) -> dict[Mark, str]:
+    marks = dict.fromkeys(f.mark for f in table.figures if f.mark is not None)
+    return {mark: chr(ord("a") + number) for number, mark in enumerate(marks)}
+
+
+def _text(figure: Figure, letters: dict[Mark, str]) -> str:
+    text = f"{figure.value:g}" if figure.quantity == "minutes" else f"{figure.value:.2f}"
+    return text if figure.mark is None else f"[red]{text} {letters[figure.mark]}[/red]"
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="The paper's tables, as printed.")
+    parser.add_argument("tables", nargs="*", metavar="table", help=f"of {', '.join(TABLES)}; all")
+    names = parser.parse_args().tables or list(TABLES)
+    with user_errors():
+        for name in names:
+            choice("table", name, TABLES)
+        console = Console()
+        for name in names:
+            for screen in screens(TABLES[name]):
+                console.print(screen)
+            for note in notes(TABLES[name]):
+                console.print(f"[red]{note}[/red]", highlight=False)
+            console.print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""``python -m solo_adv.report DIR... [--output DIR]``."""
+
+import argparse
+from pathlib import Path
+
+from solo_adv.cli import user_errors
+from solo_adv.report.entries import find_reports
+from solo_adv.report.merge import merge
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Merge every report.json below the directories into one table and one picture."
+    )
+    parser.add_argument("directories", nargs="+", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--output", type=Path, default=Path("."), metavar="DIR", help="for merged.md, .json, .png"
+    )
+    given = parser.parse_args()
+    with user_errors():
+        for file in merge(find_reports(given.directories), given.output):
+            print(file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""From many report files to one table and one picture."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from solo_adv.errors import UserError
+from solo_adv.report.entries import read_entry
+from solo_adv.report.tables import markdown, screen, to_dict
+
+
+def merge(files: Iterable[Path], directory: str | Path, *, quiet: bool = False) -> list[Path]:
+    """Merge reports: print the table, write ``merged.md``, ``.json`` and, if there is anything to
+    draw, ``.png`` into ``directory``.
+
+    Returns:
+        The written files.
+
+    Raises:
+        UserError: a file is no report, or the directory cannot be written.
+    """
+    from solo_adv.report.tradeoff import draw  # noqa: PLC0415  matplotlib is slow to load
+
+    entries = sorted(
+        (read_entry(file) for file in files), key=lambda e: (e.dataset, e.model, e.evaluation)
+    )
+    if not quiet:
+        console = Console()
+        console.print(screen(entries))
+        for entry in entries:
+            for alarm in entry.alarms:
+                text = f"ALARM {entry.model}, {entry.evaluation}: {alarm}"
+                console.print(escape(text), style="red", highlight=False)
+    picture = draw(entries)
+    content = {
+        "md": markdown(entries, picture is not None).encode(),
+        "json": (json.dumps(to_dict(entries), indent=2) + "\n").encode(),
+    }
+    if picture is not None:
+        content["png"] = picture
+    directory = Path(directory)
+    paths = {kind: directory / f"merged.{kind}" for kind in content}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for kind, path in paths.items():
+            path.write_bytes(content[kind])
+    except OSError as error:
+        raise UserError(
+            f"Cannot write into '{directory}' ({error.strerror}); choose another --output."
+        ) from error
+    return list(paths.values())

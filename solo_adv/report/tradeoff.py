@@ -1,0 +1,163 @@
+"""The trade-off as a picture: robust against clean accuracy, one point a model."""
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure as Picture
+from matplotlib.lines import Line2D
+
+from solo_adv.paper import MODELS, figures
+
+if TYPE_CHECKING:
+    from solo_adv.report.entries import Entry
+
+EPSILON = 8 / 255
+ATTACK = "PGD-20"
+MARKERS = {"robust": "o", "standard": "s"}
+OTHER_MARKER = "D"
+GREY = "#8c959f"
+_GREYS_OF_TAB20 = (14, 15)
+COLOURS = [
+    to_hex(colormaps["tab20"](number))
+    for number in (*range(0, 20, 2), *range(1, 20, 2))
+    if number not in _GREYS_OF_TAB20
+]
+
+
+def draw(entries: Sequence["Entry"]) -> bytes | None:
+    """One panel a data set, as PNG; None if no report has PGD-20 at 8/255.
+
+    The paper's models (central crop, r-LE head or head unstated) are grey and numbered; a thin line
+    joins a point of ours to the paper's of the same model.
+    """
+    drawn = [e for e in entries if e.accuracy(ATTACK, EPSILON) is not None]
+    if not drawn:
+        return None
+    datasets = list(dict.fromkeys(entry.dataset for entry in drawn))
+    heights = [_height(dataset, drawn) for dataset in datasets]
+    picture = Picture(figsize=(13, sum(heights)), dpi=110, layout="constrained")
+    FigureCanvasAgg(picture)
+    grid = picture.subplots(
+        len(datasets), 2, width_ratios=[1.6, 1], height_ratios=heights, squeeze=False
+    )
+    for (axes, key), dataset in zip(grid, datasets, strict=True):
+        _panel(axes, key, dataset, [e for e in drawn if e.dataset == dataset])
+    buffer = io.BytesIO()
+    picture.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _height(dataset: str, drawn: Sequence["Entry"]) -> float:
+    """Inches that a panel needs so that its key fits."""
+    models = {(e.model, e.settings) for e in drawn if e.dataset == dataset}
+    return max(6.0, 1 + 0.2 * (len(models) + len(_paper_points(dataset))))
+
+
+def _panel(axes: Axes, key: Axes, dataset: str, entries: list["Entry"]) -> None:
+    paper = _paper_points(dataset)
+    printed: list[Line2D] = []
+    handles: list[Line2D] = []
+    for number, (row, (clean, robust)) in enumerate(paper.items(), 1):
+        axes.plot(clean, robust, "o", color=GREY, markersize=6, zorder=2)
+        axes.annotate(
+            str(number), (clean, robust), (4, 4), textcoords="offset points", color=GREY, fontsize=8
+        )
+        label = f"{number}  {MODELS[row].label} (paper)"
+        printed.append(Line2D([], [], marker="o", linestyle="", color=GREY, label=label))
+    models = list(dict.fromkeys((e.model, e.settings) for e in entries))
+    for number, (model, settings) in enumerate(models):
+        own = [e for e in entries if (e.model, e.settings) == (model, settings)]
+        colour = COLOURS[number % len(COLOURS)]
+        letter = _letter(number)
+        for entry in own:
+            _point(axes, entry, colour, letter, paper)
+        label = f"{letter}  {model}: {settings}"
+        handles.append(Line2D([], [], marker="o", linestyle="", color=colour, label=label))
+    explained = "letters: these reports"
+    if paper:
+        explained += "; grey numbers: the paper's (r-LE head), joined to ours by a line"
+    axes.set_title(f"{dataset}: robust against clean accuracy\n{explained}", fontsize=11)
+    axes.set_xlabel("clean accuracy, %")
+    axes.set_ylabel(f"accuracy under {ATTACK} at 8/255, %")
+    axes.grid(alpha=0.3)
+    axes.margins(0.08)
+    axes.set_ylim(bottom=min(-1.0, axes.get_ylim()[0]))
+    axes.legend(handles=_shapes(entries), loc="best", fontsize=9, title="judged with")
+    key.axis("off")
+    key.legend(
+        handles=[*handles, *printed], loc="upper left", fontsize=9, frameon=False, borderaxespad=0
+    )
+
+
+def _point(
+    axes: Axes,
+    entry: "Entry",
+    colour: str,
+    letter: str,
+    paper: dict[str, tuple[float, float]],
+) -> None:
+    attacked, clean = entry.accuracy(ATTACK, EPSILON), entry.accuracy(None, 0.0)
+    assert attacked is not None
+    assert clean is not None
+    place = (clean.accuracy, attacked.accuracy)
+    filled = entry.protocol == "central"
+    axes.plot(
+        *place,
+        marker=MARKERS.get(entry.head, OTHER_MARKER),
+        color=colour,
+        markerfacecolor=colour if filled else "white",
+        markersize=9,
+        zorder=3,
+    )
+    axes.annotate(
+        letter, place, (6, -11), textcoords="offset points", color=colour, fontweight="bold"
+    )
+    if attacked.paper and entry.row in paper and entry.head == "robust":
+        printed = paper[entry.row]
+        axes.plot(*zip(place, printed, strict=True), color=colour, linewidth=0.8, alpha=0.6)
+
+
+def _paper_points(dataset: str) -> dict[str, tuple[float, float]]:
+    """Clean and robust accuracy of the paper's models on a data set, whole image, robust head."""
+    points: dict[str, tuple[float, float]] = {}
+    for figure in figures(dataset=dataset, protocol="central", quantity=ATTACK, epsilon=EPSILON):
+        if figure.head == "standard" or figure.row in points:
+            continue
+        clean = figures(
+            table=figure.table,
+            row=figure.row,
+            dataset=dataset,
+            head=figure.head,
+            num_crops=None,
+            quantity="clean",
+        )
+        points[figure.row] = (clean[0].value, figure.value)
+    return points
+
+
+def _shapes(entries: list["Entry"]) -> list[Line2D]:
+    names = {"robust": "r-LE head", "standard": "standard head"}
+    found = []
+    for head, protocol in dict.fromkeys((e.head, e.protocol) for e in entries):
+        where = "" if protocol == "central" else f", {protocol}"
+        found.append(
+            Line2D(
+                [],
+                [],
+                marker=MARKERS.get(head, OTHER_MARKER),
+                linestyle="",
+                color="black",
+                markerfacecolor="black" if protocol == "central" else "white",
+                label=names.get(head, head) + where,
+            )
+        )
+    return found
+
+
+def _letter(number: int) -> str:
+    return (chr(ord("A") + number // 26 - 1) if number >= 26 else "") + chr(ord("A") + number % 26)

@@ -1,0 +1,148 @@
+"""``python -m solo_adv.reproduce table4 [--row cfamc_m5] [--scale tiny] [--dry-run]``."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from solo_adv.cli import quiet_libraries, user_errors
+from solo_adv.errors import UserError
+from solo_adv.reproduce.commands import commands, write_scripts
+from solo_adv.reproduce.cost import Cost, cost, measured_throughput
+from solo_adv.reproduce.plan import SCALES, Job, Request, plan
+from solo_adv.reproduce.rows import ALL, TABLES
+
+ENTIRE_SET = ""
+
+
+def show(jobs: Sequence[Job], throughput: float | None) -> None:
+    """Print the commands of the jobs and what they cost."""
+    for job in jobs:
+        print(f"# {job.name}")
+        print("\n".join(commands(job)), end="\n\n")
+    costs = [cost(job) for job in jobs]
+    measured = throughput is None
+    rate = measured_throughput() if throughput is None else throughput
+    table = Table(title="What it takes")
+    table.add_column("run", overflow="fold")
+    for name in ("updates", "passes\nan image", "passes\nto train", "to judge", "network", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for job, spent in zip(jobs, costs, strict=True):
+        table.add_row(escape(job.name), *_cells(spent, rate))
+    whole = sum(spent.seconds(rate) for spent in costs)
+    passes = sum(spent.pretraining for spent in costs)
+    judging = sum(spent.evaluation for spent in costs)
+    table.add_section()
+    table.add_row("all", "", "", _millions(passes), _millions(judging), "", clock(whole))
+    Console().print(table)
+    where = "measured here just now" if measured else "as given"
+    print(
+        "A pass: one crop, forward and backward. To judge: heads and PGD, at most; AutoAttack\n"
+        f"comes on top. Time at {rate:,.0f} passes a second of ResNet-18 on 32 pixels ({where}),\n"
+        "other networks in proportion to their arithmetic (column network)."
+    )
+
+
+def _cells(spent: Cost, rate: float) -> list[str]:
+    return [
+        f"{spent.updates:,}",
+        f"{spent.per_image:,}",
+        _millions(spent.pretraining),
+        _millions(spent.evaluation),
+        f"x {spent.relative:.2g}",
+        clock(spent.seconds(rate)),
+    ]
+
+
+def _millions(passes: int) -> str:
+    return f"{passes / 1e6:,.2f} M"
+
+
+def clock(seconds: float) -> str:
+    """Seconds in the unit that fits."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line accepts."""
+    found = argparse.ArgumentParser(
+        prog="python -m solo_adv.reproduce",
+        description="Run rows of the paper's tables: pretrain, judge, merge. Continues where it "
+        "was interrupted.",
+    )
+    add = found.add_argument
+    tables = ", ".join((*TABLES, "all"))
+    add("table", nargs="?", help=f"{tables} (tables 1 to 6)")
+    add("overrides", nargs="*", help="key=value for every pretraining run, such as seed=6")
+    add("--row", action="append", default=[], help="only this row; may be repeated")
+    add("--dataset", action="append", default=[], help=f"only this one of {', '.join(ALL)}")
+    add("--scale", default="full", help=" or ".join(SCALES) + ": the same on digits, in minutes")
+    add("--dry-run", action="store_true", help="print the commands and what they cost")
+    add("--preset", help="reference: the reference code's choices that change results")
+    add("--data-path", action="append", default=[], metavar="[DATASET=]DIR", help="where data lie")
+    add("--data-format", help="image_folder or parquet")
+    add("--directory", type=Path, default=Path("reproduce"), help="for all output")
+    add("--throughput", type=float, help="crop passes a second, for the expected time")
+    add("--write-scripts", type=Path, metavar="DIR", help="write the launch scripts and stop")
+    return found
+
+
+def request(given: argparse.Namespace) -> Request:
+    """From the command line to a request.
+
+    Raises:
+        UserError: an argument is missing or does not fit.
+    """
+    if given.table is None:
+        raise UserError(f"Name a table. Accepted: {', '.join((*TABLES, 'all'))}.")
+    for override in given.overrides:
+        if "=" not in override:
+            raise UserError(f"'{override}' is not key=value; one table can be named at a time.")
+    if given.throughput is not None and given.throughput <= 0:
+        raise UserError(f"--throughput must be above 0; got {given.throughput:g}.")
+    paths = {}
+    for text in given.data_path:
+        dataset, equals, path = text.partition("=")
+        if equals and dataset not in ALL:
+            raise UserError(f"--data-path {text}: the data set must be one of {', '.join(ALL)}.")
+        paths[dataset if equals else ENTIRE_SET] = path if equals else text
+    return Request(
+        tables=[given.table],
+        rows=given.row,
+        datasets=given.dataset,
+        scale=given.scale,
+        preset=given.preset,
+        directory=given.directory,
+        data_paths=paths,
+        data_format=given.data_format,
+        extra=tuple(given.overrides),
+    )
+
+
+def main() -> None:
+    """The command line."""
+    given = parser().parse_intermixed_args()
+    quiet_libraries()
+    with user_errors():
+        if given.write_scripts is not None:
+            for path in write_scripts(given.write_scripts):
+                print(path)
+            return
+        jobs = plan(request(given))
+        if given.dry_run:
+            show(jobs, given.throughput)
+            return
+        from solo_adv.reproduce.run import execute  # noqa: PLC0415  loads Lightning
+
+        for path in execute(jobs):
+            print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""From tables and rows to jobs: a pretraining run each, with the evaluations that judge it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig, OmegaConf
+
+from solo_adv.checks import choice
+from solo_adv.errors import UserError
+from solo_adv.host import METHODS
+from solo_adv.reproduce.rows import (
+    ALL,
+    EVALUATIONS,
+    PAPER_TABLES,
+    ROWS,
+    TABLES,
+    Evaluation,
+    Row,
+)
+
+SCALES = ("full", "tiny")
+RESUME_FOR_EVER = "++auto_resume.max_hours=1000000"
+
+_TINY_PRETRAINING = (
+    "data=digits",
+    "data.fraction=0.5",
+    "optimizer.batch_size=64",
+    "backbone.kwargs.width=8",
+    "method_kwargs.proj_hidden_dim=256",
+    "knn_eval.enabled=false",
+)
+_TINY_EVALUATION = (
+    "head.batch_size=128",
+    "head.epochs=5",
+    "head.min_updates=60",
+    "head.lr=3e-3",
+)
+_TINY_IMAGES, _TINY_IMAGES_OF_AUTOATTACK = 100, 24
+_MANY_EPOCHS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One pretraining run on one data set, and its evaluations."""
+
+    row: Row
+    dataset: str
+    """As the paper has it; ``tiny`` runs on digits whatever it is."""
+    evaluations: tuple[Evaluation, ...]
+    scale: str = "full"
+    preset: str | None = None
+    directory: Path = Path("reproduce")
+    data: tuple[str, ...] = ()
+    """Overrides that say where the data lie."""
+    extra: tuple[str, ...] = ()
+    """Overrides of every pretraining run, for instance ``seed=6``."""
+
+    @property
+    def name(self) -> str:
+        """Row, data set and preset: the name of the run and of its directories."""
+        dataset = "digits" if self.scale == "tiny" else self.dataset
+        return "-".join(part for part in (self.row.name, dataset, self.preset) if part)
+
+    @property
+    def pretraining(self) -> list[str]:
+        """What follows ``main_pretrain.py --config-name <config>``."""
+        row, tiny = self.row, self.scale == "tiny"
+        crops, epochs = row.num_crops, row.epochs
+        size = [
+            *(_TINY_PRETRAINING if tiny else (f"data={self.dataset}", *self.data)),
+            f"crops.num_crops={tiny_crops(crops) if tiny else crops}",
+            f"max_epochs={tiny_epochs(epochs) if tiny else epochs}",
+        ]
+        preset = [f"preset={self.preset}"] if self.preset else []
+        place = [f"name={self.name}", f"checkpoint.dir={self.checkpoints}", RESUME_FOR_EVER]
+        return [*row.overrides, *size, *preset, *self.extra, *place]
+
+    @property
+    def checkpoints(self) -> Path:
+        """``checkpoint.dir`` of the run."""
+        return self.directory / "trained_models" / self.name
+
+    def results(self, evaluation: Evaluation) -> Path:
+        """``results_dir`` of an evaluation."""
+        return self.directory / "results" / self.name / evaluation.name
+
+    def judging(self, evaluation: Evaluation) -> list[str]:
+        """What follows ``main_robust.py checkpoint=PATH``."""
+        overrides = list(evaluation.overrides)
+        if self.scale == "tiny":
+            many = "autoattack=true" not in overrides
+            images = _TINY_IMAGES if many else _TINY_IMAGES_OF_AUTOATTACK
+            overrides = [_tiny_crops_of(override) for override in overrides]
+            overrides += [*_TINY_EVALUATION, f"max_images={images}"]
+        return [*overrides, f"results_dir={self.results(evaluation)}"]
+
+    def config(self) -> DictConfig:
+        """The composed pretraining config.
+
+        Raises:
+            UserError, or Hydra's own errors: a setting does not exist.
+        """
+        return composed(self.row.config, self.pretraining)
+
+    def complete_config(self) -> DictConfig:
+        """:meth:`config` with the method's defaults and its preset, checked.
+
+        Raises:
+            UserError, or Hydra's own errors: a setting does not exist or is out of range.
+        """
+        cfg = self.config()
+        return METHODS[cfg.method].add_and_assert_specific_cfg(cfg)
+
+
+def tiny_crops(num_crops: int) -> int:
+    """A quarter of the crops, but two where there are two or more."""
+    return num_crops if num_crops <= 2 else max(2, num_crops // 4)
+
+
+def tiny_epochs(epochs: int) -> int:
+    """Few epochs that keep the order of the rows: the long ones are those of two crops."""
+    return max(1, round(epochs / 50 if epochs >= _MANY_EPOCHS else epochs / 5))
+
+
+def _tiny_crops_of(override: str) -> str:
+    key, _, value = override.partition("=")
+    return f"{key}={int(value) // 8}" if key == "num_crops" else override
+
+
+def composed(name: str, overrides: Iterable[str]) -> DictConfig:
+    """A config of this package, open to new keys."""
+    with initialize_config_module("solo_adv.conf", version_base="1.3"):
+        cfg = compose(name, list(overrides))
+    OmegaConf.set_struct(cfg, False)
+    return cfg
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks for; names are checked by :func:`plan`."""
+
+    tables: Sequence[str]
+    rows: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    scale: str = "full"
+    preset: str | None = None
+    directory: Path = Path("reproduce")
+    data_paths: dict[str, str] = field(default_factory=dict)
+    """By data set; the key ``""`` is for all that have none."""
+    data_format: str | None = None
+    extra: tuple[str, ...] = ()
+
+
+def plan(request: Request) -> list[Job]:
+    """The jobs of a request, each run once however many tables have it.
+
+    Raises:
+        UserError: a table, row or data set does not exist, or nothing is left of the request.
+    """
+    choice("--scale", request.scale, SCALES)
+    names = PAPER_TABLES if "all" in request.tables else tuple(request.tables)
+    for name in names:
+        choice("table", name, (*TABLES, "all"))
+    for dataset in request.datasets:
+        choice("--dataset", dataset, ALL)
+    known = {judged.row for name in names for judged in TABLES[name]}
+    for row in request.rows:
+        choice(f"--row of {', '.join(names)}", row, known)
+    jobs: dict[str, Job] = {}
+    for name in names:
+        for judged in TABLES[name]:
+            for dataset in judged.datasets:
+                wanted = not request.datasets or dataset in request.datasets
+                if not wanted or (request.rows and judged.row not in request.rows):
+                    continue
+                job = _job(request, ROWS[judged.row], dataset)
+                evaluations = [EVALUATIONS[e] for e in judged.evaluations]
+                before = jobs[job.name].evaluations if job.name in jobs else ()
+                jobs[job.name] = replace(job, evaluations=_needed([*before, *evaluations]))
+    if not jobs:
+        raise UserError(
+            f"No row of {', '.join(names)} is left with these --row and --dataset; "
+            "without them all are run."
+        )
+    return list(jobs.values())
+
+
+def _job(request: Request, row: Row, dataset: str) -> Job:
+    return Job(
+        row=row,
+        dataset=dataset,
+        evaluations=(),
+        scale=request.scale,
+        preset=request.preset,
+        directory=request.directory,
+        data=_where(request, dataset),
+        extra=request.extra,
+    )
+
+
+def _where(request: Request, dataset: str) -> tuple[str, ...]:
+    path = request.data_paths.get(dataset, request.data_paths.get(""))
+    given = [f"data.train_path={path}"] if path else []
+    if path and dataset == "imagenet100" and request.data_format != "parquet":
+        given = [f"data.train_path={path}/train", f"data.val_path={path}/val"]
+    elif path and dataset == "imagenet100":
+        given.append("data.val_path=null")
+    if request.data_format:
+        given.append(f"data.format={request.data_format}")
+    return tuple(given)
+
+
+def _needed(evaluations: Iterable[Evaluation]) -> tuple[Evaluation, ...]:
+    """Each once, without those that another covers."""
+    unique = list(dict.fromkeys(evaluations))
+    covered = {name for evaluation in unique for name in evaluation.covers}
+    return tuple(e for e in unique if e.name not in covered)

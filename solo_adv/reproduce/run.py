@@ -1,0 +1,118 @@
+"""Executing jobs: pretrain what is not yet finished, evaluate what is not yet judged, merge."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.markup import escape
+
+from solo_adv.config import parse_cfg
+from solo_adv.errors import UserError
+from solo_adv.host.runs import Run, _comparable, _epoch_of
+from solo_adv.main_pretrain import pretrain
+from solo_adv.main_robust import evaluate
+from solo_adv.methods.settings import plain
+from solo_adv.report import FILE, merge
+from solo_adv.reproduce.plan import Job, composed
+from solo_adv.reproduce.rows import Evaluation
+
+
+def execute(jobs: Sequence[Job]) -> list[Path]:
+    """Run all jobs, each in this process, and merge their reports into their directory.
+
+    A job that fails does not keep the others from running. Called again, it takes up where it was
+    interrupted and repeats nothing that is finished.
+
+    Returns:
+        The merged files.
+
+    Raises:
+        UserError: a setting cannot be, before anything runs; or a job failed, after all others
+            have run and been merged.
+    """
+    for job in jobs:
+        job.complete_config()
+    console = Console(stderr=True)
+    reports: list[Path] = []
+    failed: dict[str, UserError] = {}
+    for number, job in enumerate(jobs, 1):
+        console.print(f"[bold]\\[{number}/{len(jobs)}] {escape(job.name)}[/]", highlight=False)
+        begun = time.monotonic()
+        try:
+            reports += run(job)
+        except UserError as error:
+            failed[job.name] = error
+            console.print(f"[red]{escape(f'{job.name} failed: {error}')}[/]", highlight=False)
+        console.print(f"{time.monotonic() - begun:.0f} s", style="dim")
+    merged = merge(reports, jobs[0].directory) if reports else []
+    if failed:
+        name, first = next(iter(failed.items()))
+        raise UserError(
+            f"{len(failed)} of {len(jobs)} runs failed ({', '.join(failed)}). {name}: {first}"
+        )
+    return merged
+
+
+def run(job: Job) -> list[Path]:
+    """Pretrain and judge one job, leaving out what is finished.
+
+    Returns:
+        Its reports.
+    """
+    checkpoint = finished(job.config())
+    if checkpoint is None:
+        cfg = job.config()
+        _check_one_process(cfg)
+        checkpoint = pretrain(cfg)
+    assert checkpoint is not None
+    reports = []
+    for evaluation in job.evaluations:
+        report = judged(job, evaluation, checkpoint)
+        if report is None:
+            cfg = composed("robust", job.judging(evaluation))
+            cfg.checkpoint = str(checkpoint)
+            report = evaluate(cfg)[1]["json"]
+        reports.append(report)
+    return reports
+
+
+def finished(cfg: DictConfig) -> Path | None:
+    """The last checkpoint of a finished run of the same config, the newest; None without one."""
+    cfg = parse_cfg(cfg)
+    found = []
+    for args in (Path(cfg.checkpoint.dir) / cfg.method).glob("*/args.json"):
+        checkpoint = Run(cfg, version=args.parent.name).last_checkpoint()
+        if checkpoint is None or _epoch_of(checkpoint) + 1 < cfg.max_epochs:
+            continue
+        try:
+            saved = json.loads(args.read_text())
+        except (OSError, ValueError):
+            continue
+        # Known once the data are read, which is not needed here.
+        cfg.data.num_classes = saved["data"].get("num_classes")
+        if _comparable(saved) == _comparable(plain(cfg)):
+            found.append(checkpoint)
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def judged(job: Job, evaluation: Evaluation, checkpoint: Path) -> Path | None:
+    """The report of an evaluation of this checkpoint; None if there is none yet."""
+    for file in job.results(evaluation).rglob(FILE):
+        try:
+            of = json.loads(file.read_text()).get("checkpoint")
+        except (OSError, ValueError):
+            continue
+        if of is not None and Path(of).resolve() == checkpoint.resolve():
+            return file
+    return None
+
+
+def _check_one_process(cfg: DictConfig) -> None:
+    if str(cfg.devices) not in ("1", "auto"):
+        raise UserError(
+            f"solo_adv.reproduce runs in one process, so devices={cfg.devices} does not fit: take "
+            "the commands that --dry-run prints, or the scripts, and give devices to them."
+        )
