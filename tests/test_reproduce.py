@@ -10,7 +10,7 @@ import pytest
 
 from solo_adv.config import parse_cfg
 from solo_adv.errors import UserError
-from solo_adv.host.runs import Run
+from solo_adv.host.runs import Run, find_finished
 from solo_adv.methods.settings import plain
 from solo_adv.paper import MODELS, model_of
 from solo_adv.paper import TABLES as PRINTED
@@ -20,7 +20,7 @@ from solo_adv.reproduce.commands import commands, scripts
 from solo_adv.reproduce.cost import cost, evaluation_passes, passes_of_batch
 from solo_adv.reproduce.plan import Job, Request, composed, plan, tiny_epochs
 from solo_adv.reproduce.rows import EVALUATIONS, PAPER_TABLES, ROWS, TABLES
-from solo_adv.reproduce.run import execute, finished
+from solo_adv.reproduce.run import execute
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
@@ -302,12 +302,12 @@ def test_a_finished_run_of_the_same_config_is_found_and_no_other(tmp_path):
     planned = job("cfamc_m5", scale="tiny", directory=tmp_path)
     other = job("cfamc_m5", scale="tiny", directory=tmp_path, extra=("seed=9",))
     last = planned.config().max_epochs - 1
-    assert finished(planned.config()) is None
+    assert find_finished(parse_cfg(planned.config())) is None
     fake_run(planned.config(), epoch=last - 1)
-    assert finished(planned.config()) is None
+    assert find_finished(parse_cfg(planned.config())) is None
     done = fake_run(planned.config(), epoch=last, version="offline-2")
-    assert finished(planned.config()) == done
-    assert finished(other.config()) is None
+    assert find_finished(parse_cfg(planned.config())) == done
+    assert find_finished(parse_cfg(other.config())) is None
 
 
 @pytest.fixture

@@ -21,7 +21,10 @@ _NOT_PART_OF_THE_RESULT = (
     *("checkpoint", "auto_resume", "wandb", "tensorboard"),
     *("accelerator", "log_every_n_steps", "resume_from_checkpoint"),
 )
-_NOT_PART_OF_THE_DATA = ("num_workers", "download", "resident", "max_resident_gib")
+_NOT_PART_OF_THE_DATA = (
+    *("num_workers", "download", "resident", "max_resident_gib"),
+    "num_classes",  # known once the data are read
+)
 
 
 class Run:
@@ -91,24 +94,35 @@ def find_unfinished(cfg: DictConfig) -> Run | None:
 
     Anything that changes the result must agree: a run with another epsilon is another run.
     """
+    oldest = (datetime.now() - timedelta(hours=cfg.auto_resume.max_hours)).timestamp()
+    for run, checkpoint in _runs_of(cfg):
+        if _epoch_of(checkpoint) + 1 < cfg.max_epochs and checkpoint.stat().st_mtime >= oldest:
+            return run
+    return None
+
+
+def find_finished(cfg: DictConfig) -> Path | None:
+    """The last checkpoint of the newest finished run of the same config."""
+    for _, checkpoint in _runs_of(cfg):
+        if _epoch_of(checkpoint) + 1 >= cfg.max_epochs:
+            return checkpoint
+    return None
+
+
+def _runs_of(cfg: DictConfig) -> list[tuple[Run, Path]]:
+    """Runs of the same config that have a checkpoint, and the checkpoints; newest first."""
     wanted = _comparable(plain(cfg))
-    oldest = datetime.now() - timedelta(hours=cfg.auto_resume.max_hours)
-    found: list[tuple[float, Run]] = []
+    found = []
     for args in (Path(cfg.checkpoint.dir) / cfg.method).glob("*/args.json"):
         run = Run(cfg, version=args.parent.name)
         checkpoint = run.last_checkpoint()
-        if checkpoint is None or _epoch_of(checkpoint) + 1 >= cfg.max_epochs:
-            continue
-        written = checkpoint.stat().st_mtime
-        if written < oldest.timestamp():
-            continue
         try:
             saved = json.loads(args.read_text())
         except (OSError, ValueError):
             continue
-        if _comparable(saved) == wanted:
-            found.append((written, run))
-    return max(found, key=lambda pair: pair[0])[1] if found else None
+        if checkpoint is not None and _comparable(saved) == wanted:
+            found.append((run, checkpoint))
+    return sorted(found, key=lambda pair: pair[1].stat().st_mtime, reverse=True)
 
 
 def _comparable(config: dict[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,9 @@ from rich.markup import escape
 
 from solo_adv.config import parse_cfg
 from solo_adv.errors import UserError
-from solo_adv.host.runs import Run, _comparable, _epoch_of
+from solo_adv.host.runs import find_finished
 from solo_adv.main_pretrain import pretrain
 from solo_adv.main_robust import evaluate
-from solo_adv.methods.settings import plain
 from solo_adv.report import FILE, merge
 from solo_adv.reproduce.plan import Job, composed
 from solo_adv.reproduce.rows import Evaluation
@@ -62,7 +61,7 @@ def run(job: Job) -> list[Path]:
     Returns:
         Its reports.
     """
-    checkpoint = finished(job.config())
+    checkpoint = find_finished(parse_cfg(job.config()))
     if checkpoint is None:
         cfg = job.config()
         _check_one_process(cfg)
@@ -77,25 +76,6 @@ def run(job: Job) -> list[Path]:
             report = evaluate(cfg)[1]["json"]
         reports.append(report)
     return reports
-
-
-def finished(cfg: DictConfig) -> Path | None:
-    """The last checkpoint of a finished run of the same config, the newest; None without one."""
-    cfg = parse_cfg(cfg)
-    found = []
-    for args in (Path(cfg.checkpoint.dir) / cfg.method).glob("*/args.json"):
-        checkpoint = Run(cfg, version=args.parent.name).last_checkpoint()
-        if checkpoint is None or _epoch_of(checkpoint) + 1 < cfg.max_epochs:
-            continue
-        try:
-            saved = json.loads(args.read_text())
-        except (OSError, ValueError):
-            continue
-        # Known once the data are read, which is not needed here.
-        cfg.data.num_classes = saved["data"].get("num_classes")
-        if _comparable(saved) == _comparable(plain(cfg)):
-            found.append(checkpoint)
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def judged(job: Job, evaluation: Evaluation, checkpoint: Path) -> Path | None:
