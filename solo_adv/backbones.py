@@ -31,7 +31,8 @@ def build_backbone(
         stem: for ``resnet*``: ``cifar`` (3x3 stride 1 padding 1, no max-pooling, as the paper's
             code), ``imagenet`` (7x7 stride 2, max-pooling) or ``auto``.
         kwargs: passed to timm; for ``resnet*`` also ``width``, the channels of the first stage
-            (64; each stage has twice those of the one before).
+            (64; each stage has twice those of the one before), and ``layers``, the blocks of each
+            stage. Other models ignore these two, which presets for small images set.
 
     Returns:
         The module and D.
@@ -75,7 +76,9 @@ def _resnet(name: str, stem: str, width: int = 64, **kwargs: Any) -> nn.Module:
     return backbone
 
 
-def _timm_model(name: str, image_size: int, **kwargs: Any) -> nn.Module:
+def _timm_model(
+    name: str, image_size: int, width: object = None, layers: object = None, **kwargs: Any
+) -> nn.Module:
     try:
         return timm.create_model(name, num_classes=0, img_size=image_size, **kwargs)
     except TypeError:  # convolutional models have no fixed image size

@@ -11,6 +11,8 @@ from solo_adv.errors import UserError
 from solo_adv.report.entries import read_entry
 from solo_adv.report.tables import markdown, screen, to_dict
 
+WIDTH_OF_LOGS = 140
+
 
 def merge(files: Iterable[Path], directory: str | Path, *, quiet: bool = False) -> list[Path]:
     """Merge reports: print the table, write ``merged.md``, ``.json`` and, if there is anything to
@@ -29,6 +31,8 @@ def merge(files: Iterable[Path], directory: str | Path, *, quiet: bool = False) 
     )
     if not quiet:
         console = Console()
+        if not console.is_terminal:  # a log file has no width of its own
+            console.width = WIDTH_OF_LOGS
         console.print(screen(entries))
         for entry in entries:
             for alarm in entry.alarms:
