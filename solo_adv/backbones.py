@@ -5,6 +5,7 @@ from typing import Any
 import timm
 from torch import nn
 
+from solo_adv.checks import choice
 from solo_adv.errors import UserError, unknown
 
 STEMS = ("auto", "cifar", "imagenet")
@@ -13,8 +14,7 @@ _CIFAR_STEM_UP_TO = 64
 
 def resolve_stem(stem: str, image_size: int) -> str:
     """``cifar`` or ``imagenet``; ``auto`` takes the CIFAR stem for images up to 64 pixels."""
-    if stem not in STEMS:
-        raise unknown("backbone.stem", stem, STEMS)
+    choice("backbone.stem", stem, STEMS)
     if stem == "auto":
         return "cifar" if image_size <= _CIFAR_STEM_UP_TO else "imagenet"
     return stem

@@ -1,6 +1,5 @@
 """From a checkpoint back to an encoder: pixels in, features out."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,7 +10,8 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import normalize
 
 from solo_adv.backbones import build_backbone
-from solo_adv.errors import UserError, unknown
+from solo_adv.checks import choice
+from solo_adv.errors import UserError
 from solo_adv.methods.projector import Projector
 
 FEATURES = ("hidden", "backbone", "projector")
@@ -29,8 +29,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: Mapping[str, Any], features: str, crop_passes: int = 0) -> None:
         super().__init__()
-        if features not in FEATURES:
-            raise unknown("features", features, FEATURES)
+        choice("features", features, FEATURES)
         self.config = dict(config)
         self.features = features
         self.crop_passes = crop_passes
@@ -130,17 +129,3 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     if "solo_adv" not in checkpoint:
         raise UserError(f"{file} was not made by solo-adv: it does not hold its config.")
     return checkpoint
-
-
-def read_args(directory: Path) -> dict[str, Any]:
-    """``args.json`` of a run.
-
-    Raises:
-        UserError: it is missing or unreadable.
-    """
-    file = directory / "args.json"
-    try:
-        args: dict[str, Any] = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from error
-    return args

@@ -10,9 +10,10 @@ import torch
 from omegaconf import DictConfig
 
 from solo_adv.checkpoint import find_checkpoint, load_pretrained
+from solo_adv.checks import choice
 from solo_adv.cli import run_app
 from solo_adv.data import DataConfig, ImageSet, load_split
-from solo_adv.errors import UserError, unknown
+from solo_adv.errors import UserError
 from solo_adv.evaluation import Report, RobustSettings, evaluate_robustness
 from solo_adv.evaluation.processes import (
     first_process_first,
@@ -91,8 +92,7 @@ def load_labelled(
 
 
 def _device(accelerator: str) -> torch.device:
-    if accelerator not in ACCELERATORS:
-        raise unknown("accelerator", accelerator, ACCELERATORS)
+    choice("accelerator", accelerator, ACCELERATORS)
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if accelerator == "cuda" and not torch.cuda.is_available():

@@ -10,7 +10,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
-from solo_adv.errors import UserError, unknown
+from solo_adv.checks import choice
+from solo_adv.errors import UserError
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": torch.optim.SGD,
@@ -46,8 +47,7 @@ def build_optimizer(
     Raises:
         UserError: unknown name or option.
     """
-    if name not in OPTIMIZERS:
-        raise unknown("optimizer.name", name, OPTIMIZERS)
+    choice("optimizer.name", name, OPTIMIZERS)
     split = exclude_bias_n_norm_wd
     plain: dict[str, Any] = {"weight_decay": 0.0}
     if name == "lars":
@@ -108,8 +108,7 @@ def build_scheduler(
     Raises:
         UserError: unknown name, or ``step`` without its epochs.
     """
-    if name not in SCHEDULERS:
-        raise unknown("scheduler.name", name, SCHEDULERS)
+    choice("scheduler.name", name, SCHEDULERS)
     if name == "none":
         return None
     if name == "step":

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from solo_adv.checks import choice
 from solo_adv.data.cifar import read_cifar
 from solo_adv.data.config import DataConfig
 from solo_adv.data.decoding import decode, decode_all
@@ -13,7 +14,6 @@ from solo_adv.data.folders import read_folder
 from solo_adv.data.image_set import ImageSet
 from solo_adv.data.parquet import read_parquet
 from solo_adv.data.sources import RawSplit, Sources
-from solo_adv.errors import unknown
 
 SPLITS = ("train", "test")
 FRACTION_SEED = 0  # never that of a run: runs of different seeds must see the same images
@@ -42,8 +42,7 @@ def load_split(config: DataConfig, split: str) -> ImageSet | None:
     Raises:
         UserError: the images cannot be found or read; the message says which and what to do.
     """
-    if split not in SPLITS:
-        raise unknown("split", split, SPLITS)
+    choice("split", split, SPLITS)
 
     def keep(count: int) -> np.ndarray:
         return kept_rows(count, config.fraction if split == "train" else -1)
