@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 
-from solo_adv.crops.blur import blur
-from solo_adv.crops.color import blend_, grayscale, shift_hue, solarize
-from solo_adv.crops.images import as_unit_float, check_images
-from solo_adv.crops.parameters import CONTRAST, HUE, SATURATION, CropParameters, draw
-from solo_adv.crops.resampling import crop_and_resize
+from solo_adv.crops.images import check_images
+from solo_adv.crops.operations import make_crops, rewrite_all, rewrite_chosen, send
+from solo_adv.crops.parameters import CropParameters, draw
+from solo_adv.crops.settings import NUM_ROWS, pack
 from solo_adv.crops.spec import CropSpec
 from solo_adv.errors import UserError
+
+CPU_CHUNK_PIXELS = 2**16
+"""Pixels of the crops that the CPU works on at a time if no chunk is asked: they stay in cache."""
 
 
 class TorchCrops:
@@ -26,6 +29,10 @@ class TorchCrops:
     Args:
         spec: What to draw.
         seed: Seed of the random numbers.
+        chunk: Crops worked on at a time, which bounds the memory beside the result; the crops are
+            the same. None: all on an accelerator, as many as stay in cache on the CPU.
+        compiled: Whether the operations go through ``torch.compile``, with fixed shapes. The first
+            batch then takes the time of compiling.
         memory_format: Memory layout of the crops.
     """
 
@@ -34,9 +41,13 @@ class TorchCrops:
         spec: CropSpec,
         seed: int = 0,
         *,
+        chunk: int | None = None,
+        compiled: bool = False,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self.spec = spec
+        self.chunk = chunk
+        self.compiled = compiled
         self.memory_format = memory_format
         self._generator = torch.Generator().manual_seed(seed)
 
@@ -87,85 +98,65 @@ class TorchCrops:
         self._generator.set_state(state["generator"].cpu())
 
     def _crop(self, images: Tensor, parameters: CropParameters) -> Tensor:
+        choices = pack(parameters).view(NUM_ROWS, -1, len(images))
+        settings = send(choices, images.device)
+        views, batch = settings.shape[1:]
         # Autocast would cost the crops more precision than rounding to 8 bits does.
         with _without_autocast(images.device):
-            crops = self._resample(as_unit_float(images), parameters)
-            _jitter_(crops, parameters)
-            _rewrite_(crops, parameters.grayscale, grayscale)
-            _rewrite_(crops, parameters.blur_sigma > 0, blur, parameters.blur_sigma)
-            _rewrite_(crops, parameters.solarize, solarize)
-        return crops.contiguous(memory_format=self.memory_format)
+            if torch.is_grad_enabled() and images.requires_grad:
+                # The graph keeps everything in memory anyway.
+                crops = self._crop_chunk(images, settings, choices)
+                return crops.contiguous(memory_format=self.memory_format)
+            crops = torch.empty(
+                (views * batch, 3, self.spec.size, self.spec.size),
+                device=images.device,
+                memory_format=self.memory_format,
+            )
+            grid = crops.unflatten(0, (views, batch))
+            for some_views, some_images in _chunks(views, batch, self._chunk_on(images.device)):
+                part = (slice(None), some_views, some_images)
+                done = self._crop_chunk(images[some_images], settings[part], choices[part])
+                target = grid[some_views, some_images]
+                target.copy_(done.view(target.shape))
+        return crops
 
-    def _resample(self, images: Tensor, parameters: CropParameters) -> Tensor:
-        edges = [parameters.top, parameters.left, parameters.height, parameters.width]
-        boxes = _send(torch.stack([*edges, parameters.flip]).float(), images.device)
-        top, left, height, width, flip = boxes.view(5, -1, len(images))
-        crops = crop_and_resize(
-            images,
-            top=top,
-            left=left,
-            height=height,
-            width=width,
-            flip=flip.bool(),
-            size=self.spec.size,
-            interpolation=self.spec.interpolation,
+    def _chunk_on(self, device: torch.device) -> int | None:
+        if self.chunk is None and device.type == "cpu":
+            return max(1, CPU_CHUNK_PIXELS // self.spec.size**2)
+        return self.chunk
+
+    def _crop_chunk(self, images: Tensor, settings: Tensor, choices: Tensor) -> Tensor:
+        size, interpolation = self.spec.size, self.spec.interpolation
+        if self.compiled:
+            return _compiled(size, interpolation)(images, settings)
+        return make_crops(
+            images, settings, choices, rewrite_chosen, size=size, interpolation=interpolation
         )
-        # Bilinear crops leave the box by rounding only; that must not cost white pixels their
-        # gradient.
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._overshoots):
-            return crops.clamp_(0, 1)
-
-    @property
-    def _overshoots(self) -> bool:
-        return self.spec.interpolation != "bilinear"
 
 
-def _jitter_(crops: Tensor, parameters: CropParameters) -> None:
-    """Apply the four jitter operations to each crop in its own order, in place.
+def _chunks(views: int, batch: int, most: int | None) -> Iterator[tuple[slice, slice]]:
+    """Parts of the (views, batch) crops of at most so many: all views of some images, if possible.
 
-    Brightness, contrast and saturation are one kind of blend, so three blends of the whole batch
-    serve every order of them; the hue is turned before the blend that it precedes in a crop's
-    order.
+    An image is then converted once, and one product cuts all its crops.
     """
-    order = parameters.jitter_order
-    hue_place = (order == HUE).int().argmax(dim=1)
-    blends = order[order != HUE].view(-1, 3)
-    factors = [parameters.brightness, parameters.contrast, parameters.saturation]
-    change = 1 - torch.stack(factors, dim=1).gather(1, blends)
-    settings = torch.stack([change, (blends == CONTRAST).float(), (blends == SATURATION).float()])
-    settings = _send(settings, crops.device)[..., None, None, None]
-
-    turned = parameters.hue != 0
-    for stage in range(3):
-        _rewrite_(crops, turned & (hue_place == stage), shift_hue, parameters.hue)
-        if change[:, stage].any():
-            amount, to_mean, to_gray = settings[:, :, stage]
-            blend_(crops, amount=amount, to_mean=to_mean, to_gray=to_gray)
-    _rewrite_(crops, turned & (hue_place == 3), shift_hue, parameters.hue)
+    images = batch if most is None else min(batch, max(1, most // views))
+    rows = views if most is None else min(views, most)
+    for image in range(0, batch, images):
+        for view in range(0, views, rows):
+            yield slice(view, view + rows), slice(image, image + images)
 
 
-def _rewrite_(
-    crops: Tensor, chosen: Tensor, operation: Callable[..., Tensor], *settings: Tensor
-) -> None:
-    """Replace the chosen crops by what the operation makes of them, in place.
-
-    Args:
-        crops: Crops (N, 3, h, w).
-        chosen: Which of them; bool (N,), on the CPU.
-        operation: Takes some crops and their settings, and returns as many.
-        *settings: One entry per crop; (N,), on the CPU.
-    """
-    if chosen.any():
-        where = _send(chosen.nonzero()[:, 0], crops.device)
-        theirs = [_send(setting[chosen], crops.device) for setting in settings]
-        crops.index_copy_(0, where, operation(crops.index_select(0, where), *theirs))
+def fixed_shape_crops(images: Tensor, settings: Tensor, *, size: int, interpolation: str) -> Tensor:
+    """:func:`make_crops` as one graph whose shapes depend on nothing that is drawn."""
+    return make_crops(
+        images, settings, settings, rewrite_all, size=size, interpolation=interpolation
+    )
 
 
-def _send(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a CPU tensor to the device without waiting for what the device is doing."""
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+@lru_cache
+def _compiled(size: int, interpolation: str):
+    work = partial(fixed_shape_crops, size=size, interpolation=interpolation)
+    return torch.compile(work, fullgraph=True, dynamic=False)
 
 
 def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
