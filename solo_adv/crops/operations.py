@@ -22,22 +22,12 @@ Operation = Callable[[Tensor, Tensor], Tensor]
 Rewrite = Callable[[Tensor, Tensor, Tensor, Operation], Tensor]
 
 
-def make_crops(
-    images: Tensor,
-    settings: Tensor,
-    choices: Tensor,
-    rewrite: Rewrite,
-    *,
-    size: int,
-    interpolation: str,
-) -> Tensor:
-    """Crops (V*B, 3, size, size), view-major, with pixels in [0, 1].
+def cut(images: Tensor, settings: Tensor, *, size: int, interpolation: str) -> Tensor:
+    """Crop, resize and flip: crops (V*B, 3, size, size), view-major, with pixels in [0, 1].
 
     Args:
         images: uint8, or float with pixels in [0, 1]; (B, 3, H, W).
         settings: Packed settings (NUM_ROWS, V, B), on the images' device.
-        choices: The same where ``rewrite`` reads which crops an operation is meant for.
-        rewrite: How an operation that is not meant for all crops is applied.
         size: Side of the crops in pixels.
         interpolation: ``bilinear`` or ``bicubic``.
     """
@@ -55,8 +45,18 @@ def make_crops(
     # Bilinear crops leave the box by rounding only; that must not cost white pixels their
     # gradient.
     with torch.set_grad_enabled(torch.is_grad_enabled() and interpolation != "bilinear"):
-        crops = crops.clamp_(0, 1)
+        return crops.clamp_(0, 1)
 
+
+def recolor(crops: Tensor, settings: Tensor, choices: Tensor, rewrite: Rewrite) -> Tensor:
+    """Colour jitter, grayscale, blur and solarise; may overwrite the crops.
+
+    Args:
+        crops: Crops (N, 3, size, size) with pixels in [0, 1].
+        settings: Packed settings (NUM_ROWS, ...) of N crops, on their device.
+        choices: The same where ``rewrite`` reads which crops an operation is meant for.
+        rewrite: How an operation that is not meant for all crops is applied.
+    """
     given, chosen = unpack(settings.flatten(1)), unpack(choices.flatten(1))
     for place in range(BLENDS):
         crops = rewrite(crops, given.turns[place], chosen.turns[place], shift_hue)

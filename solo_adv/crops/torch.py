@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from solo_adv.crops.images import check_images
-from solo_adv.crops.operations import make_crops, rewrite_all, rewrite_chosen, send
+from solo_adv.crops.operations import cut, recolor, rewrite_all, rewrite_chosen, send
 from solo_adv.crops.parameters import CropParameters, draw
 from solo_adv.crops.settings import NUM_ROWS, pack
 from solo_adv.crops.spec import CropSpec
 from solo_adv.errors import UserError
 
-CPU_CHUNK_PIXELS = 2**16
+CPU_CHUNK_PIXELS = 2**18
 """Pixels of the crops that the CPU works on at a time if no chunk is asked: they stay in cache."""
 
 
@@ -66,7 +66,11 @@ class TorchCrops:
         """
         check_images(images)
         batch, _, height, width = images.shape
-        return self._crop(images, draw(self.spec, batch, height, width, self._generator))
+        return self._crop(images, self.draw(batch, height, width))
+
+    def draw(self, batch_size: int, height: int, width: int) -> CropParameters:
+        """The parameters of the next batch of (height, width) images."""
+        return draw(self.spec, batch_size, height, width, self._generator)
 
     def apply(self, images: Tensor, parameters: CropParameters) -> Tensor:
         """Crop with given parameters: the deterministic part of a call, differentiable in images.
@@ -88,6 +92,29 @@ class TorchCrops:
                 f"got {len(parameters)} for {len(images)} images."
             )
         return self._crop(images, parameters)
+
+    @torch.no_grad()
+    def recolor(self, crops: Tensor, parameters: CropParameters) -> Tensor:
+        """What comes after crop, resize and flip, for crops that were cut elsewhere.
+
+        Args:
+            crops: Crops with pixels in [0, 1]; float32 (N, 3, size, size), overwritten.
+            parameters: Of these N crops; their boxes and flips are not looked at.
+
+        Returns:
+            The finished crops, (N, 3, size, size).
+        """
+        choices = pack(parameters)
+        settings = send(choices, crops.device)
+        chunk = self._chunk_on(crops.device) or len(crops)
+        with _without_autocast(crops.device):
+            for start in range(0, len(crops), chunk):
+                part = (slice(None), slice(start, start + chunk))
+                some = crops[start : start + chunk]
+                done = self._recolor_chunk(some, settings[part], choices[part])
+                if done.data_ptr() != some.data_ptr():
+                    some.copy_(done)
+        return crops.contiguous(memory_format=self.memory_format)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state of the random numbers, for a checkpoint."""
@@ -128,10 +155,40 @@ class TorchCrops:
     def _crop_chunk(self, images: Tensor, settings: Tensor, choices: Tensor) -> Tensor:
         size, interpolation = self.spec.size, self.spec.interpolation
         if self.compiled:
-            return _compiled(size, interpolation)(images, settings)
-        return make_crops(
-            images, settings, choices, rewrite_chosen, size=size, interpolation=interpolation
-        )
+            work = _compiled(fixed_shape_crops)
+            return work(images, settings, size=size, interpolation=interpolation)
+        crops = cut(images, settings, size=size, interpolation=interpolation)
+        return recolor(crops, settings, choices, rewrite_chosen)
+
+    def _recolor_chunk(self, crops: Tensor, settings: Tensor, choices: Tensor) -> Tensor:
+        if self.compiled:
+            return _compiled(_fixed_shape_recolor)(crops, settings)
+        return recolor(crops, settings, choices, rewrite_chosen)
+
+
+def fixed_shape_crops(images: Tensor, settings: Tensor, *, size: int, interpolation: str) -> Tensor:
+    """All operations as one graph whose shapes depend on nothing that is drawn.
+
+    Args:
+        images: uint8, or float with pixels in [0, 1]; (B, 3, H, W).
+        settings: Packed settings (NUM_ROWS, V, B), on the images' device.
+        size: Side of the crops in pixels.
+        interpolation: ``bilinear`` or ``bicubic``.
+
+    Returns:
+        Crops (V*B, 3, size, size), view-major.
+    """
+    crops = cut(images, settings, size=size, interpolation=interpolation)
+    return _fixed_shape_recolor(crops, settings)
+
+
+def _fixed_shape_recolor(crops: Tensor, settings: Tensor) -> Tensor:
+    return recolor(crops, settings, settings, rewrite_all)
+
+
+@lru_cache
+def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return torch.compile(function, fullgraph=True, dynamic=False)
 
 
 def _chunks(views: int, batch: int, most: int | None) -> Iterator[tuple[slice, slice]]:
@@ -144,19 +201,6 @@ def _chunks(views: int, batch: int, most: int | None) -> Iterator[tuple[slice, s
     for image in range(0, batch, images):
         for view in range(0, views, rows):
             yield slice(view, view + rows), slice(image, image + images)
-
-
-def fixed_shape_crops(images: Tensor, settings: Tensor, *, size: int, interpolation: str) -> Tensor:
-    """:func:`make_crops` as one graph whose shapes depend on nothing that is drawn."""
-    return make_crops(
-        images, settings, settings, rewrite_all, size=size, interpolation=interpolation
-    )
-
-
-@lru_cache
-def _compiled(size: int, interpolation: str):
-    work = partial(fixed_shape_crops, size=size, interpolation=interpolation)
-    return torch.compile(work, fullgraph=True, dynamic=False)
 
 
 def _without_autocast(device: torch.device) -> AbstractContextManager[object]:

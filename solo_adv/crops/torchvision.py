@@ -19,10 +19,18 @@ class TorchvisionCrops:
         spec: What to draw.
         seed: Seed of the random numbers. A seed gives other crops than it gives `TorchCrops`, of
             the same distribution.
+        memory_format: Memory layout of the crops.
     """
 
-    def __init__(self, spec: CropSpec, seed: int = 0) -> None:
+    def __init__(
+        self,
+        spec: CropSpec,
+        seed: int = 0,
+        *,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> None:
         self.spec = spec
+        self.memory_format = memory_format
         self._state = torch.Generator().manual_seed(seed).get_state()
         jitter = transforms.ColorJitter(spec.brightness, spec.contrast, spec.saturation, spec.hue)
         self._transform = transforms.Compose(
@@ -64,7 +72,7 @@ class TorchvisionCrops:
                 self._transform(picture) for _ in range(self.spec.num_crops) for picture in pictures
             ]
             self._state = torch.get_rng_state()
-        return torch.stack(crops).to(images.device)
+        return torch.stack(crops).to(images.device, memory_format=self.memory_format)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state of the random numbers, for a checkpoint."""

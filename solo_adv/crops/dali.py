@@ -1,0 +1,223 @@
+"""Crops cut by NVIDIA DALI, on a GPU or on the CPU alone.
+
+DALI does what it is best at: it decodes each image once, on the GPU if there is one, and cuts,
+resizes and flips V crops of it. Boxes and all other random numbers are those of
+``crops.parameters``, and what comes after the flip are the operations of the torch backend, on the
+device on which DALI leaves the crops. So a seed gives the crops that it gives ``TorchCrops``, but
+for the rounding of the resize.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from solo_adv.crops.images import as_unit_float, check_images
+from solo_adv.crops.parameters import CropParameters
+from solo_adv.crops.spec import CropSpec
+from solo_adv.crops.torch import TorchCrops
+from solo_adv.errors import UserError
+
+_EDGES = 4
+
+
+def import_dali() -> ModuleType:
+    """``nvidia.dali``, with its ``fn``, ``types`` and ``Pipeline``.
+
+    Raises:
+        UserError: It is not installed; the message says how to install it.
+    """
+    try:
+        from nvidia import dali  # noqa: PLC0415
+        from nvidia.dali import fn, types  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise UserError(
+            f"NVIDIA DALI is needed for crops.backend=dali and data.format=dali ({error}). "
+            "Install it with pip install 'solo-adv[dali]', or choose crops.backend=torch."
+        ) from error
+    return dali
+
+
+class DaliCutter:
+    """Cuts V crops out of every image of a batch, several batches ahead if asked.
+
+    Batches come out in the order in which they were fed.
+
+    Args:
+        spec: What is cut; its ``num_crops``, ``size`` and ``interpolation`` count.
+        max_batch_size: Most images of a batch.
+        device: Where crops are made: a CUDA device, or the CPU.
+        encoded: Whether images are fed as files (JPEG, PNG, ...) or as pixels.
+        image_size: Side in pixels to which decoded images are brought before they are cropped
+            (shorter side resized, centre cropped); None: as stored.
+        threads: Threads of the CPU.
+
+    Raises:
+        UserError: DALI is not installed.
+    """
+
+    def __init__(
+        self,
+        spec: CropSpec,
+        *,
+        max_batch_size: int,
+        device: torch.device,
+        encoded: bool = False,
+        image_size: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        dali = import_dali()
+        self.spec = spec
+        self.max_batch_size = max_batch_size
+        self.device = device
+        on_gpu = device.type == "cuda"
+        self._pipeline = dali.Pipeline(
+            batch_size=max_batch_size,
+            num_threads=threads or torch.get_num_threads(),
+            device_id=(device.index or 0) if on_gpu else None,
+            prefetch_queue_depth=2 if on_gpu else 1,
+            exec_dynamic=True,
+        )
+        with self._pipeline:
+            boxes = dali.fn.external_source(name="boxes", ndim=2)
+            if encoded:
+                files = dali.fn.external_source(name="images", ndim=1)
+                images = _decode(dali, files, image_size, on_gpu)
+            else:
+                images = dali.fn.external_source(name="images", layout="HWC")
+                images = images.gpu() if on_gpu else images
+            views = [_cut(dali, images, boxes[view], spec) for view in range(spec.num_crops)]
+            self._pipeline.set_outputs(*views)
+        self._pipeline.build()
+
+    def feed(self, images: Sequence[np.ndarray] | np.ndarray, parameters: CropParameters) -> None:
+        """Let DALI start on a batch.
+
+        Args:
+            images: B images, uint8: files (bytes,), or pixels (H, W, 3).
+            parameters: Of V*B crops, view-major; their boxes and flips are used.
+        """
+        boxes = torch.stack(
+            [
+                *(parameters.top, parameters.left, parameters.height, parameters.width),
+                parameters.flip.long(),
+            ],
+            dim=1,
+        )
+        by_image = boxes.view(self.spec.num_crops, len(images), -1).transpose(0, 1)
+        self._pipeline.feed_input("boxes", by_image.int().contiguous().numpy())
+        self._pipeline.feed_input("images", images)
+        self._pipeline.schedule_run()
+
+    def crops(self) -> Tensor:
+        """The oldest batch that was fed: float32 (V*B, 3, size, size), view-major, in [0, 1].
+
+        Raises:
+            RuntimeError: DALI could not decode an image; the cutter is then of no more use.
+        """
+        if self.device.type == "cuda":
+            views = self._pipeline.outputs(cuda_stream=torch.cuda.current_stream(self.device))
+        else:
+            views = self._pipeline.outputs()
+        # DALI takes its memory back, so this copy is needed; it also joins the views.
+        crops = torch.cat([torch.from_dlpack(view.as_tensor()) for view in views])
+        return crops.clamp_(0, 1)
+
+
+class DaliCrops:
+    """The DALI backend for images that are in memory.
+
+    Args:
+        rest: What draws the parameters, and does all that comes after crop, resize and flip.
+
+    Raises:
+        UserError: DALI is not installed.
+    """
+
+    def __init__(self, rest: TorchCrops) -> None:
+        import_dali()
+        self.spec = rest.spec
+        self._rest = rest
+        self._cutter: DaliCutter | None = None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Draw V random crops of every image.
+
+        Args:
+            images: uint8, or float with pixels in [0, 1], which are rounded to 8 bits;
+                (B, 3, H, W), on any device.
+
+        Returns:
+            Crops with pixels in [0, 1], view-major; float32 (V*B, 3, size, size), same device.
+
+        Raises:
+            UserError: The images have another shape, type or range.
+        """
+        check_images(images)
+        batch, _, height, width = images.shape
+        return self.apply(images, self._rest.draw(batch, height, width))
+
+    def apply(self, images: Tensor, parameters: CropParameters) -> Tensor:
+        """Crop with given parameters, of V crops of each image; as in a call."""
+        check_images(images)
+        cutter = self._cutter
+        if cutter is None or cutter.max_batch_size < len(images) or cutter.device != images.device:
+            cutter = DaliCutter(self.spec, max_batch_size=len(images), device=images.device)
+            self._cutter = cutter
+        cutter.feed(to_pixels(images), parameters)
+        return self._rest.recolor(cutter.crops(), parameters)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state of the random numbers, for a checkpoint."""
+        return self._rest.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from a saved state as if never stopped."""
+        self._rest.load_state_dict(state)
+
+
+def to_pixels(images: Tensor) -> np.ndarray:
+    """Images (B, 3, H, W) as uint8 (B, H, W, 3) on the CPU, as DALI takes them."""
+    if images.dtype != torch.uint8:
+        images = as_unit_float(images.detach()).mul(255).round().to(torch.uint8)
+    return np.ascontiguousarray(images.cpu().permute(0, 2, 3, 1).numpy())
+
+
+def _decode(dali: ModuleType, files: Any, image_size: int | None, on_gpu: bool) -> Any:
+    images = dali.fn.decoders.image(
+        files,
+        device="mixed" if on_gpu else "cpu",
+        output_type=dali.types.RGB,
+        adjust_orientation=False,  # as everywhere else in this package
+    )
+    if image_size is None:
+        return images
+    images = dali.fn.resize(
+        images,
+        size=image_size,
+        mode="not_smaller",
+        interp_type=dali.types.INTERP_CUBIC,
+        antialias=True,
+    )
+    return dali.fn.crop(images, crop=(image_size, image_size))
+
+
+def _cut(dali: ModuleType, images: Any, box: Any, spec: CropSpec) -> Any:
+    # Not the resize of a region: its filter looks beyond the box, PIL's does not.
+    region = dali.fn.slice(images, start=box[:2], shape=box[2:_EDGES], axes=(0, 1))
+    kinds = {"bilinear": dali.types.INTERP_LINEAR, "bicubic": dali.types.INTERP_CUBIC}
+    resized = dali.fn.resize(
+        region,
+        size=(spec.size, spec.size),
+        interp_type=kinds[spec.interpolation],
+        antialias=True,
+        dtype=dali.types.FLOAT,
+    )
+    return dali.fn.crop_mirror_normalize(
+        resized, mirror=box[_EDGES], std=[255.0] * 3, output_layout="CHW", dtype=dali.types.FLOAT
+    )

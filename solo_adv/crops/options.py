@@ -1,0 +1,64 @@
+"""How crops are drawn, as opposed to what is drawn: the other keys of the ``crops`` group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from solo_adv.checks import choice, flag, known_keys, whole
+from solo_adv.crops.spec import CropSpec
+from solo_adv.errors import UserError
+
+BACKENDS = ("torch", "dali", "torchvision")
+SOURCES = ("device", "loader")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropOptions:
+    """Where and by what the crops are drawn.
+
+    Attributes:
+        backend: ``torch`` (batched, on the images' device), ``dali`` (NVIDIA DALI cuts and
+            resizes) or ``torchvision`` (PIL, crop by crop, the yardstick).
+        source: ``device``: the training step draws them; ``loader``: the loader delivers them.
+        chunk: Crops worked on at a time; None: a size that suits the device.
+        compile: Whether the operations go through ``torch.compile``.
+
+    Raises:
+        UserError: A value is not accepted.
+    """
+
+    backend: str = "torch"
+    source: str = "device"
+    chunk: int | None = None
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        choice("crops.backend", self.backend, BACKENDS)
+        choice("crops.source", self.source, SOURCES)
+        if self.chunk is not None:
+            whole("crops.chunk", self.chunk, 1)
+        flag("crops.compile", self.compile)
+        if self.backend == "torchvision" and (self.chunk is not None or self.compile):
+            raise UserError(
+                "crops.backend=torchvision works crop by crop: "
+                "it takes neither crops.chunk nor crops.compile=true."
+            )
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """All options with their default values, as a config has them."""
+        return asdict(cls())
+
+
+def read_crops(config: Mapping[str, Any]) -> tuple[CropSpec, CropOptions]:
+    """What to draw and how, of a complete ``crops`` group; what it does not name is the default.
+
+    Raises:
+        UserError: Unknown key, or a value out of its range.
+    """
+    options = {field.name for field in fields(CropOptions)}
+    known_keys("crops", config, [*(field.name for field in fields(CropSpec)), *options])
+    spec = CropSpec(**{key: value for key, value in config.items() if key not in options})
+    return spec, CropOptions(**{key: config[key] for key in options if key in config})
