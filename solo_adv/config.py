@@ -51,6 +51,8 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
     cfg.seed = cfg.get("seed", 5)
     cfg.name = cfg.get("name") or f"{cfg.method}-{cfg.data.dataset}"
     _check_run_length(cfg)
+    if cfg.data.get("format") == "dali":
+        cfg.crops = {**section(cfg, "crops"), "backend": "dali", "source": "loader"}
     cfg = METHODS[cfg.method].add_and_assert_specific_cfg(cfg)
     data_config(cfg)
     scale_learning_rates(cfg)

@@ -12,6 +12,10 @@ class UserError(ValueError):
     """
 
 
+class UnreadableImageError(UserError):
+    """An image cannot be decoded; the message says where it lies."""
+
+
 def unknown(kind: str, given: object, accepted: Iterable[str]) -> UserError:
     """The error for a name that is none of the ``accepted`` ones; names the nearest."""
     names = sorted(accepted)

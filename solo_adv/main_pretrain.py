@@ -10,12 +10,14 @@ from omegaconf import DictConfig
 
 from solo_adv.cli import run_app
 from solo_adv.config import data_config, parse_cfg
+from solo_adv.crops import read_crops
 from solo_adv.data import ImageDataModule
 from solo_adv.errors import UserError
 from solo_adv.evaluation.online import OnlineKNN
 from solo_adv.host import METHODS
 from solo_adv.host.runs import Run, find_unfinished
 from solo_adv.methods import NonFiniteLossError
+from solo_adv.methods.settings import section
 from solo_adv.training import build_trainer
 
 
@@ -31,7 +33,12 @@ def pretrain(cfg: DictConfig) -> Path | None:
     """
     cfg = parse_cfg(cfg)
     seed_everything(cfg.seed, verbose=False)
-    data = ImageDataModule(data_config(cfg), batch_size=cfg.optimizer.batch_size, seed=cfg.seed)
+    data = ImageDataModule(
+        data_config(cfg),
+        batch_size=cfg.optimizer.batch_size,
+        seed=cfg.seed,
+        crops=read_crops(section(cfg, "crops")),
+    )
     data.setup()
     cfg.data.num_classes = data.num_classes
     if METHODS[cfg.method].objective_class.needs_labels and not data.train_set.labelled:

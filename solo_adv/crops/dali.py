@@ -9,6 +9,7 @@ for the rounding of the resize.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -56,6 +57,7 @@ class DaliCutter:
         image_size: Side in pixels to which decoded images are brought before they are cropped
             (shorter side resized, centre cropped); None: as stored.
         threads: Threads of the CPU.
+        ahead: Batches that are fed before the crops of the first are asked for.
 
     Raises:
         UserError: DALI is not installed.
@@ -70,17 +72,21 @@ class DaliCutter:
         encoded: bool = False,
         image_size: int | None = None,
         threads: int | None = None,
+        ahead: int = 0,
     ) -> None:
         dali = import_dali()
         self.spec = spec
         self.max_batch_size = max_batch_size
         self.device = device
+        self._runs = ahead + 1
+        self._expected: deque[bool] = deque()  # for each run that is due: is it asked for?
+        self._started = False
         on_gpu = device.type == "cuda"
         self._pipeline = dali.Pipeline(
             batch_size=max_batch_size,
             num_threads=threads or torch.get_num_threads(),
             device_id=(device.index or 0) if on_gpu else None,
-            prefetch_queue_depth=2 if on_gpu else 1,
+            prefetch_queue_depth=self._runs,
             exec_dynamic=True,
         )
         with self._pipeline:
@@ -110,9 +116,10 @@ class DaliCutter:
             dim=1,
         )
         by_image = boxes.view(self.spec.num_crops, len(images), -1).transpose(0, 1)
-        self._pipeline.feed_input("boxes", by_image.int().contiguous().numpy())
-        self._pipeline.feed_input("images", images)
-        self._pipeline.schedule_run()
+        self._last = by_image.int().contiguous().numpy(), images
+        self._feed_last(asked_for=True)
+        if self._started:
+            self._pipeline.schedule_run()
 
     def crops(self) -> Tensor:
         """The oldest batch that was fed: float32 (V*B, 3, size, size), view-major, in [0, 1].
@@ -120,13 +127,42 @@ class DaliCutter:
         Raises:
             RuntimeError: DALI could not decode an image; the cutter is then of no more use.
         """
-        if self.device.type == "cuda":
-            views = self._pipeline.outputs(cuda_stream=torch.cuda.current_stream(self.device))
-        else:
-            views = self._pipeline.outputs()
+        if not self._started:
+            self._start()
+        while not self._expected.popleft():
+            self._outputs()
+        views = self._outputs()
         # DALI takes its memory back, so this copy is needed; it also joins the views.
         crops = torch.cat([torch.from_dlpack(view.as_tensor()) for view in views])
         return crops.clamp_(0, 1)
+
+    def drain(self) -> None:
+        """Forget the batches that were fed and not asked for."""
+        while any(self._expected):
+            self.crops()
+
+    def _start(self) -> None:
+        # DALI begins with as many runs as it may be ahead; where they are more than the batches,
+        # the last one fills them.
+        while len(self._expected) < self._runs:
+            self._feed_last(asked_for=False)
+        self._pipeline.schedule_run()
+        self._started = True
+
+    def _feed_last(self, *, asked_for: bool) -> None:
+        boxes, images = self._last
+        self._pipeline.feed_input("boxes", boxes)
+        self._pipeline.feed_input("images", images)
+        self._expected.append(asked_for)
+
+    def _outputs(self) -> Any:
+        on_gpu = self.device.type == "cuda"
+        stream = torch.cuda.current_stream(self.device) if on_gpu else None
+        try:
+            return self._pipeline.outputs(cuda_stream=stream)
+        except Exception:
+            self._expected.clear()  # nothing more comes
+            raise
 
 
 class DaliCrops:
@@ -179,6 +215,23 @@ class DaliCrops:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from a saved state as if never stopped."""
         self._rest.load_state_dict(state)
+
+
+def can_decode(file: np.ndarray, device: torch.device) -> bool:
+    """Whether DALI can decode a file of some image format: bytes, uint8 (n,)."""
+    dali = import_dali()
+    on_gpu = device.type == "cuda"
+    pipeline = dali.Pipeline(
+        batch_size=1, num_threads=1, device_id=(device.index or 0) if on_gpu else None
+    )
+    with pipeline:
+        files = dali.fn.external_source(lambda: [file], ndim=1, batch=True)
+        pipeline.set_outputs(_decode(dali, files, None, on_gpu))
+    try:
+        pipeline.run()
+    except RuntimeError:
+        return False
+    return True
 
 
 def to_pixels(images: Tensor) -> np.ndarray:

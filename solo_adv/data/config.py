@@ -10,7 +10,8 @@ from solo_adv.checks import choice, flag, is_number, known_keys, number, whole
 from solo_adv.errors import UserError
 
 DATASETS = ("digits", "cifar10", "cifar100", "imagenet100", "custom")
-FORMATS = ("image_folder", "parquet")
+FORMATS = ("image_folder", "parquet", "dali")
+ON_UNREADABLE = ("error", "skip")
 
 # solo-learn's parse_cfg writes these into the group; here they follow from the data and the crops
 IGNORED_KEYS = frozenset({"num_classes", "num_large_crops", "num_small_crops"})
@@ -26,7 +27,8 @@ class DataConfig:
             left out for CIFAR, unused for digits.
         val_path: the same for the test split; None: look beside the train split where the layout
             has a place for it, else there is no test split.
-        format: `image_folder` (for CIFAR: torchvision's own files) or `parquet`.
+        format: `image_folder` (for CIFAR: torchvision's own files), `parquet`, or `dali`: either of
+            them, by what ``train_path`` names, with NVIDIA DALI decoding and cropping train images.
         fraction: part of the train split to use, in (0, 1]; -1 is all of it.
         no_labels: ignore labels, and do not expect a folder a class.
         num_workers: processes that decode images when they are not resident.
@@ -35,6 +37,9 @@ class DataConfig:
         download: fetch what torchvision can fetch if it is not on disk.
         resident: keep all images decoded in (device) memory; "auto": if they fit.
         max_resident_gib: most GiB of decoded images that "auto" keeps resident.
+        on_unreadable: a train image that cannot be decoded ends the run ("error"), or is named in
+            a warning and replaced by the next one that can ("skip"). Test images are never
+            replaced, as accuracies are of all of them.
         mean, std: of the three channels, for the model; not used here.
 
     Raises:
@@ -52,12 +57,14 @@ class DataConfig:
     download: bool = True
     resident: str | bool = "auto"
     max_resident_gib: float = 8
+    on_unreadable: str = "error"
     mean: list[float] | None = None
     std: list[float] | None = None
 
     def __post_init__(self) -> None:
         choice("data.dataset", self.dataset, DATASETS)
         choice("data.format", self.format, FORMATS)
+        choice("data.on_unreadable", self.on_unreadable, ON_UNREADABLE)
         self._check_values()
         if self.dataset.startswith("cifar") and self.train_path is None:
             object.__setattr__(self, "train_path", "./datasets")
@@ -100,9 +107,21 @@ class DataConfig:
         return cls.from_config({**base, "no_labels": False, **given})
 
     @property
+    def in_parquet(self) -> bool:
+        """Whether the images lie in Parquet files."""
+        if self.dataset == "digits" or self.train_path is None:
+            return False
+        if self.format != "dali":
+            return self.format == "parquet"
+        path = Path(self.train_path).expanduser()
+        return path.suffix == ".parquet" or any(
+            next(path.glob(pattern), None) for pattern in ("*.parquet", "*/*.parquet")
+        )
+
+    @property
     def torchvision_files(self) -> bool:
         """Whether the set is read from torchvision's own files, which it can download."""
-        return self.dataset.startswith("cifar") and self.format == "image_folder"
+        return self.dataset.startswith("cifar") and not self.in_parquet
 
     def _check_values(self) -> None:
         if self.fraction != -1 and not (is_number(self.fraction) and 0 < self.fraction <= 1):
@@ -127,7 +146,7 @@ class DataConfig:
             )
         for name in ("train_path", "val_path"):
             path = getattr(self, name)
-            if path is not None and not _exists(path, allow_glob=self.format == "parquet"):
+            if path is not None and not _exists(path, allow_glob=self.in_parquet):
                 raise UserError(f"data.{name} does not exist: '{path}'.")
 
 

@@ -1,10 +1,12 @@
 """The images, for Lightning."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 
+from solo_adv.crops import CropOptions, CropSpec
 from solo_adv.data.cifar import read_cifar
 from solo_adv.data.config import DataConfig
 from solo_adv.data.datasets import SPLITS, load_split
@@ -21,6 +23,7 @@ class ImageDataModule(LightningDataModule):
     Args:
         batch_size: images a batch and process.
         seed: of the order of the train images; 0 to 2**32 - 1.
+        crops: what ``format=dali`` draws from the train images, and how.
 
     Attributes:
         train_set: the train split, once ``setup`` has run.
@@ -30,8 +33,16 @@ class ImageDataModule(LightningDataModule):
     train_set: ImageSet
     test_set: ImageSet | None
 
-    def __init__(self, config: DataConfig, *, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        config: DataConfig,
+        *,
+        batch_size: int,
+        seed: int,
+        crops: tuple[CropSpec, CropOptions] | None = None,
+    ) -> None:
         super().__init__()
+        self.crops = crops
         self.config = config
         self.batch_size = batch_size
         self.seed = seed
@@ -70,6 +81,8 @@ class ImageDataModule(LightningDataModule):
     def train_dataloader(self) -> Iterable[Batch]:
         """Shuffled batches ``[indexes, [images], targets]``, the incomplete one left out.
 
+        With ``format=dali`` and crops, ``[indexes, views, targets]`` of ready crops.
+
         Raises:
             UserError: a batch is larger than the train split's part of a process.
         """
@@ -101,28 +114,26 @@ class ImageDataModule(LightningDataModule):
         rank = 0
         if self.trainer is not None:
             device, rank = self.trainer.strategy.root_device, self.trainer.global_rank
-        if image_set.resident:
-            return ResidentLoader(
-                image_set.images,
-                image_set.labels,
-                batch_size=self.batch_size,
-                shuffle=train,
-                drop_last=train,
-                seed=self.seed,
-                rank=rank,
-                world_size=self._world_size,
-                device=device,
-                indexed=train,
+        order: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "shuffle": train,
+            "drop_last": train,
+            "seed": self.seed,
+            "rank": rank,
+            "world_size": self._world_size,
+        }
+        workers = self.config.num_workers
+        if train and self.crops is not None and self.config.format == "dali":
+            from solo_adv.data.dali import DaliLoader  # noqa: PLC0415
+
+            spec, options = self.crops
+            threads = workers or torch.get_num_threads()
+            return DaliLoader(
+                image_set, spec, options=options, device=device, threads=threads, **order
             )
+        if image_set.resident:
+            images, labels = image_set.images, image_set.labels
+            return ResidentLoader(images, labels, device=device, indexed=train, **order)
         return streaming_loader(
-            image_set,
-            batch_size=self.batch_size,
-            shuffle=train,
-            drop_last=train,
-            seed=self.seed,
-            rank=rank,
-            world_size=self._world_size,
-            num_workers=self.config.num_workers,
-            pin_memory=device.type == "cuda",
-            indexed=train,
+            image_set, num_workers=workers, device=device, indexed=train, **order
         )

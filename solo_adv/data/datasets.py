@@ -8,7 +8,7 @@ import torch
 from solo_adv.checks import choice
 from solo_adv.data.cifar import read_cifar
 from solo_adv.data.config import DataConfig
-from solo_adv.data.decoding import decode, decode_all
+from solo_adv.data.decoding import decode_all, decode_or_next
 from solo_adv.data.digits import read_digits
 from solo_adv.data.folders import read_folder
 from solo_adv.data.image_set import ImageSet
@@ -48,7 +48,7 @@ def load_split(config: DataConfig, split: str) -> ImageSet | None:
         return kept_rows(count, config.fraction if split == "train" else -1)
 
     raw: RawSplit | None
-    if config.format == "parquet" and config.dataset != "digits":
+    if config.in_parquet:
         raw = read_parquet(config, split, keep)
     else:
         raw = READERS[config.dataset](config, split)
@@ -61,10 +61,11 @@ def load_split(config: DataConfig, split: str) -> ImageSet | None:
     classes = () if config.no_labels else raw.classes
     # digits are enlarged by their reader, with a size of their own where none is asked
     size = None if config.dataset == "digits" else config.image_size
-    if _is_resident(config, raw.sources, size):
-        images = decode_all(raw.sources, size, name)
-        return ImageSet(name, labels, classes, images=images)
-    return ImageSet(name, labels, classes, sources=raw.sources, image_size=size)
+    skip = split == "train" and config.on_unreadable == "skip"
+    if _is_resident(config, raw.sources, size, skip=skip):
+        images, rows = decode_all(raw.sources, size, name, skip=skip)
+        return ImageSet(name, labels[rows], classes, images=images)
+    return ImageSet(name, labels, classes, sources=raw.sources, image_size=size, skip=skip)
 
 
 def kept_rows(count: int, fraction: float) -> np.ndarray:
@@ -82,8 +83,10 @@ def kept_rows(count: int, fraction: float) -> np.ndarray:
     return np.sort(order[: max(1, round(count * fraction))])
 
 
-def _is_resident(config: DataConfig, sources: Sources, size: int | None) -> bool:
+def _is_resident(
+    config: DataConfig, sources: Sources, size: int | None, *, skip: bool
+) -> bool:
     if isinstance(config.resident, bool):
         return config.resident
-    pixels = size * size if size else decode(sources, 0, None)[..., 0].size
+    pixels = size * size if size else decode_or_next(sources, 0, None, skip=skip)[1][..., 0].size
     return len(sources) * 3 * pixels <= config.max_resident_gib * GIB

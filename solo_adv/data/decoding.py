@@ -2,8 +2,10 @@
 
 import os
 import time
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,10 +16,12 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
 from solo_adv.data.sources import Sources
-from solo_adv.errors import UserError
+from solo_adv.errors import UnreadableImageError, UserError
 
 CHUNK = 256  # images a thread takes at a time
 SILENT_SECONDS = 1.0
+
+Result = TypeVar("Result")
 
 
 def decode(sources: Sources, index: int, image_size: int | None) -> np.ndarray:
@@ -31,13 +35,65 @@ def decode(sources: Sources, index: int, image_size: int | None) -> np.ndarray:
         uint8 (H, W, 3).
 
     Raises:
-        UserError: the image cannot be read.
+        UnreadableImageError: the image cannot be read.
     """
     try:
         image = sources.open(index).convert("RGB")
     except Exception as error:  # every codec has its own
-        raise UserError(f"Cannot read the image {sources.describe(index)}: {error}") from error
+        raise unreadable(sources, index, error) from error
     return np.asarray(image if image_size is None else to_square(image, image_size))
+
+
+def unreadable(sources: Sources, index: int, reason: object) -> UnreadableImageError:
+    """The error that names an image that cannot be read."""
+    return UnreadableImageError(
+        f"Cannot read the image {sources.describe(index)}: {reason} "
+        "(data.on_unreadable=skip replaces train images that cannot be read)"
+    )
+
+
+def decode_or_next(
+    sources: Sources, index: int, image_size: int | None, *, skip: bool
+) -> tuple[int, np.ndarray]:
+    """:func:`decode`, or with ``skip`` the next image that can be read in the place of a bad one.
+
+    Returns:
+        The index of the decoded image, and the image, uint8 (H, W, 3).
+
+    Raises:
+        UnreadableImageError: the image cannot be read, or with ``skip`` none of all.
+    """
+    if not skip:
+        return index, decode(sources, index, image_size)
+
+    def readable(candidate: int) -> np.ndarray | None:
+        try:
+            return decode(sources, candidate, image_size)
+        except UnreadableImageError as error:
+            warn_skipped(error)
+            return None
+
+    return first_readable(index, len(sources), readable)
+
+
+def first_readable(
+    index: int, count: int, read: Callable[[int], Result | None]
+) -> tuple[int, Result]:
+    """What ``read`` makes of image ``index`` or, while that is None, of those that follow it.
+
+    Raises:
+        UnreadableImageError: it is None for all ``count`` images.
+    """
+    for candidate in (*range(index, count), *range(index)):
+        result = read(candidate)
+        if result is not None:
+            return candidate, result
+    raise UnreadableImageError(f"None of the {count} images can be read.")
+
+
+def warn_skipped(error: UnreadableImageError) -> None:
+    """Say which image is left out; once for each."""
+    warnings.warn(f"Skipped, the next image takes its place: {error}", stacklevel=2)
 
 
 def to_square(image: Image.Image, side: int) -> Image.Image:
@@ -48,23 +104,29 @@ def to_square(image: Image.Image, side: int) -> Image.Image:
     return tv.center_crop(resized, side)
 
 
-def decode_all(sources: Sources, image_size: int | None, name: str) -> torch.Tensor:
+def decode_all(
+    sources: Sources, image_size: int | None, name: str, *, skip: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Decode every image, in threads, with a progress bar on a terminal if it takes a while.
 
+    Args:
+        skip: put the next readable image in the place of one that is not.
+
     Returns:
-        uint8 (N, 3, H, W).
+        Images uint8 (N, 3, H, W), and which of the sources each of them is, long (N,).
 
     Raises:
         UserError: an image cannot be read, or the images have different sizes.
     """
-    height, width = decode(sources, 0, image_size).shape[:2]
+    height, width = decode_or_next(sources, 0, image_size, skip=skip)[1].shape[:2]
     images = np.empty((len(sources), 3, height, width), dtype=np.uint8)
+    rows = torch.arange(len(sources))
 
     def decode_chunk(start: int) -> int:
         stop = min(start + CHUNK, len(sources))
         for index in range(start, stop):
-            image = decode(sources, index, image_size)
-            check_size(image, (height, width), sources, index)
+            rows[index], image = decode_or_next(sources, index, image_size, skip=skip)
+            check_size(image, (height, width), sources, int(rows[index]))
             images[index] = image.transpose(2, 0, 1)
         return stop - start
 
@@ -75,7 +137,7 @@ def decode_all(sources: Sources, image_size: int | None, name: str) -> torch.Ten
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return torch.from_numpy(images)
+    return torch.from_numpy(images), rows
 
 
 def check_size(image: np.ndarray, size: tuple[int, int], sources: Sources, index: int) -> None:

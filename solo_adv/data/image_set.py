@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch.utils.data import Dataset
 
-from solo_adv.data.decoding import check_size, decode
-from solo_adv.data.sources import Sources
+from solo_adv.data.decoding import check_size, decode_or_next
+from solo_adv.data.sources import EncodedSources, Sources
 
 FINGERPRINT_DIGITS = 16
 
@@ -24,6 +24,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         images: uint8 (N, 3, H, W), of a resident set.
         sources: N images to decode, of a streamed set.
         image_size: side in pixels to which streamed images are brought; None: as stored.
+        skip: whether a streamed image that cannot be read is replaced by the next that can.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         images: torch.Tensor | None = None,
         sources: Sources | None = None,
         image_size: int | None = None,
+        skip: bool = False,
     ) -> None:
         if (images is None) == (sources is None):
             raise ValueError("an ImageSet holds images or sources, one of the two")
@@ -42,6 +44,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         self.labels = labels
         self.classes = classes
         self.image_size = image_size
+        self.skip = skip
         self._images = images
         self._sources = sources
         self._size: tuple[int, int] | None = None
@@ -76,22 +79,31 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def encoded(self) -> EncodedSources | None:
+        """The images as files of some image format; None where they are not stored so."""
+        return self._sources if isinstance(self._sources, EncodedSources) else None
+
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        """Image uint8 (3, H, W) and label.
+        """Image uint8 (3, H, W) and label; errors as of :meth:`read`."""
+        return self.read(index)[1:]
+
+    def read(self, index: int) -> tuple[int, torch.Tensor, int]:
+        """Index, image uint8 (3, H, W) and label: of another image if this one is skipped.
 
         Raises:
             UserError: a streamed image cannot be read, or has not the size of the first one.
         """
-        label = int(self.labels[index])
         if self._sources is None:
-            return self.images[index], label
-        image = decode(self._sources, index, self.image_size)
+            return index, self.images[index], int(self.labels[index])
+        index, image = decode_or_next(self._sources, index, self.image_size, skip=self.skip)
         if self.image_size is None:
             if self._size is None:
-                height, width = decode(self._sources, 0, None).shape[:2]
-                self._size = (height, width)
+                first = decode_or_next(self._sources, 0, None, skip=self.skip)[1]
+                self._size = (first.shape[0], first.shape[1])
             check_size(image, self._size, self._sources, index)
-        return torch.from_numpy(image.transpose(2, 0, 1).copy()), label
+        pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
+        return index, pixels, int(self.labels[index])
 
     def subset(self, indices: Sequence[int]) -> "ImageSet":
         """The images at ``indices``, in that order."""
@@ -103,6 +115,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
             images=None if self._images is None else self._images[rows],
             sources=None if self._sources is None else self._sources.select(rows.tolist()),
             image_size=self.image_size,
+            skip=self.skip,
         )
 
     def fingerprint(self) -> str:

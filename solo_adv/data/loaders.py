@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, TensorDataset
 
+from solo_adv.data.copying import copy_ahead
 from solo_adv.data.image_set import ImageSet
 from solo_adv.data.sampling import EpochSampler
 from solo_adv.errors import UserError
@@ -48,25 +49,21 @@ class Resumable:
         return self._given
 
 
-class ResidentLoader(Resumable):
-    """Batches of images that lie on the device, without workers or copies from the host.
+class OrderedLoader(Resumable):
+    """Knows which images come in which batch; subclasses bring the images.
 
     Args:
-        images: uint8 (N, 3, H, W), moved to ``device`` once.
-        labels: long (N,), likewise.
+        dataset: anything that has a length.
         batch_size: images a batch and process.
         shuffle: a new order every epoch, drawn from (seed, epoch).
         drop_last: leave out the last, smaller batch, and what does not divide by ``world_size``.
         seed: of the order; 0 to 2**32 - 1.
         rank, world_size: which of how many processes this is; no image goes to two of them.
-        device: where batches are made; None: where the images are.
-        indexed: pretraining batches; False: validation batches.
     """
 
     def __init__(
         self,
-        images: torch.Tensor,
-        labels: torch.Tensor,
+        dataset: Dataset[Any],
         *,
         batch_size: int,
         shuffle: bool,
@@ -74,13 +71,9 @@ class ResidentLoader(Resumable):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        device: torch.device | str | None = None,
-        indexed: bool = True,
     ) -> None:
-        device = images.device if device is None else torch.device(device)
-        self.dataset = TensorDataset(images.to(device), labels.to(device))
+        self.dataset = dataset
         self.batch_size = batch_size
-        self.indexed = indexed
         # Lightning looks for both samplers, and tells them the epoch
         self.sampler = EpochSampler(
             self.dataset,
@@ -99,8 +92,34 @@ class ResidentLoader(Resumable):
     def __len__(self) -> int:
         return len(self.batch_sampler)
 
+
+class ResidentLoader(OrderedLoader):
+    """Batches of images that lie on the device, without workers or copies from the host.
+
+    Args:
+        images: uint8 (N, 3, H, W), moved to ``device`` once.
+        labels: long (N,), likewise.
+        device: where batches are made; None: where the images are.
+        indexed: pretraining batches; False: validation batches.
+        **order: the arguments of ``OrderedLoader``.
+    """
+
+    def __init__(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        *,
+        device: torch.device | str | None = None,
+        indexed: bool = True,
+        **order: Any,
+    ) -> None:
+        device = images.device if device is None else torch.device(device)
+        self.tensors = images.to(device), labels.to(device)
+        super().__init__(TensorDataset(*self.tensors), **order)
+        self.indexed = indexed
+
     def __iter__(self) -> Iterator[Batch]:
-        images, labels = self.dataset.tensors
+        images, labels = self.tensors
         order = self.sampler.order().to(images.device)
         for number in range(self._first_batch(), len(self)):
             indexes = order[number * self.batch_size : (number + 1) * self.batch_size]
@@ -115,6 +134,8 @@ class StreamingLoader(Resumable, DataLoader):
     It must hold an ``EpochSampler``; ``streaming_loader`` makes one.
     """
 
+    copy_to: torch.device | None = None
+
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         # a generator: the workers start with the first batch, not with `iter`, which Lightning
         # calls before it tells a resumed run's epoch
@@ -122,11 +143,12 @@ class StreamingLoader(Resumable, DataLoader):
         start = self._first_batch()
         self.sampler.skip_next = start * self.batch_size
         try:
-            for number, batch in enumerate(super().__iter__(), start):
+            for number, batch in enumerate(copy_ahead(super().__iter__(), self.copy_to), start):
                 self._given = number + 1
                 yield batch
         except UserError as error:  # of a worker: the message carries a traceback
-            raise UserError(str(error).strip().rpartition("UserError: ")[2]) from None
+            message = str(error).strip().rpartition(f"{type(error).__name__}: ")[2]
+            raise type(error)(message) from None
 
 
 def streaming_loader(
@@ -139,14 +161,14 @@ def streaming_loader(
     rank: int = 0,
     world_size: int = 1,
     num_workers: int = 4,
-    pin_memory: bool = False,
+    device: torch.device | None = None,
     indexed: bool = True,
 ) -> StreamingLoader:
     """Batches of images that worker processes decode; the same batches as ``ResidentLoader``'s.
 
     Args:
         num_workers: processes, kept over epochs; 0: decode in this one.
-        pin_memory: page-locked batches, for a quicker way to a CUDA device.
+        device: a CUDA device gets each batch ahead of time, from page-locked memory.
 
     The other arguments are those of ``ResidentLoader``.
 
@@ -162,16 +184,18 @@ def streaming_loader(
         rank=rank,
         world_size=world_size,
     )
-    return StreamingLoader(
+    loader = StreamingLoader(
         indexed_set,
         batch_size=batch_size,
         sampler=sampler,
         drop_last=drop_last,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
-        pin_memory=pin_memory,
+        pin_memory=device is not None and device.type == "cuda",
         collate_fn=partial(_collate, indexed=indexed),
     )
+    loader.copy_to = device
+    return loader
 
 
 class _Indexed(Dataset[tuple[int, torch.Tensor, int]]):
@@ -182,7 +206,7 @@ class _Indexed(Dataset[tuple[int, torch.Tensor, int]]):
         return len(self.image_set)
 
     def __getitem__(self, index: int) -> tuple[int, torch.Tensor, int]:
-        return (index, *self.image_set[index])
+        return self.image_set.read(index)
 
 
 def _collate(items: list[tuple[int, torch.Tensor, int]], *, indexed: bool) -> Batch:

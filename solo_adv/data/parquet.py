@@ -48,7 +48,11 @@ class ParquetSources:
         return len(self.column)
 
     def open(self, index: int) -> Image.Image:
-        return Image.open(io.BytesIO(self.column[index].as_py()))
+        return Image.open(io.BytesIO(self.read(index)))
+
+    def read(self, index: int) -> bytes:
+        stored: bytes = self.column[index].as_py()
+        return stored
 
     def describe(self, index: int) -> str:
         file = self.files[self.file_of_row[index]]

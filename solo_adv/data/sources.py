@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,6 +27,14 @@ class Sources(Protocol):
 
     def select(self, indices: Sequence[int]) -> "Sources":
         """The images at ``indices``, in that order."""
+
+
+@runtime_checkable
+class EncodedSources(Sources, Protocol):
+    """Images that are stored as files of some image format."""
+
+    def read(self, index: int) -> bytes:
+        """The image as it is stored."""
 
 
 class ArraySources:
@@ -66,7 +74,10 @@ class FileSources:
         return len(self.paths)
 
     def open(self, index: int) -> Image.Image:
-        return Image.open(io.BytesIO(Path(self.paths[index]).read_bytes()))
+        return Image.open(io.BytesIO(self.read(index)))
+
+    def read(self, index: int) -> bytes:
+        return Path(self.paths[index]).read_bytes()
 
     def describe(self, index: int) -> str:
         return f"'{self.paths[index]}'"

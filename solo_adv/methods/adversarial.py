@@ -14,7 +14,7 @@ from torch import Tensor
 
 from solo_adv.adversaries import Adversary, batch_norm_during_attack
 from solo_adv.checks import choice, whole
-from solo_adv.crops import CropPipeline, CropSpec
+from solo_adv.crops import CropOptions, CropPipeline, CropSpec, join_views, read_crops
 from solo_adv.crops import build as build_crops
 from solo_adv.errors import UserError
 from solo_adv.methods.attacked_views import AttackedViews, join
@@ -115,8 +115,7 @@ class AdversarialMethod(_Host):
             **section(cfg, "adversary"),
         }
         cfg.crops = {
-            "backend": "torch",
-            "source": "device",
+            **CropOptions.defaults(),
             **plain_spec(CropSpec.preset(cls.default_crops)),
             **section(cfg, "crops"),
         }
@@ -131,8 +130,8 @@ class AdversarialMethod(_Host):
             whole(f"method_kwargs.{key}", kwargs.pop(key), 1)
         objective = construct(cls.objective_class, kwargs, "method_kwargs", besides=_PROJECTOR_KEYS)
         cls._build_adversary(cfg)
-        spec, backend = _crop_settings(cfg)
-        build_crops(spec, backend)
+        spec, options = read_crops(section(cfg, "crops"))
+        build_crops(spec, options.backend)
         if spec.num_crops < objective.min_views:
             raise UserError(
                 f"method={cfg.method} compares crops of an image and needs crops.num_crops of at "
@@ -149,8 +148,19 @@ class AdversarialMethod(_Host):
         return views, construct(cls.adversary_class, given, "adversary", besides=beside)
 
     def _build_crops(self, seed: int) -> CropPipeline:
-        spec, backend = _crop_settings(self.cfg)
-        return build_crops(spec, backend, seed=seed)
+        spec, options = read_crops(section(self.cfg, "crops"))
+        # With ready crops from the loader it is idle, and asks for no backend's library.
+        backend = options.backend if options.source == "device" else "torch"
+        return build_crops(
+            spec,
+            backend,
+            seed=seed,
+            chunk=options.chunk,
+            compile=options.compile,
+            memory_format=(
+                torch.contiguous_format if self.no_channel_last else torch.channels_last
+            ),
+        )
 
     # ---------------------------------------------------------------- the host's contract
 
@@ -181,14 +191,12 @@ class AdversarialMethod(_Host):
 
         Args:
             batch: ``[indexes, views, targets]`` with ``views`` a list of image batches, of which
-                the first is cropped, and targets (B,), -1 where unlabelled.
+                the first is cropped (all are ready crops under ``crops.source=loader``), and
+                targets (B,), -1 where unlabelled.
             batch_idx: index of the batch.
         """
         _, views, targets = batch
-        images = views if isinstance(views, Tensor) else views[0]
-        crops = self.crops(self.to_pixels(images))
-        if not self.no_channel_last:
-            crops = crops.contiguous(memory_format=torch.channels_last)
+        crops = self._crops_of(views)
         clean, attacked = self.attacked_views.split(crops, len(targets))
         optimizer: Any = self.optimizers()
 
@@ -220,6 +228,16 @@ class AdversarialMethod(_Host):
         self._step_schedulers(end_of="step")
         self.crop_passes += self._passes_of_batch(len(crops), len(attacked)) * _world_size()
         self._log_step(loss._asdict(), probe)
+
+    def _crops_of(self, views: Any) -> Tensor:
+        """The crops (V*B, 3, h, w), view-major, of what the loader delivers."""
+        if self.cfg.crops.source == "loader":
+            crops = self.to_pixels(join_views(views))
+        else:
+            crops = self.crops(self.to_pixels(views if isinstance(views, Tensor) else views[0]))
+        if not self.no_channel_last:
+            crops = crops.contiguous(memory_format=torch.channels_last)
+        return crops
 
     def _passes_of_batch(self, crops: int, attacked: int) -> int:
         """Forward-and-backward passes of a crop that one batch costs."""
@@ -331,13 +349,6 @@ def _with_preset(adversary: type[Adversary], cfg: DictConfig) -> DictConfig:
         if group != "adversary" or name in accepted:
             OmegaConf.update(cfg, key, value, force_add=True)
     return cfg
-
-
-def _crop_settings(cfg: DictConfig) -> tuple[CropSpec, str]:
-    settings = section(cfg, "crops")
-    backend = settings.pop("backend", "torch")
-    settings.pop("source", None)
-    return CropSpec.from_config(settings), backend
 
 
 def _probe(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:

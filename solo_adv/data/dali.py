@@ -1,0 +1,202 @@
+"""Ready crops from NVIDIA DALI: each image decoded once, V crops cut from it, batches ahead."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from solo_adv.crops import CropOptions, CropParameters, CropSpec
+from solo_adv.crops.dali import DaliCutter, can_decode, to_pixels
+from solo_adv.crops.parameters import draw
+from solo_adv.crops.torch import TorchCrops
+from solo_adv.data.decoding import first_readable, unreadable, warn_skipped
+from solo_adv.data.image_set import ImageSet
+from solo_adv.data.loaders import Batch, OrderedLoader
+from solo_adv.errors import UnreadableImageError, UserError
+
+AHEAD = 2
+"""Batches that DALI works on beyond the one that is asked for."""
+
+Images = np.ndarray | list[np.ndarray]
+
+
+@dataclass
+class _Fed:
+    """A batch that DALI has been given."""
+
+    number: int
+    rows: list[int]
+    parameters: CropParameters
+
+
+class DaliLoader(OrderedLoader):
+    """Train batches ``[indexes, views, targets]`` of ready crops.
+
+    ``views`` is a list of V crops (B, 3, size, size) of every image, float32 in [0, 1] and on
+    ``device``: slices of one tensor. Crops are drawn from (seed, epoch, process, batch), so a
+    resumed run sees the same ones.
+
+    Args:
+        image_set: images in memory, files that DALI decodes, or any others, decoded by Pillow.
+        spec: what to draw.
+        options: ``chunk`` and ``compile`` of what comes after the cutting.
+        device: where crops are made; on a CUDA device files are decoded there, too.
+        threads: threads that read files, and that DALI uses on the CPU.
+        **order: the arguments of ``OrderedLoader``.
+
+    Raises:
+        UserError: DALI is not installed, or files of any size are to be cropped; while iterating,
+            if an image cannot be read.
+    """
+
+    def __init__(
+        self,
+        image_set: ImageSet,
+        spec: CropSpec,
+        *,
+        options: CropOptions,
+        device: torch.device,
+        threads: int,
+        seed: int = 0,
+        rank: int = 0,
+        **order: Any,
+    ) -> None:
+        super().__init__(image_set, seed=seed, rank=rank, **order)
+        if image_set.encoded is not None and image_set.image_size is None:
+            raise UserError(
+                "data.format=dali must know the size of the images it decodes; "
+                "set data.image_size, or data.resident=true."
+            )
+        self.image_set = image_set
+        self.spec = spec
+        self.device = device
+        self.threads = threads
+        self.seed, self.rank = seed, rank
+        self._finish = TorchCrops(spec, chunk=options.chunk, compiled=options.compile)
+        self._readers = ThreadPoolExecutor(threads)
+        self._replaced: dict[int, int] = {}
+        self._cutter = self._new_cutter()
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = self.sampler.order()
+        fed: deque[_Fed] = deque()
+        feeding = iter(range(self._first_batch(), len(self)))
+        self._cutter.drain()
+        try:
+            while True:
+                while len(fed) <= AHEAD and (number := next(feeding, None)) is not None:
+                    start = number * self.batch_size
+                    rows = order[start : start + self.batch_size].tolist()
+                    fed.append(self._feed(number, rows))
+                if not fed:
+                    return
+                crops = self._cut(fed)
+                batch = fed.popleft()
+                crops = self._finish.recolor(crops, batch.parameters)
+                indexes = torch.tensor(batch.rows, device=self.device)
+                targets = self.image_set.labels[batch.rows].to(self.device)
+                self._given = batch.number + 1
+                yield [indexes, list(crops.chunk(self.spec.num_crops)), targets]
+        finally:
+            self._cutter.drain()
+
+    def _feed(self, number: int, rows: list[int]) -> _Fed:
+        rows, images = self._read([self._replaced.get(row, row) for row in rows])
+        height, width = self._size(images)
+        state = np.random.SeedSequence((self.seed, self.sampler.epoch, self.rank, number))
+        generator = torch.Generator().manual_seed(int(state.generate_state(1, np.uint64)[0] >> 1))
+        batch = _Fed(number, rows, draw(self.spec, len(rows), height, width, generator))
+        self._cutter.feed(images, batch.parameters)
+        return batch
+
+    def _cut(self, fed: deque[_Fed]) -> Tensor:
+        """The crops of the oldest batch; what stands in the place of a bad image is noted in it."""
+        while True:
+            try:
+                return self._cutter.crops()
+            except RuntimeError as error:
+                self._replace_unreadable([row for batch in fed for row in batch.rows], error)
+                # A pipeline is of no use after an error.
+                self._cutter = self._new_cutter()
+                for place, batch in enumerate(list(fed)):
+                    fed[place] = self._feed(batch.number, batch.rows)
+
+    def _replace_unreadable(self, rows: list[int], error: RuntimeError) -> None:
+        """Find the images that DALI cannot decode, and others in their place; or pass the error."""
+        sources = self.image_set.encoded
+        if sources is None:
+            raise error
+
+        def readable(row: int) -> bool | None:
+            if can_decode(self._file(row), self.device):
+                return True
+            bad = unreadable(sources, row, "DALI cannot decode it.")
+            if not self.image_set.skip:
+                raise bad from None
+            warn_skipped(bad)
+            return None
+
+        before = dict(self._replaced)
+        for row in set(rows):
+            place, _ = first_readable(row, len(self.image_set), readable)
+            if place != row:
+                self._replaced[row] = place
+        if self._replaced == before:
+            raise error
+
+    def _read(self, rows: list[int]) -> tuple[list[int], Images]:
+        """What DALI is fed for these rows, and which rows it is of."""
+        if self.image_set.resident:
+            return rows, to_pixels(self.image_set.images[rows])
+        if self.image_set.encoded is None:
+            read = [self.image_set.read(row) for row in rows]
+            return [row for row, _, _ in read], to_pixels(torch.stack([image for _, image, _ in read]))
+        found = list(self._readers.map(self._file_or_next, rows))
+        return [row for row, _ in found], [file for _, file in found]
+
+    def _file_or_next(self, row: int) -> tuple[int, np.ndarray]:
+        if not self.image_set.skip:
+            return row, self._file(row)
+
+        def file(candidate: int) -> np.ndarray | None:
+            try:
+                return self._file(candidate)
+            except UnreadableImageError as error:
+                warn_skipped(error)
+                return None
+
+        return first_readable(row, len(self.image_set), file)
+
+    def _file(self, row: int) -> np.ndarray:
+        sources = self.image_set.encoded
+        assert sources is not None
+        try:
+            stored = sources.read(row)
+        except OSError as error:
+            raise unreadable(sources, row, error) from error
+        if not stored:
+            raise unreadable(sources, row, "it is empty.")
+        return np.frombuffer(stored, dtype=np.uint8)
+
+    def _size(self, images: Images) -> tuple[int, int]:
+        if isinstance(images, np.ndarray):
+            return images.shape[1], images.shape[2]
+        side = self.image_set.image_size
+        assert side is not None
+        return side, side
+
+    def _new_cutter(self) -> DaliCutter:
+        return DaliCutter(
+            self.spec,
+            max_batch_size=self.batch_size,
+            device=self.device,
+            encoded=self.image_set.encoded is not None,
+            image_size=self.image_set.image_size,
+            threads=self.threads,
+            ahead=AHEAD,
+        )
