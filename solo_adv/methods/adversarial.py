@@ -200,24 +200,11 @@ class AdversarialMethod(_Host):
         clean, attacked = self.attacked_views.split(crops, len(targets))
         optimizer: Any = self.optimizers()
 
-        def outputs_of(pixels: Tensor) -> dict[str, Tensor]:
-            return self(self.from_pixels(pixels))
-
-        def embed(pixels: Tensor) -> Tensor:
-            return outputs_of(pixels)["z"]
-
-        def loss_of(z: Tensor) -> Any:
-            return self.objective(z.unflatten(0, (-1, len(targets))), targets)
-
         for _ in range(self.adversary.replays):
             optimizer.zero_grad()
-            with batch_norm_during_attack(self, self.adversary.batch_norm):
-                crafting_loss = self.attacked_views.crafting_loss(
-                    clean, attacked, embed, lambda z: loss_of(z).total
-                )
-                delta = self.adversary.perturb(attacked, crafting_loss)
-            out = outputs_of(crops if delta is None else join(clean, attacked + delta))
-            loss = loss_of(out["z"])
+            delta = self.perturb(clean, attacked, targets)
+            out = self.outputs_of(crops if delta is None else join(clean, attacked + delta))
+            loss = self.loss_of(out["z"], targets)
             probe = _probe(out["logits"], targets.repeat(len(crops) // len(targets)))
             self.manual_backward(loss.total + probe["train_class_loss"])
             optimizer.step()
@@ -228,6 +215,31 @@ class AdversarialMethod(_Host):
         self._step_schedulers(end_of="step")
         self.crop_passes += self._passes_of_batch(len(crops), len(attacked)) * _world_size()
         self._log_step(loss._asdict(), probe)
+
+    def perturb(self, clean: Tensor, attacked: Tensor, targets: Tensor) -> Tensor | None:
+        """The adversary's perturbation of the attacked crops, or None.
+
+        Args:
+            clean: crops that stay clean, as ``AttackedViews.split`` has it.
+            attacked: crops to be attacked.
+            targets: of the images (B,).
+        """
+        with batch_norm_during_attack(self, self.adversary.batch_norm):
+            crafting_loss = self.attacked_views.crafting_loss(
+                clean,
+                attacked,
+                lambda pixels: self.outputs_of(pixels)["z"],
+                lambda z: self.loss_of(z, targets).total,
+            )
+            return self.adversary.perturb(attacked, crafting_loss)
+
+    def outputs_of(self, pixels: Tensor) -> dict[str, Tensor]:
+        """:meth:`forward` of pixels (N, 3, h, w) in [0, 1]."""
+        return self(self.from_pixels(pixels))
+
+    def loss_of(self, z: Tensor, targets: Tensor) -> Any:
+        """The objective's terms of embeddings (V*B, D), view-major, of images with targets (B,)."""
+        return self.objective(z.unflatten(0, (-1, len(targets))), targets)
 
     def _crops_of(self, views: Any) -> Tensor:
         """The crops (V*B, 3, h, w), view-major, of what the loader delivers."""

@@ -1,0 +1,121 @@
+"""``python -m solo_adv.preview --config-name cfamc.yaml [--output PATH] [key=value ...]``."""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from solo_adv.adversaries import as_fraction
+from solo_adv.checkpoint import find_checkpoint, read_checkpoint
+from solo_adv.checks import whole
+from solo_adv.cli import run_app
+from solo_adv.config import data_config, parse_cfg
+from solo_adv.crops import build, read_crops
+from solo_adv.data import ImageSet, load_split
+from solo_adv.errors import UserError
+from solo_adv.host import METHODS
+from solo_adv.methods.adversarial import AdversarialMethod
+from solo_adv.methods.settings import section
+from solo_adv.preview.perturbing import perturbed
+from solo_adv.preview.sheet import draw_sheet
+
+
+def preview(
+    cfg: DictConfig, output: Path, *, images: int, views: int, checkpoint: str | None
+) -> None:
+    """Write a picture of some train images, their crops, and the crops perturbed.
+
+    Args:
+        cfg: of a pretraining run; ``crops.backend`` draws the crops.
+        output: the PNG to write.
+        images: how many, drawn at random by ``cfg.seed``.
+        views: most crops of an image to show.
+        checkpoint: whose encoder the adversary attacks; None: an untrained one.
+
+    Raises:
+        UserError: the config, the data, the checkpoint or the output cannot be used.
+    """
+    whole("--images", images, 2)
+    whole("--views", views, 1)
+    cfg = parse_cfg(cfg)
+    spec, options = read_crops(section(cfg, "crops"))
+    train = load_split(data_config(cfg), "train")
+    assert train is not None
+    cfg.data.num_classes = train.num_classes
+    torch.manual_seed(cfg.seed)
+    method = METHODS[cfg.method](cfg).train()
+    if checkpoint is not None:
+        _load(method, checkpoint)
+
+    pixels, targets = _some_images(train, min(images, len(train)), cfg.seed)
+    draw = build(
+        spec, options.backend, cfg.seed, chunk=options.chunk, compile=options.compile
+    )
+    crops = draw(pixels)
+    attacked = perturbed(method, crops, targets)
+    shape = (spec.num_crops, len(pixels))
+    shown = slice(min(views, spec.num_crops))
+    title = (
+        f"{cfg.method} on {train.name}: {spec.num_crops} crops of {spec.size} pixels, "
+        f"{options.backend} backend, {'untrained' if checkpoint is None else 'trained'} encoder"
+    )
+    picture = draw_sheet(
+        pixels,
+        crops.unflatten(0, shape)[shown],
+        None if attacked is None else attacked.unflatten(0, shape)[shown],
+        epsilon=as_fraction("adversary.epsilon", cfg.adversary.get("epsilon", 0)),
+        title=title,
+    )
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(picture)
+    except OSError as error:
+        raise UserError(f"Cannot write --output '{output}': {error.strerror}.") from error
+    print(output)
+
+
+def _some_images(train: ImageSet, count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(train), generator=generator)[:count].tolist()
+    _, images, labels = zip(*(train.read(row) for row in rows), strict=True)
+    return torch.stack(images), torch.tensor(labels)
+
+
+def _load(method: AdversarialMethod, checkpoint: str) -> None:
+    file = find_checkpoint(checkpoint)
+    try:
+        method.load_state_dict(read_checkpoint(file)["state_dict"])
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"The weights in {file} do not fit this config: {reason}") from error
+
+
+def main() -> None:
+    """The command line: its own options, and Hydra's."""
+    parser = argparse.ArgumentParser(
+        prog="python -m solo_adv.preview",
+        description=preview.__doc__.splitlines()[0] if preview.__doc__ else None,
+        usage="%(prog)s --config-name METHOD.yaml [options] [key=value ...]",
+        epilog="key=value changes the config, as in pretraining: data=digits crops.backend=dali",
+    )
+    parser.add_argument("--output", type=Path, default=Path("preview.png"), help="PNG to write")
+    parser.add_argument("--images", type=int, default=6, help="number of images")
+    parser.add_argument("--views", type=int, default=10, help="most crops of an image to show")
+    parser.add_argument("--checkpoint", help="file or run whose encoder is attacked")
+    own, sys.argv[1:] = parser.parse_known_args()
+    run_app(
+        partial(
+            preview,
+            output=own.output,
+            images=own.images,
+            views=own.views,
+            checkpoint=own.checkpoint,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
