@@ -60,12 +60,14 @@ def recolor(crops: Tensor, settings: Tensor, choices: Tensor, rewrite: Rewrite) 
     given, chosen = unpack(settings.flatten(1)), unpack(choices.flatten(1))
     for place in range(BLENDS):
         crops = rewrite(crops, given.turns[place], chosen.turns[place], shift_hue)
-        crops = blend_(
-            crops,
-            amount=_per_crop(given.amount[place]),
-            to_mean=_per_crop(given.to_mean[place]),
-            to_gray=_per_crop(given.to_gray[place]),
-        )
+        # Where nothing blends, its clamp would cost black and white pixels their gradient.
+        if rewrite is rewrite_all or chosen.amount[place].any():
+            crops = blend_(
+                crops,
+                amount=_per_crop(given.amount[place]),
+                to_mean=_per_crop(given.to_mean[place]),
+                to_gray=_per_crop(given.to_gray[place]),
+            )
     crops = rewrite(crops, given.turns[BLENDS], chosen.turns[BLENDS], shift_hue)
     crops = rewrite(crops, given.grayscale, chosen.grayscale, lambda some, _: grayscale(some))
     crops = rewrite(crops, given.blur_sigma, chosen.blur_sigma, blur)

@@ -67,6 +67,19 @@ def pack(parameters: CropParameters) -> Tensor:
 
 def unpack(packed: Tensor) -> CropSettings:
     """The rows of a packed tensor (NUM_ROWS, ...) by name; views."""
-    rows = packed.unbind(0)
-    blends = [rows[5 + number * BLENDS : 5 + (number + 1) * BLENDS] for number in range(3)]
-    return CropSettings(*rows[:5], *blends, rows[5 + 3 * BLENDS : -3], *rows[-3:])
+    top, left, height, width, flip, *others = packed.unbind(0)
+    *others, grayscale, blur_sigma, solarize = others
+    return CropSettings(
+        top=top,
+        left=left,
+        height=height,
+        width=width,
+        flip=flip,
+        amount=tuple(others[:BLENDS]),
+        to_mean=tuple(others[BLENDS : 2 * BLENDS]),
+        to_gray=tuple(others[2 * BLENDS : 3 * BLENDS]),
+        turns=tuple(others[3 * BLENDS :]),
+        grayscale=grayscale,
+        blur_sigma=blur_sigma,
+        solarize=solarize,
+    )

@@ -108,8 +108,9 @@ class DaliLoader(OrderedLoader):
     def _feed(self, number: int, rows: list[int]) -> _Fed:
         rows, images = self._read([self._replaced.get(row, row) for row in rows])
         height, width = self._size(images)
-        state = np.random.SeedSequence((self.seed, self.sampler.epoch, self.rank, number))
-        generator = torch.Generator().manual_seed(int(state.generate_state(1, np.uint64)[0] >> 1))
+        generator = generator_of_batch(
+            seed=self.seed, epoch=self.sampler.epoch, rank=self.rank, number=number
+        )
         batch = _Fed(number, rows, draw(self.spec, len(rows), height, width, generator))
         self._cutter.feed(images, batch.parameters)
         return batch
@@ -154,8 +155,8 @@ class DaliLoader(OrderedLoader):
         if self.image_set.resident:
             return rows, to_pixels(self.image_set.images[rows])
         if self.image_set.encoded is None:
-            read = [self.image_set.read(row) for row in rows]
-            return [row for row, _, _ in read], to_pixels(torch.stack([image for _, image, _ in read]))
+            read, images, _ = zip(*map(self.image_set.read, rows), strict=True)
+            return list(read), to_pixels(torch.stack(images))
         found = list(self._readers.map(self._file_or_next, rows))
         return [row for row, _ in found], [file for _, file in found]
 
@@ -200,3 +201,10 @@ class DaliLoader(OrderedLoader):
             threads=self.threads,
             ahead=AHEAD,
         )
+
+
+def generator_of_batch(*, seed: int, epoch: int, rank: int, number: int) -> torch.Generator:
+    """What the crops of one batch of one process are drawn from."""
+    # Only 32 bits of a seed count for torch: mixed, so that neighbours share nothing.
+    mixed = np.random.SeedSequence((seed, epoch, rank, number)).generate_state(1)[0]
+    return torch.Generator().manual_seed(int(mixed))

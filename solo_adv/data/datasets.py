@@ -83,9 +83,7 @@ def kept_rows(count: int, fraction: float) -> np.ndarray:
     return np.sort(order[: max(1, round(count * fraction))])
 
 
-def _is_resident(
-    config: DataConfig, sources: Sources, size: int | None, *, skip: bool
-) -> bool:
+def _is_resident(config: DataConfig, sources: Sources, size: int | None, *, skip: bool) -> bool:
     if isinstance(config.resident, bool):
         return config.resident
     pixels = size * size if size else decode_or_next(sources, 0, None, skip=skip)[1][..., 0].size

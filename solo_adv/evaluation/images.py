@@ -52,7 +52,7 @@ def batches(
             seed=seed,
             # Starting workers costs more than decoding a single batch.
             num_workers=min(MAX_WORKERS, usable_cores(), num_batches(image_set, batch_size) - 1),
-            pin_memory=torch.device(device).type == "cuda",
+            device=torch.device(device),
         )
     for epoch in range(epochs):
         loader.sampler.set_epoch(epoch)

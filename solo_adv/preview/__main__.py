@@ -51,9 +51,7 @@ def preview(
         _load(method, checkpoint)
 
     pixels, targets = _some_images(train, min(images, len(train)), cfg.seed)
-    draw = build(
-        spec, options.backend, cfg.seed, chunk=options.chunk, compile=options.compile
-    )
+    draw = build(spec, options.backend, cfg.seed, chunk=options.chunk, compile=options.compile)
     crops = draw(pixels)
     attacked = perturbed(method, crops, targets)
     shape = (spec.num_crops, len(pixels))

@@ -1,15 +1,18 @@
 """The DALI loader: ready crops, the same after a resume, bad images named."""
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from solo_adv.crops import CropOptions, CropSpec
+from solo_adv.crops.parameters import draw
+from solo_adv.crops.torch import TorchCrops
 from solo_adv.data import DataConfig, ImageDataModule, ResidentLoader, load_split
 from solo_adv.errors import UserError
 
 pytest.importorskip("nvidia.dali", reason="pip install 'solo-adv[dali]'")
+
+from solo_adv.data.dali import DaliLoader, generator_of_batch
 
 SPEC = CropSpec(num_crops=3, size=8)
 PLAIN = {"jitter_prob": 0, "grayscale_prob": 0, "blur_prob": 0, "solarize_prob": 0}
@@ -33,8 +36,6 @@ def colour(index):
 
 
 def make(folder, *, spec=SPEC, batch_size=4, seed=1, rank=0, world_size=1, **changes):
-    from solo_adv.data.dali import DaliLoader  # noqa: PLC0415
-
     config = {"dataset": "custom", "train_path": str(folder), "image_size": 16, "resident": False}
     train = load_split(DataConfig(**{**config, "format": "dali", **changes}), "train")
     return DaliLoader(
@@ -126,15 +127,11 @@ def test_resuming_in_mid_epoch_gives_the_rest(folder):
 
 def test_crops_are_those_of_the_torch_backend(folder):
     spec = CropSpec(num_crops=4, size=12)
-    for indexes, views, _ in batches(make(folder, spec=spec, resident=True))[:1]:
-        from solo_adv.crops.parameters import draw  # noqa: PLC0415
-        from solo_adv.crops.torch import TorchCrops  # noqa: PLC0415
-
-        state = np.random.SeedSequence((1, 0, 0, 0)).generate_state(1, np.uint64)[0] >> 1
-        drawn = draw(spec, 4, 16, 16, torch.Generator().manual_seed(int(state)))
-        train = load_split(DataConfig(dataset="custom", train_path=str(folder), image_size=16), "train")
-        expected = TorchCrops(spec).apply(train.images[indexes], drawn)
-        torch.testing.assert_close(torch.cat(views), expected, atol=2e-5, rtol=0)
+    loader = make(folder, spec=spec, resident=True, rank=1, world_size=2)
+    indexes, views, _ = batches(loader, 3)[2]
+    drawn = draw(spec, 4, 16, 16, generator_of_batch(seed=1, epoch=3, rank=1, number=2))
+    expected = TorchCrops(spec).apply(loader.image_set.images[indexes], drawn)
+    torch.testing.assert_close(torch.cat(views), expected, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("damage", ["empty", "nonsense", "missing", "truncated"])
