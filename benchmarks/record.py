@@ -30,8 +30,8 @@ def median_seconds(work: Callable[[], object], *, repeats: int = 7, warmup: int 
     return statistics.median(seconds)
 
 
-def store(name: str, result: dict[str, Any]) -> Path:
-    """Write ``benchmarks/results/<name>.json`` with what was measured on, and when."""
+def store(name: str, result: dict[str, Any], path: Path | None = None) -> Path:
+    """Write ``benchmarks/results/<name>.json``, or ``path``: the result, measured on what and when."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     record = {
         **result,
@@ -42,8 +42,8 @@ def store(name: str, result: dict[str, Any]) -> Path:
         "git_commit": environment.git_commit(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    path = path or RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=2) + "\n")
     return path
 

@@ -20,6 +20,10 @@ class TorchvisionCrops:
         seed: Seed of the random numbers. A seed gives other crops than it gives `TorchCrops`, of
             the same distribution.
         memory_format: Memory layout of the crops.
+
+    Attributes:
+        transform: Makes one crop, float (3, size, size), of a PIL image; draws from torch's global
+            random numbers.
     """
 
     def __init__(
@@ -33,7 +37,7 @@ class TorchvisionCrops:
         self.memory_format = memory_format
         self._state = torch.Generator().manual_seed(seed).get_state()
         jitter = transforms.ColorJitter(spec.brightness, spec.contrast, spec.saturation, spec.hue)
-        self._transform = transforms.Compose(
+        self.transform = transforms.Compose(
             [
                 transforms.RandomResizedCrop(
                     spec.size,
@@ -69,7 +73,7 @@ class TorchvisionCrops:
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(self._state)
             crops = [
-                self._transform(picture) for _ in range(self.spec.num_crops) for picture in pictures
+                self.transform(picture) for _ in range(self.spec.num_crops) for picture in pictures
             ]
             self._state = torch.get_rng_state()
         return torch.stack(crops).to(images.device, memory_format=self.memory_format)
