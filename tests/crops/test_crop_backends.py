@@ -1,12 +1,21 @@
 """What every backend promises."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 
 from solo_adv.crops import BACKENDS, CropSpec, build
 from solo_adv.errors import UserError
 
-pytestmark = pytest.mark.parametrize("backend", BACKENDS)
+NO_DALI = pytest.mark.skipif(
+    find_spec("nvidia") is None or find_spec("nvidia.dali") is None,
+    reason="DALI is not installed: pip install 'solo-adv[dali]'",
+)
+pytestmark = pytest.mark.parametrize(
+    "backend",
+    [pytest.param(name, marks=NO_DALI if name == "dali" else ()) for name in BACKENDS],
+)
 
 UNCHANGED = {
     "scale": (1.0, 1.0),
@@ -88,6 +97,14 @@ def test_float_and_uint8_images_agree(backend, make_images):
     spec = CropSpec(num_crops=2)
     whole, unit = (build(spec, backend)(images) for images in (make_images(), make_images() / 255))
     torch.testing.assert_close(whole, unit, atol=1e-6, rtol=0)
+
+
+def test_memory_format_is_the_chosen_one(backend, make_images):
+    spec = CropSpec(num_crops=2)
+    plain = build(spec, backend)(make_images())
+    last = build(spec, backend, memory_format=torch.channels_last)(make_images())
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert last.equal(plain)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from solo_adv.crops.parameters import draw
 UNLIKELY = 1e-3
 
 
-def parameters_of(spec, count=4000, height=40, width=60, seed=0):
+def parameters_of(spec, count=20_000, height=40, width=60, seed=0):
     assert spec.num_crops == 1
     return draw(spec, count, height, width, torch.Generator().manual_seed(seed))
 
@@ -36,8 +36,8 @@ def torchvision_boxes(spec, count, height, width):
 )
 def test_boxes_follow_the_law_of_torchvision(height, width, scale, ratio):
     spec = CropSpec(num_crops=1, scale=scale, ratio=ratio)
-    ours = parameters_of(spec, 3000, height, width)
-    top, left, box_height, box_width = torchvision_boxes(spec, 3000, height, width)
+    ours = parameters_of(spec, 20_000, height, width)
+    top, left, box_height, box_width = torchvision_boxes(spec, 20_000, height, width)
     pairs = {
         "area": (ours.height * ours.width, box_height * box_width),
         "ratio": (ours.width / ours.height, box_width / box_height),
@@ -54,7 +54,7 @@ def test_boxes_follow_the_law_of_torchvision(height, width, scale, ratio):
 
 def test_position_covers_every_place_evenly():
     spec = CropSpec(num_crops=1, scale=(0.25, 0.25), ratio=(1, 1))
-    parameters = parameters_of(spec, 4000, 32, 32)
+    parameters = parameters_of(spec, 20_000, 32, 32)
     assert parameters.height.unique().tolist() == [16]
     for position in (parameters.top, parameters.left):
         counts = torch.bincount(position)
@@ -133,7 +133,7 @@ def test_operations_are_drawn_independently():
     columns = [column.double() for column in columns if column.ndim == 1]
     correlation = torch.corrcoef(torch.stack(columns)).fill_diagonal_(0)
     # A box's place depends on its size, and its height on its width.
-    assert correlation[4:].abs().max() < 4 / 4000**0.5
+    assert correlation[4:].abs().max() < 4 / 20_000**0.5
 
 
 def test_same_seed_same_parameters():

@@ -1,4 +1,5 @@
 from itertools import permutations
+from shutil import which
 
 import pytest
 import torch
@@ -7,7 +8,8 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import functional
 
 from solo_adv.crops import CropSpec
-from solo_adv.crops.torch import TorchCrops
+from solo_adv.crops.settings import pack
+from solo_adv.crops.torch import TorchCrops, fixed_shape_crops
 from solo_adv.crops.torchvision import TorchvisionCrops
 from solo_adv.errors import UserError
 
@@ -276,12 +278,55 @@ def test_device_is_never_waited_for(interpolation):
     assert crops.shape == (128, 3, 32, 32)
 
 
-def test_memory_format_is_the_chosen_one(make_images):
-    plain = TorchCrops(CropSpec())(make_images())
-    last = TorchCrops(CropSpec(), memory_format=torch.channels_last)(make_images())
-    assert plain.is_contiguous()
-    assert last.is_contiguous(memory_format=torch.channels_last)
-    assert last.equal(plain)
+@pytest.mark.parametrize("chunk", [1, 7, 8, 20, 1000])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_chunks_change_nothing_but_the_memory(chunk, memory_format, make_images):
+    spec = CropSpec(num_crops=8, blur_prob=0.5, solarize_prob=0.5)
+    whole = TorchCrops(spec, seed=2, chunk=10_000)(make_images(5))
+    some = TorchCrops(spec, seed=2, chunk=chunk, memory_format=memory_format)
+    crops = some(make_images(5))
+    assert crops.is_contiguous(memory_format=memory_format)
+    torch.testing.assert_close(crops, whole, atol=1e-6, rtol=0)
+    other = TorchCrops(spec, seed=2)
+    other(make_images(5))
+    assert some.state_dict()["generator"].equal(other.state_dict()["generator"])
+
+
+def test_chunks_bound_the_memory(make_images):
+    largest = {}
+    for chunk in (16, 640):
+        with torch.profiler.profile(profile_memory=True, record_shapes=False) as profile:
+            TorchCrops(CropSpec(num_crops=16), chunk=chunk)(make_images(40))
+        result = 4 * 640 * 3 * 32 * 32
+        events = (event.cpu_memory_usage for event in profile.events())
+        largest[chunk] = max(size for size in events if size != result)
+    assert largest[16] < largest[640] / 10
+
+
+def test_fixed_shapes_give_the_same_crops(make_images):
+    images = make_images(5)
+    spec = CropSpec(num_crops=8, blur_prob=0.5, solarize_prob=0.5)
+    drawn = TorchCrops(spec).draw(5, 40, 60)
+    settings = pack(drawn).view(-1, 8, 5)
+    fixed = fixed_shape_crops(images, settings, size=32, interpolation="bilinear")
+    torch.testing.assert_close(fixed, TorchCrops(spec).apply(images, drawn), atol=1e-6, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("interpolation", RESAMPLERS)
+def test_operations_compile_into_one_graph(interpolation, make_images):
+    images, spec = make_images(4), CropSpec(num_crops=8, size=16, interpolation=interpolation)
+    compiled = TorchCrops(spec, seed=3, compiled=True, chunk=16)
+    eager = TorchCrops(spec, seed=3)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    for _ in range(3):
+        difference = (compiled(images) - eager(images)).abs()
+        assert difference.mean() < 1e-5
+    stats = torch._dynamo.utils.counters["stats"]
+    assert stats["unique_graphs"] == 1, "other parameters must not mean another graph"
+    assert not torch._dynamo.utils.counters["graph_break"]
 
 
 @pytest.mark.parametrize("count", [0, 3])
