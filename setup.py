@@ -35,6 +35,7 @@ setup(
         "pyautoattack>=0.2",
     ],
     extras_require={
+        "dali": ["nvidia-dali-cuda130; platform_system == 'Linux'"],
         "tensorboard": ["tensorboard"],
         "wandb": ["wandb"],
         "dev": ["pytest>=8", "ruff==0.15.*", "mypy>=1.15", "build", "foolbox>=3.3"],

@@ -22,7 +22,7 @@ NUM_FILES = 64
 
 
 def smooth_images(count: int, size: int) -> Tensor:
-    """Images with smooth parts and fine grain, as photographs have; uint8 (count, 3, size, size)."""
+    """Images with smooth parts and fine grain, as photographs; uint8 (count, 3, size, size)."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(count, 3, 7, 7, generator=generator)
     smooth = interpolate(coarse, size=(size, size), mode="bicubic")

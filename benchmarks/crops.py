@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ import torch
 
 from benchmarks.crop_ways import SOURCE_SIZES, WAYS, stream, write_files
 from benchmarks.record import store
-from solo_adv.evaluation.environment import versions
+from solo_adv.crops.dali import import_dali
+from solo_adv.errors import UserError
 
 CORES = 2
 WINDOWS = 5
@@ -76,11 +76,20 @@ def _in_new_process(settings: dict[str, Any]) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.crops", "--one", json.dumps(settings)]
     # As many threads as asked, also in libraries that read it when they are loaded.
     environment = {**os.environ, "OMP_NUM_THREADS": str(settings["cores"])}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise SystemExit(f"{settings} failed:\n{done.stderr}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+def _has_dali() -> bool:
+    try:
+        import_dali()
+    except UserError as error:
+        print(f"Without DALI: {error}")
+        return False
+    return True
 
 
 def _parse() -> argparse.Namespace:
@@ -105,7 +114,7 @@ def main() -> None:
         settings["folder"] = Path(settings["folder"])
         print(json.dumps(measure(settings.pop("way"), **settings)))
         return
-    ways = [way for way in options.backends if way != "dali" or find_spec("nvidia.dali")]
+    ways = [way for way in options.backends if way != "dali" or _has_dali()]
     ways = ["pil", *(way for way in ways if way != "pil")]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -126,14 +135,20 @@ def main() -> None:
                     rows.append(row)
                     print(
                         f"{size:3} px, {views:2} views, {way:14} on {cores} cores: "
-                        f"{row['crops_per_second']:9,.0f} crops/s, {row['ratio']:5.2f} x {BASELINE}, "
+                        f"{row['crops_per_second']:9,.0f} crops/s, "
+                        f"{row['ratio']:5.2f} x {BASELINE}, "
                         f"{row['peak_mib']:6,.0f} MiB",
                         flush=True,
                     )
-    dali = {"dali": versions().get("nvidia-dali-cuda130")} if "dali" in ways else {}
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    result = {"benchmark": "crops", "baseline": BASELINE, "windows": WINDOWS, **dali, "rows": rows}
-    result["seconds_per_window"] = options.seconds
+    result = {
+        "benchmark": "crops",
+        "baseline": BASELINE,
+        "windows": WINDOWS,
+        "seconds_per_window": options.seconds,
+        "dali": import_dali().__version__ if "dali" in ways else None,
+        "rows": rows,
+    }
     print(store(f"crops_{device}", result, options.output))
 
 

@@ -31,7 +31,7 @@ def median_seconds(work: Callable[[], object], *, repeats: int = 7, warmup: int 
 
 
 def store(name: str, result: dict[str, Any], path: Path | None = None) -> Path:
-    """Write ``benchmarks/results/<name>.json``, or ``path``: the result, measured on what and when."""
+    """Write ``path`` or ``benchmarks/results/<name>.json``, with what was measured on, and when."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     record = {
         **result,

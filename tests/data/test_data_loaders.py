@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from solo_adv.data import (
     load_split,
     streaming_loader,
 )
+from solo_adv.data.copying import copy_ahead
 from solo_adv.errors import UserError
 
 COUNT = 23
@@ -175,6 +178,91 @@ def test_unreadable_image_in_a_worker_is_one_line(tmp_path, pixels, write_folder
     with pytest.raises(UserError, match=r"^Cannot read the image '.*car/001\.png'") as caught:
         list(loader)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("layout", ["folder", "parquet"])
+def test_unreadable_train_image_is_replaced_by_the_next(
+    layout, num_workers, tmp_path, pixels, encode, write_folder, write_parquet
+):
+    labels = [0, 1, 2] * 4
+    if layout == "folder":
+        path = write_folder(tmp_path / "images", pixels, labels)
+        (path / "car/001.png").write_bytes(b"no image")
+        bad = "car/001.png"
+    else:
+        cells = [encode(image) for image in pixels]
+        path = write_parquet(tmp_path / "train.parquet", [*cells[:4], b"no", *cells[5:]], labels)
+        bad = "row 4 of"
+    kind = "image_folder" if layout == "folder" else layout
+    options = {"dataset": "custom", "train_path": str(path), "format": kind, "image_size": 8}
+
+    def split(**changes):
+        return load_split(DataConfig(**options, **changes), "train")
+
+    for resident in (True, False):
+        with pytest.raises(UserError, match=f"Cannot read the image .*{bad}"):
+            list(split(resident=resident))
+
+    with pytest.warns(UserWarning, match=f"Skipped.*{bad}"):
+        whole = split(resident=True, on_unreadable="skip")
+    assert torch.equal(whole.images[4], whole.images[5])
+    assert whole.labels[4] == whole.labels[5]
+    streamed = split(resident=False, on_unreadable="skip")
+    loader = streaming_loader(
+        streamed, batch_size=12, shuffle=False, drop_last=False, num_workers=num_workers
+    )
+    with pytest.warns(UserWarning, match=f"Skipped.*{bad}") if num_workers == 0 else nullcontext():
+        ((index, (images,), targets),) = list(loader)
+    assert index.tolist() == [0, 1, 2, 3, 5, 5, 6, 7, 8, 9, 10, 11]
+    assert torch.equal(images, whole.images)
+    assert torch.equal(targets, whole.labels)
+
+
+def test_test_images_are_never_replaced(tmp_path, pixels, write_folder):
+    folder = write_folder(tmp_path, pixels, [0, 1, 2] * 4)
+    (folder / "car/001.png").write_bytes(b"no image")
+    config = DataConfig(
+        dataset="custom", train_path=str(folder), val_path=str(folder), on_unreadable="skip"
+    )
+    with pytest.raises(UserError, match=r"Cannot read the image '.*car/001\.png'"):
+        load_split(config, "test")
+
+
+def test_nothing_readable_at_all_is_an_error(tmp_path, pixels, write_folder):
+    folder = write_folder(tmp_path, pixels, [0, 1, 2] * 4)
+    for path in folder.rglob("*.png"):
+        path.write_bytes(b"no image")
+    config = DataConfig(dataset="custom", train_path=str(folder), on_unreadable="skip")
+    with (
+        pytest.warns(UserWarning, match="Skipped"),
+        pytest.raises(UserError, match="None of the 12 images can be read"),
+    ):
+        load_split(config, "train")
+
+
+def test_batches_pass_where_there_is_nothing_to_copy_to():
+    batches = [[torch.zeros(2), [torch.ones(3)]]]
+    for device in (None, torch.device("cpu")):
+        assert next(iter(copy_ahead(batches, device))) is batches[0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_batches_are_copied_ahead_to_the_gpu():
+    device = torch.device("cuda")
+    taken = []
+
+    def source():
+        for number in range(4):
+            taken.append(number)
+            yield [torch.full((1000,), number).pin_memory(), [torch.full((5,), number).float()]]
+
+    for number, (first, (second,)) in enumerate(copy_ahead(source(), device)):
+        assert len(taken) == min(number + 2, 4), "the next batch is on its way"
+        assert first.is_cuda
+        assert second.is_cuda
+        assert (first == number).all()
+        assert (second == number).all()
 
 
 def test_sampler_is_one_that_lightning_leaves_alone():
