@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 COMMON = [
     *("--config-name", "emp_ssl.yaml", "data=custom", "data.no_labels=true", "data.image_size=16"),
     *("crops.num_crops=4", "crops.size=16", "optimizer.batch_size=8", "max_epochs=1000"),
-    *("backbone.kwargs.width=4", "method_kwargs.proj_hidden_dim=16"),
+    *("+backbone.kwargs.width=4", "method_kwargs.proj_hidden_dim=16"),
     *("method_kwargs.proj_output_dim=8", "accelerator=cpu", "knn_eval.enabled=false"),
     *("data.resident=false", "data.num_workers=2"),
 ]
