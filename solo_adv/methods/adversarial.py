@@ -3,7 +3,7 @@
 Shapes: B images become V crops each, N = V*B, view-major; embeddings are (V, B, D).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from solo_adv.adversaries import Adversary, batch_norm_during_attack
 from solo_adv.checks import choice, whole
-from solo_adv.crops import CropPipeline, CropSpec
+from solo_adv.crops import CropPipeline, CropSpec, as_unit_float
 from solo_adv.crops import build as build_crops
 from solo_adv.errors import UserError
 from solo_adv.methods.attacked_views import AttackedViews, join
@@ -31,6 +31,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     }
 }
 """Named sets of options, as far as a method has them: the paper's code where it changes results."""
+
+SOURCES = ("device", "loader")
+"""Where crops are drawn: here, from the first view of a batch; or its views are the crops."""
 
 _PROJECTOR_KEYS = ("proj_hidden_dim", "proj_output_dim")
 
@@ -118,6 +121,7 @@ class AdversarialMethod(_Host):
             "backend": "torch",
             "source": "device",
             **plain_spec(CropSpec.preset(cls.default_crops)),
+            "size": None,
             **section(cfg, "crops"),
         }
         cls.check_cfg(cfg)
@@ -131,7 +135,8 @@ class AdversarialMethod(_Host):
             whole(f"method_kwargs.{key}", kwargs.pop(key), 1)
         objective = construct(cls.objective_class, kwargs, "method_kwargs", besides=_PROJECTOR_KEYS)
         cls._build_adversary(cfg)
-        spec, backend = _crop_settings(cfg)
+        choice("crops.source", cfg.crops.source, SOURCES)
+        spec, backend = cls._crop_settings(cfg)
         build_crops(spec, backend)
         if spec.num_crops < objective.min_views:
             raise UserError(
@@ -148,8 +153,16 @@ class AdversarialMethod(_Host):
         views = AttackedViews(**{key: given.pop(key) for key in beside if key in given})
         return views, construct(cls.adversary_class, given, "adversary", besides=beside)
 
+    @classmethod
+    def _crop_settings(cls, cfg: DictConfig) -> tuple[CropSpec, str]:
+        settings = section(cfg, "crops")
+        backend = settings.pop("backend")
+        settings.pop("source")
+        settings["size"] = settings["size"] or cls.crop_size(cfg)
+        return CropSpec.from_config(settings), backend
+
     def _build_crops(self, seed: int) -> CropPipeline:
-        spec, backend = _crop_settings(self.cfg)
+        spec, backend = self._crop_settings(self.cfg)
         return build_crops(spec, backend, seed=seed)
 
     # ---------------------------------------------------------------- the host's contract
@@ -180,13 +193,13 @@ class AdversarialMethod(_Host):
         """Crop, then for each replay: perturb, update the weights, let the adversary learn.
 
         Args:
-            batch: ``[indexes, views, targets]`` with ``views`` a list of image batches, of which
-                the first is cropped, and targets (B,), -1 where unlabelled.
+            batch: ``[indexes, views, targets]`` with ``views`` a list of V image batches as the
+                host's loader delivers them: the crops, or (``crops.source=device``) the first is
+                cropped. Targets (B,), -1 where unlabelled.
             batch_idx: index of the batch.
         """
         _, views, targets = batch
-        images = views if isinstance(views, Tensor) else views[0]
-        crops = self.crops(self.to_pixels(images))
+        crops = self._crops_of([views] if isinstance(views, Tensor) else views)
         if not self.no_channel_last:
             crops = crops.contiguous(memory_format=torch.channels_last)
         clean, attacked = self.attacked_views.split(crops, len(targets))
@@ -220,6 +233,21 @@ class AdversarialMethod(_Host):
         self._step_schedulers(end_of="step")
         self.crop_passes += self._passes_of_batch(len(crops), len(attacked)) * _world_size()
         self._log_step(loss._asdict(), probe)
+        views_seen = min(2, len(crops) // len(targets)) * len(targets)
+        self.observe(out["feats"][:views_seen].detach(), targets.repeat(views_seen // len(targets)))
+
+    def _crops_of(self, views: Sequence[Tensor]) -> Tensor:
+        """Crops (V*B, 3, h, w) in [0, 1], view-major."""
+        if self.cfg.crops.source == "device":
+            return self.crops(self.to_pixels(views[0]))
+        shapes = {tuple(view.shape[2:]) for view in views}
+        if len(shapes) > 1 or len(views) < self.objective.min_views:
+            raise UserError(
+                f"crops.source=loader needs at least {self.objective.min_views} views of one size "
+                f"from the loader; got {len(views)} of the sizes {sorted(shapes)}. "
+                "crops.source=device draws the crops here."
+            )
+        return as_unit_float(self.to_pixels(torch.cat(list(views))))
 
     def _passes_of_batch(self, crops: int, attacked: int) -> int:
         """Forward-and-backward passes of a crop that one batch costs."""
@@ -270,10 +298,8 @@ class AdversarialMethod(_Host):
         due = (batch_idx + 1) % self.cfg.get("log_every_n_steps", 50) == 0
         if on_cpu or due or trainer.is_last_batch:
             self.check_finite()
-
-    def on_train_epoch_end(self) -> None:
-        super().on_train_epoch_end()
-        self._step_schedulers(end_of="epoch")
+        if trainer.is_last_batch:  # before callbacks save the epoch's checkpoint
+            self._step_schedulers(end_of="epoch")
 
     # ---------------------------------------------------------------- state of the run
 
@@ -292,7 +318,7 @@ class AdversarialMethod(_Host):
             dist.all_gather_object(states, state)
         checkpoint["solo_adv"] = {
             "method": self.cfg.method,
-            "config": plain(self.cfg),
+            "config": self.complete_config(),
             "crop_passes": self.crop_passes,
             "processes": states,
         }
@@ -331,13 +357,6 @@ def _with_preset(adversary: type[Adversary], cfg: DictConfig) -> DictConfig:
         if group != "adversary" or name in accepted:
             OmegaConf.update(cfg, key, value, force_add=True)
     return cfg
-
-
-def _crop_settings(cfg: DictConfig) -> tuple[CropSpec, str]:
-    settings = section(cfg, "crops")
-    backend = settings.pop("backend", "torch")
-    settings.pop("source", None)
-    return CropSpec.from_config(settings), backend
 
 
 def _probe(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
