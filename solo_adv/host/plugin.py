@@ -34,8 +34,8 @@ def register() -> None:
         from solo.methods import METHODS  # noqa: PLC0415
     except ImportError as error:
         raise UserError(
-            f"solo-learn cannot be imported ({error}). Run inside its checkout, or put the checkout "
-            "on PYTHONPATH."
+            f"solo-learn cannot be imported ({error}). Run inside its checkout, or put it on "
+            "PYTHONPATH."
         ) from error
     from solo_adv.host import solo_learn  # noqa: PLC0415
 
@@ -83,6 +83,4 @@ def _register_or_warn(module: ModuleType) -> None:
     try:
         register()
     except Exception as error:
-        warnings.warn(
-            f"solo-adv could not add its methods to solo-learn: {error!r}", stacklevel=2
-        )
+        warnings.warn(f"solo-adv could not add its methods to solo-learn: {error!r}", stacklevel=2)

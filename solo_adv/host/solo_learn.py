@@ -156,7 +156,7 @@ class SoloLearnMethod(BaseMethod):
         """Lets no run end without its last epoch saved."""
         super().on_train_epoch_end()
         epoch, last = self.trainer.current_epoch, (self.trainer.max_epochs or 0) - 1
-        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        callbacks: list[Callback] = self.trainer.callbacks
         for callback in callbacks:
             # solo/utils/checkpointer.py:174: saves where epoch % frequency == 0, epochs from 0.
             if isinstance(callback, Checkpointer) and epoch == last and epoch % callback.frequency:
@@ -168,7 +168,7 @@ class _AcceptsComputeOnStep(Metric):
         super().__init__(**kwargs)
 
 
-class _OnlineKNN(WeightedKNNClassifier, _AcceptsComputeOnStep):  # type: ignore[misc]
+class _OnlineKNN(WeightedKNNClassifier, _AcceptsComputeOnStep):
     """solo-learn's metric under any torchmetrics.
 
     solo/utils/knn.py:53 passes ``compute_on_step``, which torchmetrics 1 refuses; and there calling

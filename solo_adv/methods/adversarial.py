@@ -19,7 +19,7 @@ from solo_adv.crops import build as build_crops
 from solo_adv.errors import UserError
 from solo_adv.methods.attacked_views import AttackedViews, join
 from solo_adv.methods.projector import Projector
-from solo_adv.methods.settings import accepted_settings, construct, plain, section
+from solo_adv.methods.settings import accepted_settings, construct, section
 from solo_adv.objectives import Objective
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -3,9 +3,11 @@
 import importlib
 import subprocess
 import sys
+from importlib import metadata
 from textwrap import dedent
 
 import pytest
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 import solo_adv
 from solo_adv import UserError
@@ -38,7 +40,8 @@ HELLO = """
         found = [plugin.__name__ for plugin in Plugins.instance().discover(SearchPathPlugin)]
         print("plugins", found)
         print("heavy", sorted({"torch", "solo", "lightning", "timm", "numpy"} & set(sys.modules)))
-        print("sources", [s.path for s in hydra.core.hydra_config.HydraConfig.get().runtime.config_sources])
+        runtime = hydra.core.hydra_config.HydraConfig.get().runtime
+        print("sources", [source.path for source in runtime.config_sources])
 
     main()
 """
@@ -49,6 +52,13 @@ def test_another_hydra_application_finds_the_plugin_and_imports_nothing_heavy(tm
     assert "SoloAdvSearchPath" in out
     assert "heavy []" in out
     assert "solo_adv.conf" not in out
+
+
+def test_entry_points_name_the_plugin():
+    (plugin_class,) = metadata.entry_points(group="hydra.plugins", name="solo_adv")
+    assert issubclass(plugin_class.load(), SearchPathPlugin)
+    (watch,) = metadata.entry_points(group="torch.backends", name="solo_adv")
+    assert watch.load() is plugin.watch
 
 
 # An application that looks like solo-learn's from outside, without solo-learn.
@@ -150,7 +160,7 @@ def test_torch_installs_the_watcher(tmp_path):
 
 def test_registering_without_solo_learn_says_what_to_do(package):
     package("raise ImportError('no module named einops')")
-    with pytest.raises(UserError, match="einops.*checkout"):
+    with pytest.raises(UserError, match=r"einops.*checkout"):
         solo_adv.register()
 
 

@@ -1,6 +1,9 @@
 """What solo-learn's configs leave unsaid, against what its code does."""
 
+import importlib
+
 import pytest
+from omegaconf import OmegaConf
 
 from solo_adv.crops import CropSpec
 from solo_adv.data import DataConfig
@@ -56,10 +59,8 @@ def test_stem(dataset, backbone, named, expected):
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "stl10", "imagenet", "custom"])
 def test_statistics_are_those_of_its_pipelines(dataset, solo_learn):
-    from omegaconf import OmegaConf
-    from solo.data.pretrain_dataloader import build_transform_pipeline
-
-    pipeline = build_transform_pipeline(dataset, OmegaConf.create(AUGMENTATION))
+    its = importlib.import_module("solo.data.pretrain_dataloader")
+    pipeline = its.build_transform_pipeline(dataset, OmegaConf.create(AUGMENTATION))
     normalize = pipeline.transforms[-1]
     mean, std = solo_config.statistics(config(dataset))
     assert list(normalize.mean) == mean

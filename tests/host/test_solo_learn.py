@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
@@ -40,6 +40,15 @@ def config(helpers):
         return cfg
 
     return make
+
+
+class Stop(Exception):
+    """Stands for whatever ends a run early."""
+
+
+def its(module):
+    """A module of ``solo.utils``."""
+    return importlib.import_module(f"solo.utils.{module}")
 
 
 class Views(torch.utils.data.Dataset):
@@ -168,12 +177,12 @@ def test_online_knn_is_that_of_the_features(solo_methods, config, k):
 
 
 def test_the_last_epoch_is_saved_whatever_the_frequency(solo_methods, config, tmp_path):
-    from solo.utils.checkpointer import Checkpointer
-
     cfg = config("emp_ssl", max_epochs=3)
     for frequency, kept in ((10, ["ep=0", "ep=2"]), (2, ["ep=0", "ep=2"]), (1, None)):
         folder = tmp_path / str(frequency)
-        saver = Checkpointer(cfg, logdir=folder, frequency=frequency, keep_prev=True)
+        saver = its("checkpointer").Checkpointer(
+            cfg, logdir=folder, frequency=frequency, keep_prev=True
+        )
         fit(solo_methods["emp_ssl"](cfg), cfg, callbacks=[saver])
         files = sorted(file.stem[-4:] for file in folder.rglob("*.ckpt"))
         assert files == (kept or ["ep=0", "ep=1", "ep=2"])
@@ -197,16 +206,13 @@ def test_the_last_epoch_is_saved_whatever_the_frequency(solo_methods, config, tm
 def test_only_a_run_of_the_same_settings_is_resumed(
     solo_methods, config, tmp_path, changes, resumes
 ):
-    from solo.utils.auto_resumer import AutoResumer
-    from solo.utils.checkpointer import Checkpointer
-
     cfg = config("cfamc", max_epochs=2, seed=5)
     method = solo_methods["cfamc"](cfg)
-    saver = Checkpointer(cfg, logdir=tmp_path)
+    saver = its("checkpointer").Checkpointer(cfg, logdir=tmp_path)
     fit(method, cfg, callbacks=[saver], limit_train_batches=1, limit_val_batches=0)
     again = config("cfamc", **{"max_epochs": 2, "seed": 5, **changes})
     solo_methods["cfamc"](again)
-    found, _ = AutoResumer(tmp_path).find_checkpoint(again)
+    found, _ = its("auto_resumer").AutoResumer(tmp_path).find_checkpoint(again)
     assert (found is not None) == resumes
 
 
@@ -217,11 +223,6 @@ def test_an_interrupted_run_continues_where_it_was(solo_methods, config, tmp_pat
         return method, fit(method, cfg, **settings)
 
     whole, _ = run(config("cfamc", max_epochs=2))
-
-    class Stop(Exception):
-        pass
-
-    from lightning.pytorch.callbacks import Callback
 
     class Interrupt(Callback):
         def on_train_epoch_end(self, trainer, pl_module):
