@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "solo_adv/__init__.py").read_text())[1]
@@ -17,7 +17,10 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.10",
-    packages=find_packages(include=["solo_adv", "solo_adv.*"]),
+    packages=[
+        *find_packages(include=["solo_adv", "solo_adv.*"]),
+        *find_namespace_packages(include=["hydra_plugins"]),
+    ],
     package_data={"solo_adv": ["py.typed", "conf/**/*.yaml", "paper/*.yaml"]},
     install_requires=[
         "torch>=2.6",
@@ -47,6 +50,8 @@ setup(
             "solo-adv-knn=solo_adv.main_knn:main",
             "solo-adv-robust=solo_adv.main_robust:main",
             "solo-adv-demo=solo_adv.demo:main",
-        ]
+        ],
+        "hydra.plugins": ["solo_adv=hydra_plugins.solo_adv:SoloAdvSearchPath"],
+        "torch.backends": ["solo_adv=solo_adv.host.plugin:watch"],
     },
 )

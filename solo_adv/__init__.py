@@ -4,12 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["METHODS", "UserError", "__version__", "load_pretrained"]
+__all__ = ["METHODS", "UserError", "__version__", "load_pretrained", "register"]
 
 if TYPE_CHECKING:
     from solo_adv.checkpoint import load_pretrained
     from solo_adv.errors import UserError
     from solo_adv.host import METHODS
+    from solo_adv.host.plugin import register
 
 # Torch is imported only when something that needs it is asked for, so that Hydra plugins and
 # command-line help stay quick.
@@ -17,6 +18,7 @@ _HOMES = {
     "METHODS": "solo_adv.host",
     "UserError": "solo_adv.errors",
     "load_pretrained": "solo_adv.checkpoint",
+    "register": "solo_adv.host.plugin",
 }
 
 

@@ -1,20 +1,68 @@
 """From a checkpoint back to an encoder: pixels in, features out."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import normalize
 
-from solo_adv.backbones import build_backbone
-from solo_adv.checks import choice
+from solo_adv.backbones import STEMS, Normalization, build_backbone
+from solo_adv.checks import choice, known_keys, whole
 from solo_adv.errors import UserError
+from solo_adv.host import solo_config
 from solo_adv.methods.projector import Projector
 
-FEATURES = ("hidden", "backbone", "projector")
+FEATURES = ("auto", "hidden", "backbone", "projector")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """What to take for granted of a solo-learn checkpoint, whatever its ``args.json`` says.
+
+    Attributes:
+        backbone: name, as ``backbones.build_backbone`` takes it.
+        stem: of a ResNet: ``cifar`` (padding 1), ``cifar_padding2`` (solo-learn's) or ``imagenet``.
+        image_size: side of the images that the encoder takes, in pixels.
+        mean, std: by which they are normalised, of the three channels.
+
+    Raises:
+        UserError: a value is not accepted.
+    """
+
+    backbone: str | None = None
+    stem: str | None = None
+    image_size: int | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.stem is not None:
+            choice("encoder.stem", self.stem, STEMS[1:])
+        if self.image_size is not None:
+            whole("encoder.image_size", self.image_size, 1)
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if value is not None and len(value) != 3:
+                raise UserError(f"encoder.{name} must be three numbers; got {value}.")
+
+    @classmethod
+    def from_config(cls, mapping: Mapping[str, Any]) -> "EncoderSettings":
+        """From a configuration group.
+
+        Raises:
+            UserError: an unknown key, or a value that is not accepted.
+        """
+        known_keys("encoder", mapping, cls)
+        return cls(**mapping)
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What is not None."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 class Encoder(nn.Module):
@@ -23,41 +71,52 @@ class Encoder(nn.Module):
     Args:
         config: complete pretraining config.
         features: ``hidden`` (after the projector's first layer: what the paper evaluates),
-            ``backbone``, or ``projector`` (the unit embeddings).
-        crop_passes: how many crop passes it was trained for.
+            ``projector`` (the unit embeddings), ``backbone``, or ``auto``: ``hidden`` where the
+            checkpoint has this package's projector, else ``backbone``.
+        with_projector: whether it has this package's projector.
+        crop_passes: how many crop passes it was trained for; None if nobody counted.
     """
 
-    def __init__(self, config: Mapping[str, Any], features: str, crop_passes: int = 0) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        features: str,
+        *,
+        with_projector: bool = True,
+        crop_passes: int | None = None,
+    ) -> None:
         super().__init__()
         choice("features", features, FEATURES)
+        if features == "auto":
+            features = "hidden" if with_projector else "backbone"
+        if features != "backbone" and not with_projector:
+            raise UserError(
+                f"features={features}: an encoder of solo-learn's method {config['method']} has "
+                "no projector that this package knows; use features=backbone."
+            )
         self.config = dict(config)
         self.features = features
         self.crop_passes = crop_passes
         data, backbone = config["data"], config["backbone"]
-        self.mean: list[float] | None = data.get("mean")
-        self.std: list[float] | None = data.get("std")
+        self.normalization = Normalization(data.get("mean"), data.get("std"))
         self.image_size: int = config["crops"]["size"]
         self.backbone, backbone_dim = build_backbone(
             backbone["name"],
             image_size=self.image_size,
             stem=backbone.get("stem", "auto"),
-            **backbone.get("kwargs", {}),
+            **(backbone.get("kwargs") or {}),
         )
-        kwargs = config["method_kwargs"]
-        self.projector = Projector(
-            backbone_dim, kwargs["proj_hidden_dim"], kwargs["proj_output_dim"]
-        )
-        self.features_dim: int = {
-            "hidden": kwargs["proj_hidden_dim"],
-            "backbone": backbone_dim,
-            "projector": kwargs["proj_output_dim"],
-        }[features]
+        self.features_dim = backbone_dim
+        if with_projector:
+            kwargs = config["method_kwargs"]
+            hidden_dim, output_dim = kwargs["proj_hidden_dim"], kwargs["proj_output_dim"]
+            self.projector = Projector(backbone_dim, hidden_dim, output_dim)
+            dims = {"hidden": hidden_dim, "projector": output_dim, "backbone": backbone_dim}
+            self.features_dim = dims[features]
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (N, D) of pixels (N, 3, H, W), float in [0, 1]."""
-        if self.mean is not None and self.std is not None:
-            images = normalize(images, self.mean, self.std)
-        features: Tensor = self.backbone(images)
+        features: Tensor = self.backbone(self.normalization(images))
         if self.features == "backbone":
             return features
         if self.features == "hidden":
@@ -65,25 +124,41 @@ class Encoder(nn.Module):
         return self.projector(features)[1]
 
 
-def load_pretrained(path: str | Path, *, features: str = "hidden") -> Encoder:
+def load_pretrained(
+    path: str | Path, *, features: str = "auto", settings: EncoderSettings | None = None
+) -> Encoder:
     """The encoder of a checkpoint, on the CPU, in eval mode, its weights frozen.
 
     Args:
-        path: a ``.ckpt`` file, or the directory of a run (its newest checkpoint).
-        features: ``hidden``, ``backbone`` or ``projector``; see :class:`Encoder`.
+        path: a ``.ckpt`` file, or the directory of a run (its newest checkpoint): of this package's
+            methods, under either host, or of solo-learn's own.
+        features: ``hidden``, ``backbone``, ``projector`` or ``auto``; see :class:`Encoder`.
+        settings: what the ``args.json`` of a solo-learn checkpoint does not say, or wrongly.
 
     Raises:
-        UserError: no such file, not a checkpoint of this package, or it does not fit its config.
+        UserError: no such file, not a checkpoint, it does not fit its config, or its stem is
+            unknown.
     """
     file = find_checkpoint(path)
     checkpoint = read_checkpoint(file)
-    saved = checkpoint["solo_adv"]
-    encoder = Encoder(saved["config"], features, saved["crop_passes"])
     state = {
         name: value
         for name, value in checkpoint["state_dict"].items()
-        if name.split(".")[0] in ("backbone", "projector")
+        if name.startswith(("backbone.", "projector."))
     }
+    named = (settings or EncoderSettings()).named
+    if "solo_adv" in checkpoint:
+        saved = checkpoint["solo_adv"]
+        if named:
+            raise UserError(
+                f"{file} says itself how its encoder is built; encoder.{next(iter(named))} is for "
+                "checkpoints of solo-learn's own methods."
+            )
+        encoder = Encoder(saved["config"], features, crop_passes=saved["crop_passes"])
+    else:
+        state = {name: value for name, value in state.items() if name.startswith("backbone.")}
+        config = _solo_learn_config(file, state, named)
+        encoder = Encoder(config, features, with_projector=False)
     try:
         encoder.load_state_dict(state)
     except RuntimeError as error:
@@ -109,7 +184,7 @@ def find_checkpoint(path: str | Path) -> Path:
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
-    """The contents of a checkpoint of this package; nothing in it is executed.
+    """The contents of a training checkpoint; nothing in it is executed.
 
     Raises:
         UserError: it is not one.
@@ -126,6 +201,75 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         raise UserError(f"{file} is not a readable checkpoint: {reason}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{file} is not a training checkpoint: it holds no 'state_dict'.")
-    if "solo_adv" not in checkpoint:
-        raise UserError(f"{file} was not made by solo-adv: it does not hold its config.")
     return checkpoint
+
+
+def _solo_learn_config(
+    file: Path, state: Mapping[str, Tensor], named: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The complete config of a checkpoint of solo-learn's own methods."""
+    if not state:
+        raise UserError(f"{file} holds no weights of a backbone ('backbone.*').")
+    args = _args_beside(file)
+    if args is None:
+        args = _args_named(file, named)
+    backbone, data = {**args["backbone"]}, {**args["data"]}
+    backbone |= {new: named[old] for old, new in _BACKBONE_KEYS if old in named}
+    data |= {key: named[key] for key in ("image_size", "mean", "std") if key in named}
+    config = solo_config.complete({**args, "backbone": backbone, "data": data})
+    if "image_size" in named:
+        config["crops"]["size"] = named["image_size"]
+    _check_stem(file, state, config)
+    return config
+
+
+_BACKBONE_KEYS = (("backbone", "name"), ("stem", "stem"))
+
+
+def _args_beside(file: Path) -> dict[str, Any] | None:
+    args = file.with_name("args.json")
+    if not args.exists():
+        return None
+    try:
+        config = json.loads(args.read_text())
+        config["backbone"]["name"], config["data"]["dataset"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{args} is not the config of a solo-learn run (1.0.6 or newer): {error!r}."
+        ) from error
+    return solo_config.resolved(config)
+
+
+def _args_named(file: Path, named: Mapping[str, Any]) -> dict[str, Any]:
+    """In the place of ``args.json``, what the user said instead."""
+    needed = ["backbone", "image_size", "mean", "std"]
+    if str(named.get("backbone", "resnet")).startswith("resnet"):
+        needed.append("stem")
+    missing = [f"encoder.{key}" for key in needed if key not in named]
+    if missing:
+        raise UserError(
+            f"There is no args.json beside {file} to say how its encoder is built. Name it: "
+            f"{', '.join(missing)} (for instance encoder.backbone=resnet18 "
+            "encoder.stem=cifar_padding2 encoder.image_size=32; for images that were not "
+            "normalised encoder.mean=[0,0,0] encoder.std=[1,1,1])."
+        )
+    backbone = {"name": named["backbone"], "kwargs": {}}
+    return {"method": "unknown", "backbone": backbone, "data": {}, "method_kwargs": {}}
+
+
+def _check_stem(file: Path, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Refuse a stem that the weights contradict: its padding, which they do not show, is a guess.
+
+    Raises:
+        UserError: they do.
+    """
+    if not config["backbone"]["name"].startswith("resnet"):
+        return
+    stem, kernel = config["backbone"]["stem"], state["backbone.conv1.weight"].shape[-1]
+    if kernel != (7 if stem == "imagenet" else 3):
+        raise UserError(
+            f"The stem of {file} is unknown: its first convolution is {kernel}x{kernel}, which is "
+            f"not the {stem} stem that its config stands for "
+            f"(data.dataset={config['data'].get('dataset')}). "
+            f"Name it with encoder.stem=STEM. Accepted: {', '.join(STEMS[1:])}."
+        )

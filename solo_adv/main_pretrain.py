@@ -10,14 +10,12 @@ from omegaconf import DictConfig
 
 from solo_adv.cli import run_app
 from solo_adv.config import data_config, parse_cfg
-from solo_adv.crops import read_crops
 from solo_adv.data import ImageDataModule
 from solo_adv.errors import UserError
 from solo_adv.evaluation.online import OnlineKNN
 from solo_adv.host import METHODS
 from solo_adv.host.runs import Run, find_unfinished
 from solo_adv.methods import NonFiniteLossError
-from solo_adv.methods.settings import section
 from solo_adv.training import build_trainer
 
 
@@ -37,7 +35,7 @@ def pretrain(cfg: DictConfig) -> Path | None:
         data_config(cfg),
         batch_size=cfg.optimizer.batch_size,
         seed=cfg.seed,
-        crops=read_crops(section(cfg, "crops")),
+        crops=METHODS[cfg.method].crop_settings(cfg),
     )
     data.setup()
     cfg.data.num_classes = data.num_classes

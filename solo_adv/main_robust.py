@@ -3,13 +3,14 @@
 On several devices: ``torchrun --nproc-per-node N main_robust.py ...``, with the same result.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
-from solo_adv.checkpoint import find_checkpoint, load_pretrained
+from solo_adv.checkpoint import EncoderSettings, find_checkpoint, load_pretrained
 from solo_adv.checks import choice
 from solo_adv.cli import run_app
 from solo_adv.data import DataConfig, ImageSet, load_split
@@ -42,11 +43,13 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
     path = settings.pop("checkpoint")
     data, results = settings.pop("data", None) or {}, Path(settings.pop("results_dir"))
     device = _device(settings.pop("accelerator"))
+    built = EncoderSettings.from_config(settings.pop("encoder", None) or {})
     robust = RobustSettings.from_config(settings)
     if path is None:
         raise UserError("checkpoint=PATH is missing: the .ckpt file or run directory to evaluate.")
     checkpoint = find_checkpoint(path)
-    encoder = load_pretrained(checkpoint, features=robust.features)
+    encoder = load_pretrained(checkpoint, features=robust.features, settings=built)
+    robust = replace(robust, features=encoder.features)
     config = encoder.config
     directory = results / config["method"] / checkpoint.parent.name / robust.variant
     with first_process_first():

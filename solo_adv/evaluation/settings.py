@@ -13,7 +13,7 @@ from solo_adv.evaluation.linear import HeadRecipe
 
 PROTOCOLS = ("central", "crops")
 HEADS = ("standard", "robust")
-FEATURES = ("hidden", "backbone")
+FEATURES = ("auto", "hidden", "backbone")
 FINETUNINGS = ("none", "adversarial")
 
 
@@ -37,8 +37,9 @@ class RobustSettings:
     """What is attacked: each ``crop`` (the reference), or the ``image`` that they are cut from."""
     linear: str = "standard"
     """Training of the head: ``standard``, or ``robust`` (r-LE)."""
-    features: str = "hidden"
-    """``hidden`` (the projector's first layer, as the reference) or ``backbone``."""
+    features: str = "auto"
+    """``hidden`` (the projector's first layer, as the reference) or ``backbone``; ``auto``: the
+    first where the encoder has one."""
     finetune: str = "none"
     """``adversarial``: encoder and head are then trained together on attacked images (AFF)."""
     finetune_recipe: FinetuneRecipe = field(default_factory=FinetuneRecipe)

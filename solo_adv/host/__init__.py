@@ -1,22 +1,21 @@
-"""The one seam: joins the methods to a host's base class."""
+"""The one seam: joins the methods to a host's base class.
 
-from typing import Any
+``METHODS`` are those on the stand-in host, which this package's own command line runs;
+``solo_learn.METHODS`` those on solo-learn. Nothing is imported before it is asked for: every Hydra
+application and every process that imports torch looks into this package (``plugin``).
+"""
 
-from solo_adv.host.standalone import StandaloneMethod
-from solo_adv.methods import MIXINS, AdversarialMethod
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from solo_adv.host.standalone import METHODS
 
-def join(base: type) -> dict[str, Any]:
-    """Every method on the given base class, by name."""
-    return {
-        name: type(
-            mixin.__name__, (mixin, base), {"__doc__": mixin.__doc__, "__module__": __name__}
-        )
-        for name, mixin in MIXINS.items()
-    }
+__all__ = ["METHODS"]
 
 
-METHODS: dict[str, type[AdversarialMethod]] = join(StandaloneMethod)
-"""The methods on the stand-in host, by name: what this package's own command line runs."""
+def __getattr__(name: str) -> Any:
+    if name != "METHODS":
+        raise AttributeError(f"module 'solo_adv.host' has no attribute '{name}'")
+    from solo_adv.host.standalone import METHODS  # noqa: PLC0415
 
-__all__ = ["METHODS", "join"]
+    return METHODS

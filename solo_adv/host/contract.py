@@ -32,6 +32,23 @@ class HostMethod(LightningModule):
         """Fill in the defaults of the host's own settings."""
         raise NotImplementedError
 
+    @classmethod
+    def crop_size(cls, cfg: DictConfig) -> int:
+        """Side of the crops, in pixels, where the config names none."""
+        raise NotImplementedError
+
+    def complete_config(self) -> dict[str, Any]:
+        """The config as plain values, with all that the host decides by itself made explicit.
+
+        That is ``backbone.stem``, ``data.mean``, ``data.std`` and ``crops.size``: what a
+        checkpoint must say so that its encoder can be rebuilt anywhere.
+        """
+        raise NotImplementedError
+
+    def observe(self, feats: Tensor, targets: Tensor) -> None:
+        """Take note of a training batch's features (N, features_dim) and targets (N,), for kNN."""
+        raise NotImplementedError
+
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
         """Parameter groups for the optimiser."""

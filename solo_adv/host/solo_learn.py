@@ -1,74 +1,200 @@
 """The methods on solo-learn's own ``BaseMethod``. Imports solo-learn: only for who runs it.
 
-Every answer to a line of solo-learn (v1.0.6) stands here, with that line named.
+Every answer to a line of solo-learn (v1.0.6, commit 9187ea3) stands here, with that line named;
+what its configs leave unsaid is in ``solo_config``.
 """
 
+import warnings
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from solo.methods.base import BaseMethod
-from torch import Tensor
+from solo.utils.auto_resumer import AutoResumer
+from solo.utils.checkpointer import Checkpointer
+from solo.utils.knn import WeightedKNNClassifier
+from torch import Tensor, nn
+from torchmetrics import Metric
 
-from solo_adv.host import join
+from solo_adv.backbones import STEMS, Normalization, set_stem
+from solo_adv.checks import choice
+from solo_adv.errors import UserError
+from solo_adv.host import solo_config
+from solo_adv.host.joining import join
 from solo_adv.methods import AdversarialMethod
 from solo_adv.methods.settings import plain, section
+from solo_adv.optim import SCHEDULERS, build_scheduler
 
-# solo/data/pretrain_dataloader.py, build_transform_pipeline: these override the YAML's mean and
-# std, and all else falls back on ImageNet's.
-_IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-_STATISTICS = {
-    "cifar10": ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
-    "cifar100": ([0.5071, 0.4865, 0.4409], [0.2673, 0.2564, 0.2762]),
-    "stl10": ([0.4914, 0.4823, 0.4466], [0.247, 0.243, 0.261]),
-    "imagenet100": _IMAGENET,
-    "imagenet": _IMAGENET,
-}
+# solo/methods/base.py:362: all that its configure_optimizers builds.
+_ITS_SCHEDULERS = ("warmup_cosine", "step", "none")
+
+# solo/utils/auto_resumer.py:16: without these, a run with another epsilon, other crops or other
+# data would resume the old one.
+_ALSO_PART_OF_THE_RESULT = (
+    *("method_kwargs", "adversary", "crops", "augmentations", "preset", "seed", "precision"),
+    *("scheduler", "optimizer.kwargs", "data.train_path", "data.fraction", "data.no_labels"),
+)
 
 
 class SoloLearnMethod(BaseMethod):
     """solo-learn's base class with the two doors between its normalised images and pixels."""
 
     def __init__(self, cfg: DictConfig) -> None:
-        super().__init__(cfg)
-        mean, std = _statistics(self.cfg)
-        self.register_buffer("_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("_std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        cfg = self.add_and_assert_specific_cfg(cfg)
+        knn_eval = cfg.knn_eval.enabled
+        cfg.knn_eval.enabled = False  # solo/methods/base.py:256: see _OnlineKNN
+        try:
+            super().__init__(cfg)
+        finally:
+            cfg.knn_eval.enabled = knn_eval
+        self.knn_eval: bool = knn_eval
+        if knn_eval:
+            self.knn = _OnlineKNN(k=self.knn_k, distance_fx=cfg.knn_eval.distance_func)
+        self.host_normalization = Normalization(*solo_config.statistics(plain(cfg)))
+        self.normalization = Normalization(*_network_statistics(cfg))
+        self._set_stem()
+        AutoResumer.SHOULD_MATCH = [
+            *AutoResumer.SHOULD_MATCH,
+            *(key for key in _ALSO_PART_OF_THE_RESULT if key not in AutoResumer.SHOULD_MATCH),
+        ]
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """solo-learn's defaults, and a crop size where the config has none."""
+        """solo-learn's defaults, with clear errors where it would fail later or silently."""
         cfg = super().add_and_assert_specific_cfg(cfg)
-        crops = section(cfg, "crops")
-        if crops.get("size") is None:
-            cfg.crops = {**crops, "size": _source_size(cfg)}
+        choice("backbone.name", cfg.backbone.name, BaseMethod._BACKBONES)
+        choice("backbone.stem", solo_config.stem(plain(cfg)), STEMS)
+        choice("optimizer.name", cfg.optimizer.name, BaseMethod._OPTIMIZERS)
+        choice("scheduler.name", cfg.scheduler.name, SCHEDULERS)
+        _check_optimizer(cfg)
+        devices = cfg.get("devices")
+        if isinstance(devices, str) and devices != "1":
+            # solo/args/pretrain.py:153: the learning rate is multiplied by len(cfg.devices).
+            raise UserError(
+                f"devices='{devices}': solo-learn scales the learning rate by the length of "
+                "devices, so name them in a list, devices=[0,1], or use devices='1'."
+            )
+        if section(cfg, "crops").get("source") == "loader":
+            config = plain(cfg)
+            cfg.crops.num_crops = solo_config.views(config)
+            cfg.crops.size = solo_config.view_size(config)
         return cfg
 
+    @classmethod
+    def crop_size(cls, cfg: DictConfig) -> int:
+        """That of the views which solo-learn's loaders deliver."""
+        return solo_config.view_size(plain(cfg))
+
+    def complete_config(self) -> dict[str, Any]:
+        """The config with the stem and the statistics that follow from the data set."""
+        return solo_config.complete(plain(self.cfg))
+
+    def _set_stem(self) -> None:
+        if not self.backbone_name.startswith("resnet"):
+            return
+        config = plain(self.cfg)
+        built = solo_config.stem({**config, "backbone": {"name": self.backbone_name}})
+        stem = solo_config.stem(config)
+        if stem != built:
+            warnings.warn(
+                f"backbone.stem={stem}: solo-learn's main_linear.py will rebuild this encoder with "
+                f"the {built} stem, which it gives to data.dataset={self.cfg.data.dataset}.",
+                stacklevel=2,
+            )
+            set_stem(self.backbone, stem)
+
+    # ---------------------------------------------------------------- images
+
     def to_pixels(self, images: Tensor) -> Tensor:
-        """Undo the normalisation; rounding may have left [0, 1] by a hair."""
-        return (images * self._std + self._mean).clamp(0, 1)
+        """Undo the normalisation of solo-learn's loaders."""
+        return self.host_normalization.undo(images)
 
     def from_pixels(self, pixels: Tensor) -> Tensor:
-        """Normalise as solo-learn's pipelines do."""
-        return (pixels - self._mean) / self._std
+        """Normalise as solo-learn's loaders do."""
+        normalized: Tensor = self.host_normalization(pixels)
+        return normalized
+
+    def forward(self, X: Tensor) -> dict[str, Tensor]:
+        """Images normalised as solo-learn's loaders do to ``logits`` and ``feats``."""
+        out: dict[str, Tensor] = super().forward(self._as_trained_on(X))
+        return out
+
+    def multicrop_forward(self, X: Tensor) -> dict[str, Tensor]:
+        """Images normalised as solo-learn's loaders do to ``feats``."""
+        out: dict[str, Tensor] = super().multicrop_forward(self._as_trained_on(X))
+        return out
+
+    def _as_trained_on(self, X: Tensor) -> Tensor:
+        # They differ for an encoder of the stand-in host (main_knn.py), or if data.mean is set.
+        if self.normalization.statistics == self.host_normalization.statistics:
+            return X
+        normalized: Tensor = self.normalization(self.to_pixels(X))
+        return normalized
+
+    # ---------------------------------------------------------------- training
+
+    def configure_optimizers(self) -> Any:
+        """solo-learn's, or a schedule that solo-learn does not have."""
+        name = self.cfg.scheduler.name
+        if name in _ITS_SCHEDULERS:
+            return super().configure_optimizers()
+        self.scheduler = "none"
+        optimizer = super().configure_optimizers()
+        schedule = build_scheduler(
+            name, optimizer, total_steps=int(self.trainer.estimated_stepping_batches)
+        )
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def observe(self, feats: Tensor, targets: Tensor) -> None:
+        """solo/methods/base.py:533: what its training_step, which ours replaces, gives to kNN."""
+        labelled = targets != -1
+        if self.knn_eval:
+            self.knn(train_features=feats[labelled], train_targets=targets[labelled])
+
+    def on_train_epoch_end(self) -> None:
+        """Lets no run end without its last epoch saved."""
+        super().on_train_epoch_end()
+        epoch, last = self.trainer.current_epoch, (self.trainer.max_epochs or 0) - 1
+        callbacks: list[Callback] = self.trainer.callbacks
+        for callback in callbacks:
+            # solo/utils/checkpointer.py:174: saves where epoch % frequency == 0, epochs from 0.
+            if isinstance(callback, Checkpointer) and epoch == last and epoch % callback.frequency:
+                callback.save(self.trainer)
 
 
-def _statistics(cfg: DictConfig) -> tuple[list[float], list[float]]:
-    if cfg.data.dataset in _STATISTICS:
-        return _STATISTICS[cfg.data.dataset]
-    first = _first_augmentation(cfg)
-    return first.get("mean", _IMAGENET[0]), first.get("std", _IMAGENET[1])
+class _AcceptsComputeOnStep(Metric):
+    def __init__(self, compute_on_step: bool | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
 
 
-def _source_size(cfg: DictConfig) -> int:
-    default = 32 if cfg.data.dataset in ("cifar10", "cifar100") else 224
-    return int(_first_augmentation(cfg).get("crop_size", default))
+class _OnlineKNN(WeightedKNNClassifier, _AcceptsComputeOnStep):
+    """solo-learn's metric under any torchmetrics.
+
+    solo/utils/knn.py:53 passes ``compute_on_step``, which torchmetrics 1 refuses; and there calling
+    a metric computes it, which here means to forget all features.
+    """
+
+    def forward(self, **features: Tensor) -> None:
+        self.update(**features)
 
 
-def _first_augmentation(cfg: DictConfig) -> dict[str, Any]:
-    augmentations = plain(cfg.get("augmentations")) or [{}]
-    first: dict[str, Any] = augmentations[0]
-    return first
+def _network_statistics(cfg: DictConfig) -> tuple[list[float], list[float]]:
+    """What the network was, or will be, trained on: ``data.mean`` and ``std``, or solo-learn's."""
+    data, host = section(cfg, "data"), solo_config.statistics(plain(cfg))
+    return data.get("mean") or host[0], data.get("std") or host[1]
+
+
+def _check_optimizer(cfg: DictConfig) -> None:
+    settings = cfg.optimizer
+    build: Any = BaseMethod._OPTIMIZERS[settings.name]
+    weights = [{"params": [nn.Parameter(torch.ones(1, 1))]}]
+    try:
+        build(weights, lr=1.0, weight_decay=0.0, **plain(settings.kwargs or {}))
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"optimizer.name={settings.name} does not take these optimizer.kwargs: {error}"
+        ) from error
 
 
 METHODS: dict[str, type[AdversarialMethod]] = join(SoloLearnMethod)

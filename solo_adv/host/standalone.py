@@ -9,15 +9,18 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchvision.transforms.v2.functional import normalize
 
-from solo_adv.backbones import build_backbone
+from solo_adv.backbones import IDENTITY, Normalization, build_backbone, resolve_stem
 from solo_adv.crops import as_unit_float
 from solo_adv.errors import UserError
+from solo_adv.host.joining import join
+from solo_adv.methods import AdversarialMethod
 from solo_adv.methods.settings import plain, section
 from solo_adv.optim import build_optimizer, build_scheduler
 
 DEFAULTS: dict[str, dict[str, Any]] = {
+    "data": {"mean": IDENTITY[0], "std": IDENTITY[1]},
+    "crops": {"size": 32},
     "backbone": {"stem": "auto", "kwargs": {}},
     "optimizer": {"exclude_bias_n_norm_wd": False, "kwargs": {}},
     "scheduler": {
@@ -30,7 +33,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "knn_eval": {"enabled": False, "k": 20, "distance_func": "cosine"},
     "performance": {"disable_channel_last": False},
 }
-"""solo-learn's own defaults (its ``BaseMethod.add_and_assert_specific_cfg``), and the stem."""
+"""solo-learn's own defaults (its ``BaseMethod.add_and_assert_specific_cfg``), and our own keys."""
 
 
 class StandaloneMethod(LightningModule):
@@ -44,9 +47,7 @@ class StandaloneMethod(LightningModule):
         super().__init__()
         cfg = self.add_and_assert_specific_cfg(cfg)
         self.cfg = cfg
-        data = section(cfg, "data")
-        self.mean: list[float] | None = data.get("mean")
-        self.std: list[float] | None = data.get("std")
+        self.normalize = Normalization(cfg.data.mean, cfg.data.std)
         self.backbone, self.features_dim = build_backbone(
             cfg.backbone.name,
             image_size=cfg.crops.size,
@@ -68,9 +69,20 @@ class StandaloneMethod(LightningModule):
             raise UserError(
                 f"scheduler.interval must be step or epoch; got {cfg.scheduler.interval}."
             )
+        cfg.backbone.stem = resolve_stem(cfg.backbone.stem, cfg.crops.size)
         # On one weight, for the errors of wrong names and options before any work.
         _build_schedule(cfg, _build_optimizer(cfg, [{"params": [nn.Parameter(torch.ones(1, 1))]}]))
         return cfg
+
+    @classmethod
+    def crop_size(cls, cfg: DictConfig) -> int:
+        """The config always names one: :data:`DEFAULTS`."""
+        return int(cfg.crops.size)
+
+    def complete_config(self) -> dict[str, Any]:
+        """The config: nothing in it is left open."""
+        config: dict[str, Any] = plain(self.cfg)
+        return config
 
     # ---------------------------------------------------------------- forward
 
@@ -92,9 +104,7 @@ class StandaloneMethod(LightningModule):
         """Pixels to ``feats`` (N, features_dim)."""
         if not self.no_channel_last:
             X = X.contiguous(memory_format=torch.channels_last)
-        if self.mean is not None and self.std is not None:
-            X = normalize(X, self.mean, self.std)
-        return {"feats": self.backbone(X)}
+        return {"feats": self.backbone(self.normalize(X))}
 
     # ---------------------------------------------------------------- optimisation
 
@@ -124,6 +134,9 @@ class StandaloneMethod(LightningModule):
         return [optimizer], [{"scheduler": scheduler, "interval": interval}]
 
     # ---------------------------------------------------------------- validation
+
+    def observe(self, feats: Tensor, targets: Tensor) -> None:
+        """Nothing: the kNN of this host embeds whole images (``evaluation.online``)."""
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """The online classifier on ``[images, targets]``."""
@@ -168,3 +181,7 @@ def _build_schedule(
         min_lr=settings.min_lr,
         lr_decay_steps=plain(settings.lr_decay_steps),
     )
+
+
+METHODS: dict[str, type[AdversarialMethod]] = join(StandaloneMethod)
+"""The methods on the stand-in host, by name."""

@@ -3,7 +3,7 @@
 Shapes: B images become V crops each, N = V*B, view-major; embeddings are (V, B, D).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -14,12 +14,19 @@ from torch import Tensor
 
 from solo_adv.adversaries import Adversary, batch_norm_during_attack
 from solo_adv.checks import choice, whole
-from solo_adv.crops import CropOptions, CropPipeline, CropSpec, join_views, read_crops
+from solo_adv.crops import (
+    CropOptions,
+    CropPipeline,
+    CropSpec,
+    as_unit_float,
+    join_views,
+    read_crops,
+)
 from solo_adv.crops import build as build_crops
 from solo_adv.errors import UserError
 from solo_adv.methods.attacked_views import AttackedViews, join
 from solo_adv.methods.projector import Projector
-from solo_adv.methods.settings import accepted_settings, construct, plain, section
+from solo_adv.methods.settings import accepted_settings, construct, section
 from solo_adv.objectives import Objective
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -117,6 +124,7 @@ class AdversarialMethod(_Host):
         cfg.crops = {
             **CropOptions.defaults(),
             **plain_spec(CropSpec.preset(cls.default_crops)),
+            "size": None,
             **section(cfg, "crops"),
         }
         cls.check_cfg(cfg)
@@ -130,7 +138,7 @@ class AdversarialMethod(_Host):
             whole(f"method_kwargs.{key}", kwargs.pop(key), 1)
         objective = construct(cls.objective_class, kwargs, "method_kwargs", besides=_PROJECTOR_KEYS)
         cls._build_adversary(cfg)
-        spec, options = read_crops(section(cfg, "crops"))
+        spec, options = cls.crop_settings(cfg)
         build_crops(spec, options.backend)
         if spec.num_crops < objective.min_views:
             raise UserError(
@@ -147,8 +155,15 @@ class AdversarialMethod(_Host):
         views = AttackedViews(**{key: given.pop(key) for key in beside if key in given})
         return views, construct(cls.adversary_class, given, "adversary", besides=beside)
 
+    @classmethod
+    def crop_settings(cls, cfg: DictConfig) -> tuple[CropSpec, CropOptions]:
+        """What crops a complete config draws, and how."""
+        settings = section(cfg, "crops")
+        settings["size"] = settings["size"] or cls.crop_size(cfg)
+        return read_crops(settings)
+
     def _build_crops(self, seed: int) -> CropPipeline:
-        spec, options = read_crops(section(self.cfg, "crops"))
+        spec, options = self.crop_settings(self.cfg)
         # With ready crops from the loader it is idle, and asks for no backend's library.
         backend = options.backend if options.source == "device" else "torch"
         return build_crops(
@@ -190,13 +205,15 @@ class AdversarialMethod(_Host):
         """Crop, then for each replay: perturb, update the weights, let the adversary learn.
 
         Args:
-            batch: ``[indexes, views, targets]`` with ``views`` a list of image batches, of which
-                the first is cropped (all are ready crops under ``crops.source=loader``), and
-                targets (B,), -1 where unlabelled.
+            batch: ``[indexes, views, targets]`` with ``views`` a list of V image batches as the
+                host's loader delivers them: the crops, or (``crops.source=device``) the first is
+                cropped. Targets (B,), -1 where unlabelled.
             batch_idx: index of the batch.
         """
         _, views, targets = batch
-        crops = self._crops_of(views)
+        crops = self._crops_of([views] if isinstance(views, Tensor) else views)
+        if not self.no_channel_last:
+            crops = crops.contiguous(memory_format=torch.channels_last)
         clean, attacked = self.attacked_views.split(crops, len(targets))
         optimizer: Any = self.optimizers()
 
@@ -215,6 +232,21 @@ class AdversarialMethod(_Host):
         self._step_schedulers(end_of="step")
         self.crop_passes += self._passes_of_batch(len(crops), len(attacked)) * _world_size()
         self._log_step(loss._asdict(), probe)
+        views_seen = min(2, len(crops) // len(targets)) * len(targets)
+        self.observe(out["feats"][:views_seen].detach(), targets.repeat(views_seen // len(targets)))
+
+    def _crops_of(self, views: Sequence[Tensor]) -> Tensor:
+        """Crops (V*B, 3, h, w) in [0, 1], view-major."""
+        if self.cfg.crops.source == "device":
+            return self.crops(self.to_pixels(views[0]))
+        shapes = {tuple(view.shape[2:]) for view in views}
+        if len(shapes) > 1 or len(views) < self.objective.min_views:
+            raise UserError(
+                f"crops.source=loader needs at least {self.objective.min_views} views of one size "
+                f"from the loader; got {len(views)} of the sizes {sorted(shapes)}. "
+                "crops.source=device draws the crops here."
+            )
+        return as_unit_float(self.to_pixels(join_views(views)))
 
     def perturb(self, clean: Tensor, attacked: Tensor, targets: Tensor) -> Tensor | None:
         """The adversary's perturbation of the attacked crops, or None.
@@ -240,16 +272,6 @@ class AdversarialMethod(_Host):
     def loss_of(self, z: Tensor, targets: Tensor) -> Any:
         """The objective's terms of embeddings (V*B, D), view-major, of images with targets (B,)."""
         return self.objective(z.unflatten(0, (-1, len(targets))), targets)
-
-    def _crops_of(self, views: Any) -> Tensor:
-        """The crops (V*B, 3, h, w), view-major, of what the loader delivers."""
-        if self.cfg.crops.source == "loader":
-            crops = self.to_pixels(join_views(views))
-        else:
-            crops = self.crops(self.to_pixels(views if isinstance(views, Tensor) else views[0]))
-        if not self.no_channel_last:
-            crops = crops.contiguous(memory_format=torch.channels_last)
-        return crops
 
     def _passes_of_batch(self, crops: int, attacked: int) -> int:
         """Forward-and-backward passes of a crop that one batch costs."""
@@ -300,10 +322,8 @@ class AdversarialMethod(_Host):
         due = (batch_idx + 1) % self.cfg.get("log_every_n_steps", 50) == 0
         if on_cpu or due or trainer.is_last_batch:
             self.check_finite()
-
-    def on_train_epoch_end(self) -> None:
-        super().on_train_epoch_end()
-        self._step_schedulers(end_of="epoch")
+        if trainer.is_last_batch:  # before callbacks save the epoch's checkpoint
+            self._step_schedulers(end_of="epoch")
 
     # ---------------------------------------------------------------- state of the run
 
@@ -322,7 +342,7 @@ class AdversarialMethod(_Host):
             dist.all_gather_object(states, state)
         checkpoint["solo_adv"] = {
             "method": self.cfg.method,
-            "config": plain(self.cfg),
+            "config": self.complete_config(),
             "crop_passes": self.crop_passes,
             "processes": states,
         }

@@ -13,12 +13,11 @@ from solo_adv.checkpoint import find_checkpoint, read_checkpoint
 from solo_adv.checks import whole
 from solo_adv.cli import run_app
 from solo_adv.config import data_config, parse_cfg
-from solo_adv.crops import build, read_crops
+from solo_adv.crops import build
 from solo_adv.data import ImageSet, load_split
 from solo_adv.errors import UserError
 from solo_adv.host import METHODS
 from solo_adv.methods.adversarial import AdversarialMethod
-from solo_adv.methods.settings import section
 from solo_adv.preview.perturbing import perturbed
 from solo_adv.preview.sheet import draw_sheet
 
@@ -41,7 +40,7 @@ def preview(
     whole("--images", images, 2)
     whole("--views", views, 1)
     cfg = parse_cfg(cfg)
-    spec, options = read_crops(section(cfg, "crops"))
+    spec, options = METHODS[cfg.method].crop_settings(cfg)
     train = load_split(data_config(cfg), "train")
     assert train is not None
     cfg.data.num_classes = train.num_classes

@@ -1,0 +1,142 @@
+"""solo-learn's own scripts, unmodified, on a folder of images: what a user types. Slow."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from solo_adv.host import plugin
+from solo_adv.methods import MIXINS
+
+pytestmark = pytest.mark.slow
+
+CLASSES = 6  # its top-5 accuracy needs more than four
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Train and test images of six colours, in folders by class."""
+    root = tmp_path_factory.mktemp("images")
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 3)):
+        for label in range(CLASSES):
+            folder = root / split / f"class{label}"
+            folder.mkdir(parents=True)
+            for number in range(count):
+                noise = generator.integers(0, 120, (40, 32, 3))
+                noise[..., label % 3] += 60 * (1 + label // 3)
+                Image.fromarray(noise.clip(0, 255).astype("uint8")).save(folder / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def script(solo_learn, images, tmp_path):
+    """Runs one of solo-learn's scripts inside its checkout; returns what it printed."""
+
+    def run(name, *arguments, fails=False):
+        if not (solo_learn / name).exists():
+            pytest.skip(f"solo-learn is installed without {name}; SOLO_LEARN_ROOT needs a checkout")
+        data = [f"data.train_path={images}/train", f"data.val_path={images}/val"]
+        common = [f"checkpoint.dir={tmp_path}", "accelerator=cpu", "data.num_workers=0"]
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", name, *arguments, *data, *common],
+            cwd=solo_learn,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture
+def untouched(solo_learn):
+    """Asserts that the test leaves nothing behind in the checkout that git would show."""
+
+    def status():
+        command = ["git", "-C", str(solo_learn), "status", "--short"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    before = status()
+    yield
+    assert status() == before
+
+
+SMALL = [
+    "data=custom",
+    "optimizer.batch_size=12",
+    "method_kwargs.proj_hidden_dim=32",
+    "method_kwargs.proj_output_dim=16",
+    "crops.num_crops=3",
+    "max_epochs=2",
+]
+
+
+@pytest.mark.parametrize("method", sorted(set(MIXINS) - {"simclr"}))
+def test_pretraining_and_linear_evaluation(script, untouched, tmp_path, method):
+    script("main_pretrain.py", "--config-name", f"{method}.yaml", *SMALL)
+    (checkpoint,) = tmp_path.glob(f"{method}/*/*-ep=1.ckpt")
+    assert (checkpoint.parent / "args.json").exists()
+    script(
+        "main_linear.py",
+        *("--config-name", "linear.yaml", "data.dataset=custom", "max_epochs=1"),
+        "optimizer.batch_size=12",
+        f"pretrained_feature_extractor='{checkpoint}'",
+    )
+    assert list(tmp_path.glob("linear/*/*-ep=0.ckpt"))
+
+
+def test_views_of_its_own_pipeline(script, untouched, tmp_path):
+    arguments = ["--config-name", "emp_ssl.yaml", *SMALL]
+    script("main_pretrain.py", *arguments, "augmentations=views", "crops.source=loader")
+    assert list(tmp_path.glob("emp_ssl/*/*.ckpt"))
+
+
+def test_our_configs_copied_into_its_folder(script, solo_learn, tmp_path):
+    """``--config-path scripts/pretrain/cifar`` with a copy of a config there."""
+    conf = Path(plugin.__file__).parents[1] / "conf"
+    copy = solo_learn / "scripts/pretrain/cifar/solo_adv_copy_of_cfamc.yaml"
+    copy.write_text((conf / "cfamc.yaml").read_text().replace("replays: 3", "replays: 2"))
+    try:
+        out = script(
+            "main_pretrain.py",
+            *("--config-path", "scripts/pretrain/cifar", "--config-name", copy.stem, *SMALL),
+            *("--cfg", "job"),
+        )
+    finally:
+        copy.unlink()
+    assert "replays: 2" in out
+    assert "tcr_eps: 0.2" in out
+
+
+def test_its_own_simclr_takes_our_config_of_that_name(script, untouched, tmp_path):
+    """With the views that the stand-in host would crop."""
+    arguments = [argument for argument in SMALL if "num_crops" not in argument]
+    script("main_pretrain.py", "--config-name", "simclr.yaml", *arguments, "knn_eval.enabled=false")
+    assert list(tmp_path.glob("simclr/*/*.ckpt"))
+
+
+def test_its_knn_script_knows_the_methods_without_hydra(solo_learn):
+    """``main_knn.py`` looks for a method in METHODS and then needs a GPU."""
+    script = "from solo.methods import METHODS; print(sorted(set(METHODS) & {'cfamc', 'emp_ssl'}))"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=solo_learn,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "['cfamc', 'emp_ssl']"
+
+
+def test_an_unknown_setting_of_ours_is_named(script):
+    arguments = ["--config-name", "cfamc.yaml", *SMALL, "+adversary.epsilonn=8/255"]
+    out = script("main_pretrain.py", *arguments, fails=True)
+    assert "UserError: Unknown key in adversary 'epsilonn'. Did you mean 'epsilon'?" in out
