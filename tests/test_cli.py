@@ -238,7 +238,7 @@ def test_a_checkpoint_of_something_else_is_refused(command, tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     status, _, err = command("main_robust", "checkpoint=other.ckpt")
     assert status == 2
-    assert "not made by solo-adv" in err
+    assert "holds no weights of a backbone" in err
 
 
 def test_weights_that_do_not_fit_are_refused(command, checkpoint, tmp_path):
