@@ -37,9 +37,9 @@ class RobustSettings:
     """What is attacked: each ``crop`` (the reference), or the ``image`` that they are cut from."""
     linear: str = "standard"
     """Training of the head: ``standard``, or ``robust`` (r-LE)."""
-    features: str = "auto"
-    """``hidden`` (the projector's first layer, as the reference) or ``backbone``; ``auto``: the
-    first where the encoder has one."""
+    features: str = "hidden"
+    """``hidden`` (the projector's first layer, as the reference), ``backbone``, or ``auto``, which the
+    command line replaces by the first of these that the encoder has."""
     finetune: str = "none"
     """``adversarial``: encoder and head are then trained together on attacked images (AFF)."""
     finetune_recipe: FinetuneRecipe = field(default_factory=FinetuneRecipe)

@@ -107,8 +107,8 @@ def test_our_configs_copied_into_its_folder(script, solo_learn, tmp_path):
     try:
         out = script(
             "main_pretrain.py",
-            *("--config-path", "scripts/pretrain/cifar", "--config-name", copy.stem, *SMALL),
-            *("--cfg", "job"),
+            *("--cfg", "job", "--config-path", "scripts/pretrain/cifar"),
+            *("--config-name", copy.stem, *SMALL),
         )
     finally:
         copy.unlink()
