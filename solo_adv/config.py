@@ -53,6 +53,11 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
     _check_run_length(cfg)
     if cfg.data.get("format") == "dali":
         cfg.crops = {**section(cfg, "crops"), "backend": "dali", "source": "loader"}
+    elif section(cfg, "crops").get("source") == "loader":
+        raise UserError(
+            "crops.source=loader takes ready crops from the loader: data.format=dali delivers them "
+            "here, and solo-learn's own pipeline under solo-learn. Use crops.source=device."
+        )
     cfg = METHODS[cfg.method].add_and_assert_specific_cfg(cfg)
     data_config(cfg)
     scale_learning_rates(cfg)

@@ -197,6 +197,10 @@ MISTAKES = {
     "no CIFAR": ((*PRETRAIN, "data.download=false"), "data=digits"),
     "epsilon in levels": ((*PRETRAIN, "data=digits", "adversary.epsilon=8"), "8/255"),
     "step size in levels": ((*PRETRAIN, "data=digits", "adversary.step_size=2"), "2/255"),
+    "ready crops from nowhere": (
+        (*PRETRAIN, "data=digits", "crops.source=loader"),
+        "crops.source=device",
+    ),
     "one crop": ((*PRETRAIN, "data=digits", "crops.num_crops=1"), "at least 2"),
     "large batch": ((*PRETRAIN, "data=digits", "optimizer.batch_size=5000"), "1297"),
     "unknown backbone": ((*PRETRAIN, "data=digits", "backbone.name=resnet19"), "resnet18"),
