@@ -38,7 +38,7 @@ class RobustSettings:
     linear: str = "standard"
     """Training of the head: ``standard``, or ``robust`` (r-LE)."""
     features: str = "hidden"
-    """``hidden`` (the projector's first layer, as the reference), ``backbone``, or ``auto``, which the
+    """``hidden`` (of the projector, as the reference), ``backbone``, or ``auto``, which the
     command line replaces by the first of these that the encoder has."""
     finetune: str = "none"
     """``adversarial``: encoder and head are then trained together on attacked images (AFF)."""
