@@ -226,11 +226,12 @@ def test_settings_defaults_are_the_papers():
 def test_the_commands_defaults_are_those_of_the_settings():
     with initialize_config_module("solo_adv.conf", version_base="1.3"):
         config = plain(compose("robust"))
-    besides = {"checkpoint", "results_dir", "accelerator", "data"}
+    besides = {"checkpoint", "results_dir", "accelerator", "data", "encoder"}
     assert besides <= set(config)
     given = {key: value for key, value in config.items() if key not in besides}
     assert set(given) == {field.name for field in fields(RobustSettings)}
-    assert RobustSettings.from_config(given) == RobustSettings()
+    # the command line knows the encoder, and takes what features it has
+    assert RobustSettings.from_config(given) == RobustSettings(features="auto")
 
 
 @pytest.mark.parametrize(
