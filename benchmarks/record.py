@@ -22,10 +22,10 @@ def median_seconds(work: Callable[[], object], *, repeats: int = 7, warmup: int 
         work()
     seconds = []
     for _ in range(repeats):
-        _wait()
+        wait()
         start = time.perf_counter()
         work()
-        _wait()
+        wait()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
@@ -48,6 +48,7 @@ def store(name: str, result: dict[str, Any], path: Path | None = None) -> Path:
     return path
 
 
-def _wait() -> None:
+def wait() -> None:
+    """Let the GPU, if there is one, finish what it was asked."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

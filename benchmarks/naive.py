@@ -1,0 +1,88 @@
+"""The naive way to take a training step, as the reference code goes about it, written plainly.
+
+Everything in float32 and NCHW: the loss view by view with a D x D determinant, PGD that computes the
+weights' gradients too, free training's perturbation on the host, LARS tensor by tensor.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from timm.optim import Lars
+from torch import Tensor, nn
+
+from benchmarks.loss import naive_emp_loss
+
+
+class NaiveStep:
+    """Steps of EMP-SSL and its two adversarial forms on ready crops.
+
+    Args:
+        embed: from pixels (N, 3, h, w) to embeddings (N, D).
+        parameters: what is trained.
+        views: V, of which the crops (V*B, 3, h, w) hold B each.
+        epsilon, step_size: of the adversary, fractions of the pixel range.
+        replays: of free training; 1 and ``steps=0``: no adversary.
+        steps: of PGD.
+    """
+
+    def __init__(
+        self,
+        embed: Callable[[Tensor], Tensor],
+        parameters: list[nn.Parameter],
+        *,
+        views: int,
+        epsilon: float = 8 / 255,
+        step_size: float = 0.01,
+        replays: int = 1,
+        steps: int = 0,
+    ) -> None:
+        self.embed = embed
+        self.views = views
+        self.epsilon, self.step_size = epsilon, step_size
+        self.replays, self.steps = replays, steps
+        self.optimizer = Lars(
+            parameters, lr=0.3, momentum=0.9, nesterov=True, trust_clip=True, foreach=False
+        )
+        self.carried: Tensor | None = None
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """All updates that a batch of crops (V*B, 3, h, w) stands for; returns the last loss."""
+        if self.steps:
+            return self._pgd(crops)
+        if self.replays > 1:
+            return self._free(crops)
+        return self._update(self._loss(crops))
+
+    def _pgd(self, crops: Tensor) -> Tensor:
+        delta = torch.zeros_like(crops)
+        for _ in range(self.steps):
+            delta.requires_grad_(True)
+            self._loss(crops + delta).backward()
+            delta = self._ascend(delta, crops)
+        return self._update(self._loss(crops + delta))
+
+    def _free(self, crops: Tensor) -> Tensor:
+        carried = torch.zeros(crops.shape) if self.carried is None else self.carried
+        for _ in range(self.replays):
+            delta = carried.to(crops.device).requires_grad_(True)
+            loss = self._update(self._loss(crops + delta))
+            carried = self._ascend(delta, crops).cpu()
+        self.carried = carried
+        return loss
+
+    def _ascend(self, delta: Tensor, crops: Tensor) -> Tensor:
+        assert delta.grad is not None
+        moved = delta.detach() + self.step_size * delta.grad.sign()
+        moved = torch.clamp(moved, -self.epsilon, self.epsilon)
+        return torch.clamp(crops + moved, 0, 1) - crops
+
+    def _loss(self, pixels: Tensor) -> Tensor:
+        z = F.normalize(self.embed(pixels), dim=1)
+        return naive_emp_loss(torch.stack(z.chunk(self.views)))
+
+    def _update(self, loss: Tensor) -> Tensor:
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
