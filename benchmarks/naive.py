@@ -1,7 +1,7 @@
 """The naive way to take a training step, as the reference code goes about it, written plainly.
 
-Everything in float32 and NCHW: the loss view by view with a D x D determinant, PGD that computes the
-weights' gradients too, free training's perturbation on the host, LARS tensor by tensor.
+Everything in float32 and NCHW: the loss view by view with a D x D determinant, PGD that computes
+the weights' gradients too, free training's perturbation on the host, LARS tensor by tensor.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A training step against the naive way and against the bare network: ``python -m benchmarks.step``.
+"""A training step against the naive way and the bare network: ``python -m benchmarks.step``.
 
 Three times of the same work, in one run: the *floor*, forward and backward of the network on ready
 crops, as often as the method passes them; *ours*, the whole step under Lightning with the crops
