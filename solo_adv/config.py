@@ -22,6 +22,7 @@ _SECTIONS: dict[str, dict[str, Any]] = {
         "dir": "trained_models",
         "frequency": 1,
         "keep_prev": False,
+        "minutes": None,
     },
     "auto_resume": {"enabled": False, "max_hours": 36},
     "wandb": {"enabled": False, "entity": None, "project": "solo-adv", "offline": False},
@@ -48,6 +49,9 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
         given = section(cfg, name)
         known_keys(name, given, defaults)
         cfg[name] = {**defaults, **given}
+    if cfg.checkpoint.minutes is not None:
+        number("checkpoint.minutes", cfg.checkpoint.minutes, above_zero=True)
+    whole("checkpoint.frequency", cfg.checkpoint.frequency, 1)
     cfg.seed = cfg.get("seed", 5)
     cfg.name = cfg.get("name") or f"{cfg.method}-{cfg.data.dataset}"
     _check_run_length(cfg)

@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 
 from solo_adv.config import trainer_settings
 from solo_adv.errors import UserError
-from solo_adv.host.runs import Checkpointer, Run
+from solo_adv.host.checkpointing import CheckedCheckpointIO, Checkpointer
+from solo_adv.host.runs import Run
 from solo_adv.methods.settings import plain
 from solo_adv.progress import RunProgress
 
@@ -25,7 +26,10 @@ def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = 
     if cfg.checkpoint.enabled:
         callbacks.append(
             Checkpointer(
-                run, frequency=cfg.checkpoint.frequency, keep_prev=cfg.checkpoint.keep_prev
+                run,
+                frequency=cfg.checkpoint.frequency,
+                minutes=cfg.checkpoint.get("minutes"),
+                keep_prev=cfg.checkpoint.keep_prev,
             )
         )
     settings = trainer_settings(cfg)
@@ -39,12 +43,19 @@ def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = 
         "enable_checkpointing": False,
         "enable_model_summary": False,
         "use_distributed_sampler": False,
+        "plugins": [*_listed(settings.get("plugins")), CheckedCheckpointIO()],
     }
     try:
         return Trainer(**settings)
     except Exception as error:
         reason = " ".join(str(error).split())
         raise UserError(f"Lightning's Trainer refuses these settings: {reason}") from error
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:

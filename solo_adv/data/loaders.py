@@ -193,6 +193,9 @@ def streaming_loader(
         persistent_workers=num_workers > 0,
         pin_memory=device is not None and device.type == "cuda",
         collate_fn=partial(_collate, indexed=indexed),
+        # Of its own: a resumed run starts its workers once more, which must draw no number that
+        # training would have drawn.
+        generator=torch.Generator().manual_seed(seed),
     )
     loader.copy_to = device
     return loader

@@ -26,6 +26,12 @@ from solo_adv.crops import build as build_crops
 from solo_adv.errors import UserError
 from solo_adv.methods.attacked_views import AttackedViews, join
 from solo_adv.methods.projector import Projector
+from solo_adv.methods.run_state import (
+    add_running_means,
+    random_state,
+    restore_random_state,
+    running_means,
+)
 from solo_adv.methods.settings import accepted_settings, construct, section
 from solo_adv.objectives import Objective
 
@@ -97,6 +103,7 @@ class AdversarialMethod(_Host):
         self.crops = self._build_crops(seed=cfg.get("seed", 0))
         self.crop_passes = 0
         self._finite: Tensor | None = None
+        self._resumed: dict[str, Any] = {}
 
     # ---------------------------------------------------------------- configuration
 
@@ -232,6 +239,7 @@ class AdversarialMethod(_Host):
         self._step_schedulers(end_of="step")
         self.crop_passes += self._passes_of_batch(len(crops), len(attacked)) * _world_size()
         self._log_step(loss._asdict(), probe)
+        add_running_means(self.trainer, self._resumed.pop("means", {}))
         views_seen = min(2, len(crops) // len(targets)) * len(targets)
         self.observe(out["feats"][:views_seen].detach(), targets.repeat(views_seen // len(targets)))
 
@@ -335,7 +343,12 @@ class AdversarialMethod(_Host):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the config and what a resumed run needs, for every process."""
         super().on_save_checkpoint(checkpoint)
-        state = {"adversary": self.adversary.state_dict(), "crops": self.crops.state_dict()}
+        state = {
+            "adversary": self.adversary.state_dict(),
+            "crops": self.crops.state_dict(),
+            "random": random_state(self.device),
+            "means": running_means(self.trainer),
+        }
         states: list[Any] = [state]
         if _world_size() > 1:
             states = [None] * _world_size()
@@ -359,6 +372,16 @@ class AdversarialMethod(_Host):
             state = states[self.global_rank]
             self.adversary.load_state_dict(state["adversary"])
             self.crops.load_state_dict(state["crops"])
+            self._resumed = {key: state[key] for key in ("random", "means") if key in state}
+
+    def on_train_start(self) -> None:
+        """The last moment before the first batch: setting up drew random numbers too."""
+        super().on_train_start()
+        # Lightning forgets to, where a schedule asked for the number of batches before the loops
+        # were restored.
+        self.trainer.fit_loop._load_combined_loader_states()
+        if "random" in self._resumed:
+            restore_random_state(self._resumed.pop("random"), self.device)
 
 
 def plain_spec(spec: CropSpec) -> dict[str, Any]:
