@@ -24,7 +24,11 @@ METHODS = {
 JOB = [
     *("data=digits", "data.fraction=0.2", "optimizer.batch_size=32", "crops.num_crops=2"),
     *("crops.size=16", "backbone.kwargs.width=4", "+backbone.kwargs.layers=[1,1,1,1]"),
-    *("method_kwargs.proj_hidden_dim=16", "method_kwargs.proj_output_dim=8", f"max_epochs={EPOCHS}"),
+    *(
+        "method_kwargs.proj_hidden_dim=16",
+        "method_kwargs.proj_output_dim=8",
+        f"max_epochs={EPOCHS}",
+    ),
     *("accelerator=cpu", "checkpoint.minutes=0.003", "checkpoint.dir=runs"),
 ]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
@@ -110,7 +114,9 @@ class Job:
             count.identical = count.kills
         else:
             said = (place / "output").read_text()[-2000:]
-            count.failures.append(f"{place.name}: status {process.exitcode}, weights differ\n{said}")
+            count.failures.append(
+                f"{place.name}: status {process.exitcode}, weights differ\n{said}"
+            )
         return count
 
     def _straight(self) -> tuple[str, float]:

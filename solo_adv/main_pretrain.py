@@ -13,9 +13,9 @@ from solo_adv.config import data_config, parse_cfg
 from solo_adv.data import ImageDataModule
 from solo_adv.errors import UserError
 from solo_adv.evaluation.online import OnlineKNN
+from solo_adv.faults import explain
 from solo_adv.host import METHODS
 from solo_adv.host.runs import Run, explain_difference, find_unfinished
-from solo_adv.methods import NonFiniteLossError
 from solo_adv.training import build_trainer
 
 
@@ -64,10 +64,11 @@ def pretrain(cfg: DictConfig) -> Path | None:
         run.create()
     try:
         trainer.fit(method, datamodule=data, ckpt_path=resume_from, **_safely())
-    except NonFiniteLossError as error:
-        kept = run.last_checkpoint()
-        where = f"The last good checkpoint is {kept}." if kept else "No checkpoint was written yet."
-        raise UserError(f"{error} {where}") from error
+    except Exception as error:
+        message = explain(error, run)
+        if message is None:
+            raise
+        raise UserError(message) from error
     checkpoint = run.last_checkpoint()
     if checkpoint is not None and trainer.is_global_zero:
         print(f"Checkpoint: {checkpoint}")

@@ -59,6 +59,11 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
+    """The metrics in a file, and where the config asks for them.
+
+    Raises:
+        UserError: a logger is not installed or cannot be reached.
+    """
     place: dict[str, Any] = {"save_dir": run.directory, "name": "", "version": ""}
     loggers: list[Logger] = [CSVLogger(**place)]
     try:
@@ -79,5 +84,11 @@ def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
     except ModuleNotFoundError as error:
         raise UserError(
             f"{error} Install it with pip install 'solo-adv[tensorboard]' or 'solo-adv[wandb]'."
+        ) from error
+    except Exception as error:  # wandb has many of its own
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"wandb cannot be used: {reason}. wandb.offline=true keeps the log on disk, to be sent "
+            "later with wandb sync; wandb.enabled=false does without."
         ) from error
     return loggers

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from solo_adv import load_pretrained
 from solo_adv.host.checkpointing import Checkpointer
@@ -147,6 +148,9 @@ def test_non_finite_loss_keeps_and_names_the_last_good_checkpoint(command, monke
     assert status == 2
     (kept,) = tmp_path.rglob("*.ckpt")
     assert "no longer finite" in err
+    batch = load_file(kept.with_name("non_finite_batch.safetensors"))
+    assert batch["view_0"].dtype == torch.uint8
+    assert len(batch["view_0"]) == len(batch["indexes"]) == len(batch["targets"]) == 64
     assert str(kept.relative_to(tmp_path)) in err
     weights = torch.load(kept, weights_only=True)["state_dict"]
     assert all(torch.isfinite(w).all() for w in weights.values())
@@ -216,7 +220,7 @@ def test_a_checkpoint_of_something_else_is_refused(command, tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     status, _, err = command("main_robust", "checkpoint=other.ckpt")
     assert status == 2
-    assert "not made by solo-adv" in err
+    assert "holds no weights of a backbone" in err
 
 
 def test_weights_that_do_not_fit_are_refused(command, checkpoint, tmp_path):

@@ -4,6 +4,7 @@ Shapes: B images become V crops each, N = V*B, view-major; embeddings are (V, B,
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -49,7 +50,13 @@ _PROJECTOR_KEYS = ("proj_hidden_dim", "proj_output_dim")
 
 
 class NonFiniteLossError(UserError):
-    """The loss became NaN or infinite: the weights are lost, earlier checkpoints are not."""
+    """The loss became NaN or infinite: the weights are lost, earlier checkpoints are not.
+
+    Attributes:
+        batch: the batch after which it was noticed, by name.
+    """
+
+    batch: Mapping[str, Tensor] = MappingProxyType({})
 
 
 if TYPE_CHECKING:
@@ -329,7 +336,11 @@ class AdversarialMethod(_Host):
         on_cpu = self.device.type == "cpu"
         due = (batch_idx + 1) % self.cfg.get("log_every_n_steps", 50) == 0
         if on_cpu or due or trainer.is_last_batch:
-            self.check_finite()
+            try:
+                self.check_finite()
+            except NonFiniteLossError as error:
+                error.batch = _named(batch)
+                raise
         if trainer.is_last_batch:  # before callbacks save the epoch's checkpoint
             self._step_schedulers(end_of="epoch")
 
@@ -412,6 +423,13 @@ def _probe(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
     loss = F.cross_entropy(logits, targets, ignore_index=-1, reduction="sum") / labelled
     correct = (logits.detach().argmax(1) == targets).sum()
     return {"train_class_loss": loss, "train_acc1": correct * 100 / labelled}
+
+
+def _named(batch: Any) -> dict[str, Tensor]:
+    indexes, views, targets = batch
+    views = [views] if isinstance(views, Tensor) else views
+    named = {f"view_{number}": view for number, view in enumerate(views)}
+    return {"indexes": indexes, "targets": targets, **named}
 
 
 def _world_size() -> int:
