@@ -34,7 +34,7 @@ def test_a_full_disk_leaves_the_old_file(file):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
     try:
-        with pytest.raises(OSError, match="large|space") as caught:
+        with pytest.raises(OSError, match=r"large|space") as caught:
             write_whole(file, lambda out: torch.save(torch.zeros(100_000), out))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -71,15 +71,21 @@ def test_mutated_checkpoints_never_load_other_weights(file, with_digest):
         else:
             contents[chosen.randrange(len(contents))] ^= 1 << chosen.randrange(8)
         file.write_bytes(contents)
-        try:
-            loaded = read_checkpoint(file)
-        except UserError as error:
-            assert str(file) in str(error)
+        loaded = _weights_or_message(file)
+        if isinstance(loaded, str):
+            assert str(file) in loaded
             refused += 1
         else:  # a bit of padding: nothing is lost
             assert not with_digest
-            assert torch.equal(loaded["state_dict"]["w"], torch.arange(2000.0))
+            assert torch.equal(loaded, torch.arange(2000.0))
     assert refused == 150 if with_digest else refused > 130
+
+
+def _weights_or_message(file):
+    try:
+        return read_checkpoint(file)["state_dict"]["w"]
+    except UserError as error:
+        return str(error)
 
 
 def test_an_exchanged_checksum_is_refused(file):

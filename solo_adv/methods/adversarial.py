@@ -26,6 +26,7 @@ from solo_adv.crops import (
 from solo_adv.crops import build as build_crops
 from solo_adv.errors import UserError
 from solo_adv.methods.attacked_views import AttackedViews, join
+from solo_adv.methods.collapse import CollapseWatch
 from solo_adv.methods.projector import Projector
 from solo_adv.methods.run_state import (
     add_running_means,
@@ -109,6 +110,7 @@ class AdversarialMethod(_Host):
         )
         self.crops = self._build_crops(seed=cfg.get("seed", 0))
         self.crop_passes = 0
+        self.collapse_watch = CollapseWatch()
         self._finite: Tensor | None = None
         self._resumed: dict[str, Any] = {}
 
@@ -246,6 +248,7 @@ class AdversarialMethod(_Host):
         self._step_schedulers(end_of="step")
         self.crop_passes += self._passes_of_batch(len(crops), len(attacked)) * _world_size()
         self._log_step(loss._asdict(), probe)
+        self._watch_collapse(out["z"][: len(targets)], batch_idx)
         add_running_means(self.trainer, self._resumed.pop("means", {}))
         views_seen = min(2, len(crops) // len(targets)) * len(targets)
         self.observe(out["feats"][:views_seen].detach(), targets.repeat(views_seen // len(targets)))
@@ -311,6 +314,20 @@ class AdversarialMethod(_Host):
         lr = optimizer.param_groups[0]["lr"]
         log({"lr": lr}, prog_bar=True, on_step=True, on_epoch=False)
 
+    def _watch_collapse(self, z: Tensor, batch_idx: int) -> None:
+        """Measure the embeddings (B, D) of one view where the other figures are written, too."""
+        if self.objective.on_logits or not self._is_logging_due(batch_idx):
+            return
+        readings = self.collapse_watch.read(z, beginning=self.current_epoch == 0)
+        self.log_dict(
+            {f"train_z_{name}": value.float() for name, value in readings.items()},
+            on_step=True,
+            on_epoch=False,
+        )
+
+    def _is_logging_due(self, batch_idx: int) -> bool:
+        return (batch_idx + 1) % self.cfg.get("log_every_n_steps", 50) == 0
+
     def _watch(self, loss: Tensor) -> None:
         finite = torch.isfinite(loss.detach())
         self._finite = finite if self._finite is None else self._finite & finite
@@ -334,8 +351,7 @@ class AdversarialMethod(_Host):
         super().on_train_batch_end(outputs, batch, batch_idx)
         trainer = self.trainer
         on_cpu = self.device.type == "cpu"
-        due = (batch_idx + 1) % self.cfg.get("log_every_n_steps", 50) == 0
-        if on_cpu or due or trainer.is_last_batch:
+        if on_cpu or self._is_logging_due(batch_idx) or trainer.is_last_batch:
             try:
                 self.check_finite()
             except NonFiniteLossError as error:
