@@ -6,7 +6,10 @@ continues from there.
 
 import argparse
 import json
+import os
 import random
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,14 @@ from typing import Any
 from benchmarks import kills
 from benchmarks.record import RESULTS, store
 
+ROOT = Path(__file__).parents[1]
+
 
 def main() -> None:
-    """Kill runs until every method has had its share."""
+    """Kill runs until every method has had its share, then fuzz."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200, help="of all methods together")
+    parser.add_argument("--examples", type=int, default=5000, help="of each fuzzing test")
     parser.add_argument("--methods", nargs="+", default=list(kills.METHODS), choices=kills.METHODS)
     parser.add_argument("--seed", type=int, default=None, help="of the moments; default: new ones")
     parser.add_argument("--result", type=Path, default=RESULTS / "torture.json")
@@ -26,6 +32,7 @@ def main() -> None:
 
     record = _read(arguments.result)
     _kill(record, arguments)
+    _fuzz(record, arguments)
 
 
 def _kill(record: dict[str, Any], arguments: argparse.Namespace) -> None:
@@ -53,6 +60,26 @@ def _kill(record: dict[str, Any], arguments: argparse.Namespace) -> None:
     print(f"{identical} of {total} kills: bit-identical final weights")
     if identical != total:
         raise SystemExit("\n".join(f for count in counts.values() for f in count["failures"]))
+
+
+def _fuzz(record: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Run the tests in ``tests/fuzz`` with many examples, drawn anew."""
+    if record.get("fuzz", {}).get("examples", 0) >= arguments.examples or not arguments.examples:
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        counts = Path(directory) / "counts.json"
+        long = {"SOLO_ADV_FUZZ": str(arguments.examples), "SOLO_ADV_FUZZ_COUNTS": str(counts)}
+        command = [sys.executable, "-m", "pytest", "-q", "tests/fuzz"]
+        done = subprocess.run(command, cwd=ROOT, env={**os.environ, **long}, check=False)
+        record["fuzz"] = {
+            "examples": arguments.examples,
+            "outcomes": _read(counts),
+            "passed": done.returncode == 0,
+        }
+    store("torture", record, arguments.result)
+    print(json.dumps(record["fuzz"], indent=2))
+    if done.returncode:
+        raise SystemExit("An example failed; pytest printed it.")
 
 
 def _kills(count: dict[str, Any]) -> int:

@@ -15,7 +15,7 @@ def test_killed_runs_end_as_if_they_had_not_been(tmp_path):
     result = tmp_path / "torture.json"
     command = [
         *(sys.executable, "-m", "benchmarks.torture", "--kills", "2", "--methods", "cfamc"),
-        *("--seed", "0", "--result", str(result)),
+        *("--seed", "0", "--examples", "0", "--result", str(result)),
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

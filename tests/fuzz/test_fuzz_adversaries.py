@@ -34,8 +34,7 @@ def test_adversaries(outcomes, kind, lengths, repeats, loss, dtype, extreme, see
     repeated = {"steps": repeats} if kind is PGD else {"replays": repeats}
     try:
         adversary = kind(epsilon=lengths[0], step_size=lengths[1], **repeated)
-    except UserError as error:
-        assert str(error)
+    except UserError:
         outcomes["adversaries: refused"] += 1
         return
     for _ in range(max(2, adversary.replays)):

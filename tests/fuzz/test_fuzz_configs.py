@@ -14,7 +14,20 @@ from solo_adv.errors import UserError
 
 METHODS = ("cfamc", "robust_emp", "simclr_freeadv", "supervised_freeadv")
 WORDS = st.sampled_from(
-    ["", "nan", "8/255", "1/0", "auto", "torch", "cfamc", "resnet18", "vit_tiny", "sgd", "-1", "a b"]
+    [
+        "",
+        "nan",
+        "8/255",
+        "1/0",
+        "auto",
+        "torch",
+        "cfamc",
+        "resnet18",
+        "vit_tiny",
+        "sgd",
+        "-1",
+        "a b",
+    ]
 )
 SCALARS = st.one_of(
     st.none(),
@@ -66,8 +79,7 @@ def test_configs(configs, outcomes, data):
         change(config, path, data.draw(VALUES))
     try:
         parse_cfg(OmegaConf.create(config))
-    except (UserError, OmegaConfBaseException) as error:  # the command line prints both in a line
-        assert str(error)
+    except (UserError, OmegaConfBaseException):  # the command line prints both in a line
         outcomes["configs: refused"] += 1
     else:
         outcomes["configs: accepted"] += 1

@@ -18,9 +18,7 @@ SPECS = st.fixed_dictionaries(
         "hue": PARTS,
         "brightness": st.floats(-0.5, 5),
         "blur_sigma": st.tuples(st.floats(-1, 5), st.floats(-1, 5)),
-        **{
-            f"{name}_prob": PARTS for name in ("flip", "jitter", "grayscale", "blur", "solarize")
-        },
+        **{f"{name}_prob": PARTS for name in ("flip", "jitter", "grayscale", "blur", "solarize")},
     },
 )
 IMAGES = st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40))
@@ -36,8 +34,7 @@ def test_crops(outcomes, settings, shape, seed):
     try:
         spec = CropSpec(**settings)
         crops = build(spec, seed=seed)(images)
-    except UserError as error:
-        assert str(error)
+    except UserError:
         outcomes["crops: refused"] += 1
         return
     assert crops.shape == (spec.num_crops * batch, 3, spec.size, spec.size)
