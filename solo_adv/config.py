@@ -87,7 +87,9 @@ def _check_run_length(cfg: DictConfig) -> None:
 
 
 def _device_count(cfg: DictConfig) -> int:
-    devices = plain(cfg.get("devices", "auto"))
+    devices = plain(cfg.get("devices"))
+    if devices is None:
+        devices = "auto"
     if isinstance(devices, list):
         return len(devices)
     if isinstance(devices, str) and "," in devices:

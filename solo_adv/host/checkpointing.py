@@ -97,7 +97,7 @@ class Checkpointer(Callback):
                 check_finite()
             self._save(trainer, self.run.checkpoint_path(trainer.current_epoch, batch_idx + 1))
         if stop:
-            self._end()
+            self._end(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch
@@ -107,7 +107,7 @@ class Checkpointer(Callback):
         if due or last or stop:
             self._save(trainer, self.run.checkpoint_path(epoch))
         if stop and not last:
-            self._end()
+            self._end(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._stop.ignore()
@@ -130,11 +130,11 @@ class Checkpointer(Callback):
     def _is_time(self) -> bool:
         return self.minutes is not None and time.monotonic() - self._last_save > 60 * self.minutes
 
-    def _end(self) -> None:
-        raise RunStopped(
-            f"Stopped by {self._stop.received or 'another process'}. Saved as "
-            f"{self._last_path}; the same command continues it."
-        )
+    def _end(self, trainer: Trainer) -> None:
+        cause = f"Stopped by {self._stop.received or 'a signal to another process'}."
+        if not trainer.is_global_zero:  # which saves, for all
+            raise RunStopped(cause)
+        raise RunStopped(f"{cause} Saved as {self._last_path}; the same command continues it.")
 
 
 class StopSignals:
