@@ -56,6 +56,18 @@ def _seed(name: str, value: object) -> None:
     number(name, value, most=2**32 - 1)
 
 
+def _options(besides: tuple[str, ...]) -> Check:
+    """Keys and values that do not say again what has a key of its own."""
+
+    def check(name: str, value: object) -> None:
+        _mapping(name, value)
+        for key in besides:
+            if isinstance(value, Mapping) and key in value:
+                raise UserError(f"{name}.{key} is set twice: it has a key of its own.")
+
+    return check
+
+
 _positive = partial(number, above_zero=True)
 _from_one = partial(whole, minimum=1)
 
@@ -72,7 +84,7 @@ TYPES: dict[str, Check] = {
     "accelerator": _text,
     "log_every_n_steps": _from_one,
     "backbone.name": _text,
-    "backbone.kwargs": _mapping,
+    "backbone.kwargs": _options(("name", "image_size", "stem")),
     "crops.size": _from_one,
     "data.mean": _channels,
     "data.std": _channels,
@@ -80,7 +92,9 @@ TYPES: dict[str, Check] = {
     "optimizer.classifier_lr": _positive,
     "optimizer.weight_decay": number,
     "optimizer.exclude_bias_n_norm_wd": flag,
-    "optimizer.kwargs": _mapping,
+    "optimizer.kwargs": _options(
+        ("name", "groups", "lr", "weight_decay", "exclude_bias_n_norm_wd")
+    ),
     "scheduler.name": _text,
     "scheduler.warmup_epochs": number,
     "scheduler.warmup_start_lr": number,

@@ -1,11 +1,13 @@
 """Lightning's Trainer as this package's commands set it up."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from solo_adv.config import trainer_settings
@@ -58,6 +60,14 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+@rank_zero_only
+def _set_aside(metrics: Path) -> None:
+    """Keep what a run logged before it was continued, as ``metrics-1.csv`` and so on."""
+    if metrics.exists():  # Lightning would delete it
+        earlier = len(list(metrics.parent.glob("metrics-*.csv")))
+        metrics.rename(metrics.with_name(f"metrics-{earlier + 1}.csv"))
+
+
 def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
     """The metrics in a file, and where the config asks for them.
 
@@ -65,6 +75,7 @@ def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
         UserError: a logger is not installed or cannot be reached.
     """
     place: dict[str, Any] = {"save_dir": run.directory, "name": "", "version": ""}
+    _set_aside(run.directory / "metrics.csv")
     loggers: list[Logger] = [CSVLogger(**place)]
     try:
         if cfg.tensorboard.enabled:

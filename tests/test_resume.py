@@ -115,6 +115,8 @@ def test_a_signal_in_mid_epoch_costs_nothing(
     assert "Resuming from" in out
     assert_same_run(final(tmp_path / "straight"), final(tmp_path / "broken"))
     assert last_metrics(tmp_path / "straight") == last_metrics(tmp_path / "broken")
+    (earlier,) = (tmp_path / "broken").rglob("metrics-1.csv")
+    assert "train_" in earlier.read_text()
 
 
 @pytest.mark.slow
