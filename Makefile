@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint format clean help
+.PHONY: demo test torture lint format clean help
 
 help:
 	@echo "make demo   set up, train cfamc and emp_ssl on handwritten digits, compare them under attack"
 	@echo "make test   set up, run the tests (TESTS='-m slow' for the long ones)"
+	@echo "make torture   kill, damage and confuse it for hours (TORTURE='--kills 6' for minutes)"
 	@echo "make lint   ruff and mypy"
 
 # editable_mode=compat keeps namespace packages visible to Hydra's plugin scan.
@@ -23,6 +24,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(RUN) -m pytest $(TESTS)
+
+torture: $(VENV)/.installed
+	$(RUN) -m benchmarks.torture $(TORTURE)
 
 lint: $(VENV)/.installed
 	$(RUN) -m ruff check .

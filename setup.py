@@ -33,6 +33,7 @@ setup(
         "numpy>=1.26",
         "pyarrow>=15",
         "pillow>=10",
+        "safetensors>=0.4",
         "matplotlib>=3.8",
         "rich>=13",
         "pyautoattack>=0.2",
@@ -41,7 +42,14 @@ setup(
         "dali": ["nvidia-dali-cuda130; platform_system == 'Linux'"],
         "tensorboard": ["tensorboard"],
         "wandb": ["wandb"],
-        "dev": ["pytest>=8", "ruff==0.15.*", "mypy>=1.15", "build", "foolbox>=3.3"],
+        "dev": [
+            "pytest>=8",
+            "ruff==0.15.*",
+            "mypy>=1.15",
+            "build",
+            "foolbox>=3.3",
+            "hypothesis>=6",
+        ],
     },
     entry_points={
         "console_scripts": [

@@ -14,6 +14,7 @@ from solo_adv.backbones import STEMS, Normalization, build_backbone
 from solo_adv.checks import choice, known_keys, whole
 from solo_adv.errors import UserError
 from solo_adv.host import solo_config
+from solo_adv.integrity import verify
 from solo_adv.methods.projector import Projector
 
 FEATURES = ("auto", "hidden", "backbone", "projector")
@@ -189,6 +190,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     Raises:
         UserError: it is not one.
     """
+    verify(file)
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
@@ -196,7 +198,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
             f"{file} is not a readable checkpoint: it is no PyTorch file, or holds more than "
             "tensors and plain values, which is refused because loading it would run code."
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # damaged files, where they have no checksum, fail in many ways
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{file} is not a readable checkpoint: {reason}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:

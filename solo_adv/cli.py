@@ -12,7 +12,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from solo_adv.errors import UserError, unknown
+from solo_adv.errors import TRY_AGAIN, RunStopped, UserError, unknown
 
 CONFIGS = "pkg://solo_adv.conf"
 
@@ -42,7 +42,10 @@ def run_app(task: Callable[[DictConfig], object], config_name: str | None = None
 
 
 class user_errors:
-    """Context: turns a UserError, or Hydra's own complaints, into one line and exit status 2."""
+    """Context: turns a UserError, or Hydra's own complaints, into one line and exit status 2.
+
+    A run that was stopped from outside gives one line too, and exit status 75.
+    """
 
     def __enter__(self) -> None:
         pass
@@ -50,6 +53,9 @@ class user_errors:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
+        if isinstance(error, RunStopped):
+            print(error, file=sys.stderr)
+            sys.exit(TRY_AGAIN)
         message = _message(error)
         if message is not None:
             print(f"error: {message}", file=sys.stderr)

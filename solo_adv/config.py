@@ -12,6 +12,7 @@ from solo_adv.data import DataConfig
 from solo_adv.errors import UserError
 from solo_adv.host import METHODS
 from solo_adv.methods.settings import plain, section
+from solo_adv.schema import check_types
 
 TRAINER_KEYS = frozenset(inspect.signature(Trainer.__init__).parameters) - {"self"}
 """Everything at top level that Lightning's Trainer takes is passed to it."""
@@ -22,6 +23,7 @@ _SECTIONS: dict[str, dict[str, Any]] = {
         "dir": "trained_models",
         "frequency": 1,
         "keep_prev": False,
+        "minutes": None,
     },
     "auto_resume": {"enabled": False, "max_hours": 36},
     "wandb": {"enabled": False, "entity": None, "project": "solo-adv", "offline": False},
@@ -43,12 +45,13 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
         UserError: an unknown key, method or data set, or a value out of range.
     """
     known_keys("the config", plain(cfg), TRAINER_KEYS | _OTHER_KEYS | set(_SECTIONS))
+    check_types(plain(cfg))
     choice("method", cfg.get("method"), METHODS)
     for name, defaults in _SECTIONS.items():
         given = section(cfg, name)
         known_keys(name, given, defaults)
-        cfg[name] = {**defaults, **given}
-    cfg.seed = cfg.get("seed", 5)
+        cfg[name] = {**defaults, **{k: v for k, v in given.items() if v is not None}}
+    cfg.seed = 5 if cfg.get("seed") is None else cfg.seed
     cfg.name = cfg.get("name") or f"{cfg.method}-{cfg.data.dataset}"
     _check_run_length(cfg)
     if cfg.data.get("format") == "dali":
@@ -89,7 +92,9 @@ def _check_run_length(cfg: DictConfig) -> None:
 
 
 def _device_count(cfg: DictConfig) -> int:
-    devices = plain(cfg.get("devices", "auto"))
+    devices = plain(cfg.get("devices"))
+    if devices is None:
+        devices = "auto"
     if isinstance(devices, list):
         return len(devices)
     if isinstance(devices, str) and "," in devices:

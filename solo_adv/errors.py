@@ -12,6 +12,17 @@ class UserError(ValueError):
     """
 
 
+class RunStopped(Exception):
+    """The run was asked to stop, and did, with everything saved; the message is one line.
+
+    The command line prints it and exits with :data:`TRY_AGAIN`.
+    """
+
+
+TRY_AGAIN = 75
+"""Exit status (``EX_TEMPFAIL``) of a run that the same command will continue."""
+
+
 class UnreadableImageError(UserError):
     """An image cannot be decoded; the message says where it lies."""
 

@@ -13,9 +13,9 @@ from solo_adv.config import data_config, parse_cfg
 from solo_adv.data import ImageDataModule
 from solo_adv.errors import UserError
 from solo_adv.evaluation.online import OnlineKNN
+from solo_adv.faults import explain
 from solo_adv.host import METHODS
-from solo_adv.host.runs import Run, find_unfinished
-from solo_adv.methods import NonFiniteLossError
+from solo_adv.host.runs import Run, explain_difference, find_unfinished
 from solo_adv.training import build_trainer
 
 
@@ -45,15 +45,12 @@ def pretrain(cfg: DictConfig) -> Path | None:
             "images without; choose a labelled set or a self-supervised method."
         )
 
-    resumed = find_unfinished(cfg) if cfg.auto_resume.enabled and cfg.checkpoint.enabled else None
-    run = resumed or Run(cfg)
-    resume_from: Path | str | None = cfg.get("resume_from_checkpoint")
-    if resume_from is None and resumed is not None:
-        resume_from = resumed.last_checkpoint()
+    resume_from = _checkpoint_to_continue(cfg)
+    run = Run(cfg)
     if resume_from is not None:
-        if not Path(resume_from).is_file():
-            raise UserError(f"resume_from_checkpoint does not exist: '{resume_from}'.")
         rank_zero_only(print)(f"Resuming from {resume_from}")
+        if cfg.get("resume_from_checkpoint") is None:
+            run = Run(cfg, version=resume_from.parent.name)
     method = METHODS[cfg.method](cfg)
     if not cfg.performance.disable_channel_last:
         method = method.to(memory_format=torch.channels_last)
@@ -67,14 +64,30 @@ def pretrain(cfg: DictConfig) -> Path | None:
         run.create()
     try:
         trainer.fit(method, datamodule=data, ckpt_path=resume_from, **_safely())
-    except NonFiniteLossError as error:
-        kept = run.last_checkpoint()
-        where = f"The last good checkpoint is {kept}." if kept else "No checkpoint was written yet."
-        raise UserError(f"{error} {where}") from error
+    except Exception as error:
+        message = explain(error, run)
+        if message is None:
+            raise
+        raise UserError(message) from error
     checkpoint = run.last_checkpoint()
     if checkpoint is not None and trainer.is_global_zero:
         print(f"Checkpoint: {checkpoint}")
     return checkpoint
+
+
+def _checkpoint_to_continue(cfg: DictConfig) -> Path | None:
+    """The one that the config names, or else that of an unfinished run of the same config."""
+    named = cfg.get("resume_from_checkpoint")
+    if named is not None:
+        if not Path(named).is_file():
+            raise UserError(f"resume_from_checkpoint does not exist: '{named}'.")
+        return Path(named)
+    if not (cfg.auto_resume.enabled and cfg.checkpoint.enabled):
+        return None
+    found = find_unfinished(cfg)
+    if found is None and (difference := explain_difference(cfg)):
+        rank_zero_only(print)(difference)
+    return found
 
 
 def _safely() -> dict[str, bool]:

@@ -1,16 +1,19 @@
 """Lightning's Trainer as this package's commands set it up."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from solo_adv.config import trainer_settings
 from solo_adv.errors import UserError
-from solo_adv.host.runs import Checkpointer, Run
+from solo_adv.host.checkpointing import CheckedCheckpointIO, Checkpointer
+from solo_adv.host.runs import Run
 from solo_adv.methods.settings import plain
 from solo_adv.progress import RunProgress
 
@@ -25,7 +28,10 @@ def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = 
     if cfg.checkpoint.enabled:
         callbacks.append(
             Checkpointer(
-                run, frequency=cfg.checkpoint.frequency, keep_prev=cfg.checkpoint.keep_prev
+                run,
+                frequency=cfg.checkpoint.frequency,
+                minutes=cfg.checkpoint.get("minutes"),
+                keep_prev=cfg.checkpoint.keep_prev,
             )
         )
     settings = trainer_settings(cfg)
@@ -39,6 +45,7 @@ def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = 
         "enable_checkpointing": False,
         "enable_model_summary": False,
         "use_distributed_sampler": False,
+        "plugins": [*_listed(settings.get("plugins")), CheckedCheckpointIO()],
     }
     try:
         return Trainer(**settings)
@@ -47,8 +54,28 @@ def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = 
         raise UserError(f"Lightning's Trainer refuses these settings: {reason}") from error
 
 
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+@rank_zero_only
+def _set_aside(metrics: Path) -> None:
+    """Keep what a run logged before it was continued, as ``metrics-1.csv`` and so on."""
+    if metrics.exists():  # Lightning would delete it
+        earlier = len(list(metrics.parent.glob("metrics-*.csv")))
+        metrics.rename(metrics.with_name(f"metrics-{earlier + 1}.csv"))
+
+
 def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
+    """The metrics in a file, and where the config asks for them.
+
+    Raises:
+        UserError: a logger is not installed or cannot be reached.
+    """
     place: dict[str, Any] = {"save_dir": run.directory, "name": "", "version": ""}
+    _set_aside(run.directory / "metrics.csv")
     loggers: list[Logger] = [CSVLogger(**place)]
     try:
         if cfg.tensorboard.enabled:
@@ -68,5 +95,11 @@ def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
     except ModuleNotFoundError as error:
         raise UserError(
             f"{error} Install it with pip install 'solo-adv[tensorboard]' or 'solo-adv[wandb]'."
+        ) from error
+    except Exception as error:  # wandb has many of its own
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"wandb cannot be used: {reason}. wandb.offline=true keeps the log on disk, to be sent "
+            "later with wandb sync; wandb.enabled=false does without."
         ) from error
     return loggers

@@ -1,17 +1,15 @@
 """The command line as a user types it: jobs end to end, and mistakes as one line with status 2."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
+from safetensors.torch import load_file
 
 from solo_adv import load_pretrained
-from solo_adv.host.runs import Checkpointer
+from solo_adv.host.checkpointing import Checkpointer
 from solo_adv.objectives import EMP
 
 TINY = [
@@ -24,25 +22,6 @@ TINY = [
     "method_kwargs.proj_output_dim=8",
     "accelerator=cpu",
 ]
-
-
-@pytest.fixture
-def command(monkeypatch, tmp_path, capsys):
-    """Runs a command in an empty folder; returns exit status, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(name, *arguments):
-        GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-        status = 0
-        try:
-            importlib.import_module(f"solo_adv.{name}").main()
-        except SystemExit as stop:
-            status = stop.code
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture
@@ -169,6 +148,9 @@ def test_non_finite_loss_keeps_and_names_the_last_good_checkpoint(command, monke
     assert status == 2
     (kept,) = tmp_path.rglob("*.ckpt")
     assert "no longer finite" in err
+    batch = load_file(kept.with_name("non_finite_batch.safetensors"))
+    assert batch["view_0"].dtype == torch.uint8
+    assert len(batch["view_0"]) == len(batch["indexes"]) == len(batch["targets"]) == 64
     assert str(kept.relative_to(tmp_path)) in err
     weights = torch.load(kept, weights_only=True)["state_dict"]
     assert all(torch.isfinite(w).all() for w in weights.values())

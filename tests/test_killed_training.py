@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from solo_adv.errors import TRY_AGAIN
+
 pytestmark = pytest.mark.slow
 
 COMMON = [
@@ -65,6 +67,30 @@ def test_no_process_survives(backend, sent, folder, tmp_path):
     finally:
         for process in _members(run.pid):
             os.kill(process, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="needs to know a signal's sender")
+def test_a_signal_to_all_processes_of_a_job_is_answered_by_a_checkpoint(folder, tmp_path):
+    command = [sys.executable, "-m", "solo_adv.main_pretrain", *COMMON]
+    output = (tmp_path / "output").open("w")
+    run = subprocess.Popen(
+        [*command, f"data.train_path={folder}"],
+        cwd=tmp_path,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        _wait_for(lambda: list(tmp_path.rglob("*ep=*.ckpt")) or run.poll() is not None)
+        os.killpg(run.pid, signal.SIGTERM)
+        run.wait(PATIENCE)
+        _wait_for(lambda: not _members(run.pid))
+    finally:
+        for process in _members(run.pid):
+            os.kill(process, signal.SIGKILL)
+        output.close()
+    assert run.returncode == TRY_AGAIN
+    assert "Stopped by SIGTERM. Saved as" in (tmp_path / "output").read_text()
 
 
 def _wait_for(condition):

@@ -38,10 +38,26 @@ def decode(sources: Sources, index: int, image_size: int | None) -> np.ndarray:
         UnreadableImageError: the image cannot be read.
     """
     try:
-        image = sources.open(index).convert("RGB")
+        image = as_rgb(sources.open(index))
     except Exception as error:  # every codec has its own
         raise unreadable(sources, index, error) from error
     return np.asarray(image if image_size is None else to_square(image, image_size))
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """In RGB of 8 bits; of an animation the first frame.
+
+    Raises:
+        ValueError: the range of its pixels is not known.
+    """
+    sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+    if sixteen_bits:  # Pillow would cut them off at 255
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise ValueError(
+            f"the range of its pixels (mode {image.mode}) is unknown; save it in 8 bits"
+        )
+    return image.convert("RGB")
 
 
 def unreadable(sources: Sources, index: int, reason: object) -> UnreadableImageError:

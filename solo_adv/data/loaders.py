@@ -16,6 +16,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, TensorDataset
 from solo_adv.data.copying import copy_ahead
 from solo_adv.data.image_set import ImageSet
 from solo_adv.data.sampling import EpochSampler
+from solo_adv.data.worker_signals import outlive_sigterm
 from solo_adv.errors import UserError
 
 Batch = list[Any]
@@ -193,6 +194,10 @@ def streaming_loader(
         persistent_workers=num_workers > 0,
         pin_memory=device is not None and device.type == "cuda",
         collate_fn=partial(_collate, indexed=indexed),
+        worker_init_fn=outlive_sigterm,
+        # Of its own: a resumed run starts its workers once more, which must draw no number that
+        # training would have drawn.
+        generator=torch.Generator().manual_seed(seed),
     )
     loader.copy_to = device
     return loader

@@ -1,19 +1,22 @@
 """Runs on disk, as solo-learn lays them out, and the way back to an unfinished one.
 
-``<checkpoint.dir>/<method>/<version>/<name>-<version>-ep=N.ckpt`` with ``args.json`` beside it.
+``<checkpoint.dir>/<method>/<version>/<name>-<version>-ep=N.ckpt`` with ``args.json`` beside it, and
+``...-ep=N-batch=M.ckpt`` where M batches of epoch N are done.
 """
 
 import json
+import re
 import secrets
+import warnings
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
 from solo_adv.errors import UserError
+from solo_adv.integrity import DamagedFileError, verify
 from solo_adv.methods.settings import plain
 
 # What may differ between a run and its continuation without changing the result.
@@ -55,84 +58,122 @@ class Run:
                 "Choose another with checkpoint.dir=DIR."
             ) from error
 
-    def checkpoint_path(self, epoch: int) -> Path:
-        """Where the checkpoint after ``epoch`` (counted from 0) lies."""
-        return self.directory / f"{self.cfg.name}-{self.version}-ep={epoch}.ckpt"
+    def checkpoint_path(self, epoch: int, batches: int | None = None) -> Path:
+        """Where the checkpoint after ``epoch`` (from 0), or so many of its batches, lies."""
+        within = "" if batches is None else f"-batch={batches}"
+        return self.directory / f"{self.cfg.name}-{self.version}-ep={epoch}{within}.ckpt"
+
+    def checkpoints(self) -> list[Path]:
+        """All checkpoints in the directory, the furthest first."""
+        return sorted(self.directory.glob("*.ckpt"), key=_position, reverse=True)
 
     def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint in the directory."""
-        return max(self.directory.glob("*.ckpt"), key=_epoch_of, default=None)
+        """The furthest checkpoint that is not damaged; a warning names those that are."""
+        for path in self.checkpoints():
+            try:
+                verify(path)
+            except DamagedFileError as error:
+                warnings.warn(f"Passed over: {error}", stacklevel=2)
+            else:
+                return path
+        return None
 
 
-class Checkpointer(Callback):
-    """Saves every ``frequency`` epochs and always after the last one; keeps only the newest.
+def find_unfinished(cfg: DictConfig) -> Path | None:
+    """The checkpoint to continue from: of the newest unfinished run of the same config.
 
-    Args:
-        run: where to.
-        frequency: epochs between checkpoints.
-        keep_prev: keep the older ones too.
-    """
-
-    def __init__(self, run: Run, *, frequency: int = 1, keep_prev: bool = False) -> None:
-        self.run = run
-        self.frequency = frequency
-        self.keep_prev = keep_prev
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        epoch = trainer.current_epoch
-        if (epoch + 1) % self.frequency == 0 or epoch + 1 == trainer.max_epochs:
-            previous = self.run.last_checkpoint()
-            path = self.run.checkpoint_path(epoch)
-            trainer.save_checkpoint(path)
-            if trainer.is_global_zero and previous not in (None, path) and not self.keep_prev:
-                assert previous is not None
-                previous.unlink(missing_ok=True)
-
-
-def find_unfinished(cfg: DictConfig) -> Run | None:
-    """The newest unfinished run of the same config, not older than ``auto_resume.max_hours``.
-
-    Anything that changes the result must agree: a run with another epsilon is another run.
+    It is not older than ``auto_resume.max_hours``. Anything that changes the result must agree: a
+    run with another epsilon is another run.
     """
     oldest = (datetime.now() - timedelta(hours=cfg.auto_resume.max_hours)).timestamp()
-    for run, checkpoint in _runs_of(cfg):
-        if _epoch_of(checkpoint) + 1 < cfg.max_epochs and checkpoint.stat().st_mtime >= oldest:
-            return run
+    for checkpoint in _checkpoints_of(cfg):
+        if not _finished(checkpoint, cfg) and checkpoint.stat().st_mtime >= oldest:
+            return checkpoint
     return None
 
 
 def find_finished(cfg: DictConfig) -> Path | None:
     """The last checkpoint of the newest finished run of the same config."""
-    for _, checkpoint in _runs_of(cfg):
-        if _epoch_of(checkpoint) + 1 >= cfg.max_epochs:
-            return checkpoint
+    return next((path for path in _checkpoints_of(cfg) if _finished(path, cfg)), None)
+
+
+def explain_difference(cfg: DictConfig) -> str | None:
+    """Why the newest run of the same name, if it is of another config, is not continued."""
+    wanted = _comparable(plain(cfg))
+    for run, saved in _runs(cfg):
+        there = _comparable(saved)
+        if saved.get("name") == cfg.name and there != wanted and run.checkpoints():
+            return f"{run.directory} is not continued, it differs: {_differences(there, wanted)}"
     return None
 
 
-def _runs_of(cfg: DictConfig) -> list[tuple[Run, Path]]:
-    """Runs of the same config that have a checkpoint, and the checkpoints; newest first."""
+def _checkpoints_of(cfg: DictConfig) -> Iterator[Path]:
+    """The last checkpoint of every run of the same config, the newest run first."""
     wanted = _comparable(plain(cfg))
+    for run, saved in _runs(cfg):
+        if _comparable(saved) == wanted:
+            checkpoint = run.last_checkpoint()
+            if checkpoint is not None:
+                yield checkpoint
+
+
+def _runs(cfg: DictConfig) -> list[tuple[Run, dict[str, Any]]]:
+    """Runs of the method and their configs; the one that saved last first."""
     found = []
     for args in (Path(cfg.checkpoint.dir) / cfg.method).glob("*/args.json"):
-        run = Run(cfg, version=args.parent.name)
-        checkpoint = run.last_checkpoint()
         try:
             saved = json.loads(args.read_text())
         except (OSError, ValueError):
             continue
-        if checkpoint is not None and _comparable(saved) == wanted:
-            found.append((run, checkpoint))
-    return sorted(found, key=lambda pair: pair[1].stat().st_mtime, reverse=True)
+        if isinstance(saved, dict):
+            found.append((Run(cfg, version=args.parent.name), saved))
+    return sorted(found, key=lambda pair: _last_written(pair[0]), reverse=True)
+
+
+def _last_written(run: Run) -> float:
+    return max((path.stat().st_mtime for path in run.checkpoints()), default=0.0)
 
 
 def _comparable(config: dict[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in config.items() if k not in _NOT_PART_OF_THE_RESULT}
-    kept["data"] = {k: v for k, v in kept["data"].items() if k not in _NOT_PART_OF_THE_DATA}
+    data = kept.get("data") or {}
+    kept["data"] = {k: v for k, v in data.items() if k not in _NOT_PART_OF_THE_DATA}
     # Through JSON, so that tuples and numbers compare as they were written.
     comparable: dict[str, Any] = json.loads(json.dumps(kept))
     return comparable
 
 
-def _epoch_of(checkpoint: Path) -> int:
-    number = checkpoint.stem.rpartition("ep=")[2]
-    return int(number) if number.isdigit() else -1
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
+    old, new = _flat(there), _flat(here)
+    return "; ".join(
+        f"{key} was {old.get(key, 'unset')}, is {new.get(key, 'unset')}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    )
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat
+
+
+def _finished(checkpoint: Path, cfg: DictConfig) -> bool:
+    return _position(checkpoint) >= (cfg.max_epochs, 0)
+
+
+def _position(checkpoint: Path) -> tuple[int, int]:
+    """How many epochs, and batches of the next one, are done."""
+    found = re.search(r"ep=(\d+)(?:-batch=(\d+))?$", checkpoint.stem)
+    if found is None:
+        return 0, 0
+    epoch, batches = found.groups()
+    return (int(epoch) + 1, 0) if batches is None else (int(epoch), int(batches))
+
+
+def ends_epoch(checkpoint: Path) -> bool:
+    """Whether it was written at the end of an epoch, by its name."""
+    return _position(checkpoint)[1] == 0

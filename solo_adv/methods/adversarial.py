@@ -4,6 +4,7 @@ Shapes: B images become V crops each, N = V*B, view-major; embeddings are (V, B,
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -25,7 +26,14 @@ from solo_adv.crops import (
 from solo_adv.crops import build as build_crops
 from solo_adv.errors import UserError
 from solo_adv.methods.attacked_views import AttackedViews, join
+from solo_adv.methods.collapse import CollapseWatch
 from solo_adv.methods.projector import Projector
+from solo_adv.methods.run_state import (
+    add_running_means,
+    random_state,
+    restore_random_state,
+    running_means,
+)
 from solo_adv.methods.settings import accepted_settings, construct, section
 from solo_adv.objectives import Objective
 
@@ -43,7 +51,13 @@ _PROJECTOR_KEYS = ("proj_hidden_dim", "proj_output_dim")
 
 
 class NonFiniteLossError(UserError):
-    """The loss became NaN or infinite: the weights are lost, earlier checkpoints are not."""
+    """The loss became NaN or infinite: the weights are lost, earlier checkpoints are not.
+
+    Attributes:
+        batch: the batch after which it was noticed, by name.
+    """
+
+    batch: Mapping[str, Tensor] = MappingProxyType({})
 
 
 if TYPE_CHECKING:
@@ -96,7 +110,9 @@ class AdversarialMethod(_Host):
         )
         self.crops = self._build_crops(seed=cfg.get("seed", 0))
         self.crop_passes = 0
+        self.collapse_watch = CollapseWatch()
         self._finite: Tensor | None = None
+        self._resumed: dict[str, Any] = {}
 
     # ---------------------------------------------------------------- configuration
 
@@ -232,6 +248,8 @@ class AdversarialMethod(_Host):
         self._step_schedulers(end_of="step")
         self.crop_passes += self._passes_of_batch(len(crops), len(attacked)) * _world_size()
         self._log_step(loss._asdict(), probe)
+        self._watch_collapse(out["z"][: len(targets)], batch_idx)
+        add_running_means(self.trainer, self._resumed.pop("means", {}))
         views_seen = min(2, len(crops) // len(targets)) * len(targets)
         self.observe(out["feats"][:views_seen].detach(), targets.repeat(views_seen // len(targets)))
 
@@ -296,6 +314,20 @@ class AdversarialMethod(_Host):
         lr = optimizer.param_groups[0]["lr"]
         log({"lr": lr}, prog_bar=True, on_step=True, on_epoch=False)
 
+    def _watch_collapse(self, z: Tensor, batch_idx: int) -> None:
+        """Measure the embeddings (B, D) of one view where the other figures are written, too."""
+        if self.objective.on_logits or not self._is_logging_due(batch_idx):
+            return
+        readings = self.collapse_watch.read(z, beginning=self.current_epoch == 0)
+        self.log_dict(
+            {f"train_z_{name}": value.float() for name, value in readings.items()},
+            on_step=True,
+            on_epoch=False,
+        )
+
+    def _is_logging_due(self, batch_idx: int) -> bool:
+        return (batch_idx + 1) % self.cfg.get("log_every_n_steps", 50) == 0
+
     def _watch(self, loss: Tensor) -> None:
         finite = torch.isfinite(loss.detach())
         self._finite = finite if self._finite is None else self._finite & finite
@@ -319,9 +351,12 @@ class AdversarialMethod(_Host):
         super().on_train_batch_end(outputs, batch, batch_idx)
         trainer = self.trainer
         on_cpu = self.device.type == "cpu"
-        due = (batch_idx + 1) % self.cfg.get("log_every_n_steps", 50) == 0
-        if on_cpu or due or trainer.is_last_batch:
-            self.check_finite()
+        if on_cpu or self._is_logging_due(batch_idx) or trainer.is_last_batch:
+            try:
+                self.check_finite()
+            except NonFiniteLossError as error:
+                error.batch = _named(batch)
+                raise
         if trainer.is_last_batch:  # before callbacks save the epoch's checkpoint
             self._step_schedulers(end_of="epoch")
 
@@ -335,7 +370,12 @@ class AdversarialMethod(_Host):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the config and what a resumed run needs, for every process."""
         super().on_save_checkpoint(checkpoint)
-        state = {"adversary": self.adversary.state_dict(), "crops": self.crops.state_dict()}
+        state = {
+            "adversary": self.adversary.state_dict(),
+            "crops": self.crops.state_dict(),
+            "random": random_state(self.device),
+            "means": running_means(self.trainer),
+        }
         states: list[Any] = [state]
         if _world_size() > 1:
             states = [None] * _world_size()
@@ -359,6 +399,16 @@ class AdversarialMethod(_Host):
             state = states[self.global_rank]
             self.adversary.load_state_dict(state["adversary"])
             self.crops.load_state_dict(state["crops"])
+            self._resumed = {key: state[key] for key in ("random", "means") if key in state}
+
+    def on_train_start(self) -> None:
+        """The last moment before the first batch: setting up drew random numbers too."""
+        super().on_train_start()
+        # Lightning forgets to, where a schedule asked for the number of batches before the loops
+        # were restored.
+        self.trainer.fit_loop._load_combined_loader_states()
+        if "random" in self._resumed:
+            restore_random_state(self._resumed.pop("random"), self.device)
 
 
 def plain_spec(spec: CropSpec) -> dict[str, Any]:
@@ -389,6 +439,13 @@ def _probe(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
     loss = F.cross_entropy(logits, targets, ignore_index=-1, reduction="sum") / labelled
     correct = (logits.detach().argmax(1) == targets).sum()
     return {"train_class_loss": loss, "train_acc1": correct * 100 / labelled}
+
+
+def _named(batch: Any) -> dict[str, Tensor]:
+    indexes, views, targets = batch
+    views = [views] if isinstance(views, Tensor) else views
+    named = {f"view_{number}": view for number, view in enumerate(views)}
+    return {"indexes": indexes, "targets": targets, **named}
 
 
 def _world_size() -> int:

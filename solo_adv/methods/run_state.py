@@ -1,0 +1,62 @@
+"""What a resumed process needs beyond weights and optimiser: random states, running means."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+
+State = dict[str, Any]
+
+
+def random_state(device: torch.device) -> State:
+    """The states of the process-wide generators, in tensors and plain values only."""
+    version, numbers, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    state: State = {
+        "python": [version, torch.tensor(numbers), gauss],
+        "numpy": [name, torch.from_numpy(np.int64(keys)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: State, device: torch.device) -> None:
+    """Continue the process-wide generators from a :func:`random_state`."""
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers.tolist()), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state["torch"].cpu())
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+
+
+def running_means(trainer: Trainer) -> State:
+    """Sums and counts behind the epoch's means so far; none at the end of an epoch.
+
+    Lightning does not save them, so that the means of an epoch that was continued would be those
+    of its second part.
+    """
+    if trainer.is_last_batch:
+        return {}
+    return {
+        key: [metric.value.clone(), metric.cumulated_batch_size.clone()]
+        for key, metric in trainer.fit_loop.epoch_loop._results.items()
+        if metric.meta.on_epoch and metric.is_tensor and metric.meta.is_mean_reduction
+    }
+
+
+def add_running_means(trainer: Trainer, means: State) -> None:
+    """Add saved :func:`running_means` to those of the first batch of the continued epoch."""
+    results = trainer.fit_loop.epoch_loop._results
+    for key, (value, count) in means.items():
+        if key in results:
+            metric = results[key]
+            metric.value = value.to(metric.value.device) + metric.value
+            metric.cumulated_batch_size = (
+                count.to(metric.value.device) + metric.cumulated_batch_size
+            )
