@@ -83,6 +83,4 @@ def _register_or_warn(module: ModuleType) -> None:
     try:
         register()
     except Exception as error:
-        warnings.warn(
-            f"solo-adv could not add its methods to solo-learn: {error!r}", stacklevel=2
-        )
+        warnings.warn(f"solo-adv could not add its methods to solo-learn: {error!r}", stacklevel=2)

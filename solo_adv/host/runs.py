@@ -5,6 +5,7 @@
 
 import json
 import secrets
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -104,14 +105,14 @@ def find_unfinished(cfg: DictConfig) -> Run | None:
 def find_finished(cfg: DictConfig) -> Path | None:
     """The last checkpoint of the newest finished run of the same config."""
     for _, checkpoint in _runs_of(cfg):
-        if _epoch_of(checkpoint) + 1 >= cfg.max_epochs:
+        if is_finished(checkpoint, cfg):
             return checkpoint
     return None
 
 
 def _runs_of(cfg: DictConfig) -> list[tuple[Run, Path]]:
     """Runs of the same config that have a checkpoint, and the checkpoints; newest first."""
-    wanted = _comparable(plain(cfg))
+    wanted = comparable(plain(cfg))
     found = []
     for args in (Path(cfg.checkpoint.dir) / cfg.method).glob("*/args.json"):
         run = Run(cfg, version=args.parent.name)
@@ -120,17 +121,23 @@ def _runs_of(cfg: DictConfig) -> list[tuple[Run, Path]]:
             saved = json.loads(args.read_text())
         except (OSError, ValueError):
             continue
-        if checkpoint is not None and _comparable(saved) == wanted:
+        if checkpoint is not None and comparable(saved) == wanted:
             found.append((run, checkpoint))
     return sorted(found, key=lambda pair: pair[1].stat().st_mtime, reverse=True)
 
 
-def _comparable(config: dict[str, Any]) -> dict[str, Any]:
+def is_finished(checkpoint: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is of the last epoch that its config asks for."""
+    return bool(_epoch_of(checkpoint) + 1 >= config["max_epochs"])
+
+
+def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the result depends on, in plain values as JSON holds them."""
     kept = {k: v for k, v in config.items() if k not in _NOT_PART_OF_THE_RESULT}
     kept["data"] = {k: v for k, v in kept["data"].items() if k not in _NOT_PART_OF_THE_DATA}
     # Through JSON, so that tuples and numbers compare as they were written.
-    comparable: dict[str, Any] = json.loads(json.dumps(kept))
-    return comparable
+    held: dict[str, Any] = json.loads(json.dumps(kept))
+    return held
 
 
 def _epoch_of(checkpoint: Path) -> int:
