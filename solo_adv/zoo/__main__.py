@@ -105,6 +105,7 @@ def _publish(given: argparse.Namespace) -> None:
         zoo=given.zoo,
         reports=given.reports or [Path("results", given.run.parent.name, given.run.name)],
         licence=given.licence,
+        commit=given.commit,
         hardware=given.hardware,
         minutes=given.minutes,
     )
@@ -170,8 +171,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--zoo", type=Path, default=PACKAGED, metavar="DIR", help="default: ours")
     command.add_argument("--licence", default="MIT")
-    command.add_argument("--hardware", help="of the training")
-    command.add_argument("--minutes", type=float, help="of the training")
+    command.add_argument("--commit", help="of the training, as the next two")
+    command.add_argument("--hardware")
+    command.add_argument("--minutes", type=float)
     return parser
 
 

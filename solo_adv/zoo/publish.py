@@ -36,6 +36,7 @@ def publish(
     zoo: str | Path,
     reports: Sequence[str | Path],
     licence: str = "MIT",
+    commit: str | None = None,
     hardware: str | None = None,
     minutes: float | None = None,
 ) -> Entry:
@@ -48,7 +49,7 @@ def publish(
         zoo: directory with (or to get) an ``index.json``; to be hosted as it is.
         reports: ``report.json`` files of this encoder, or directories with them.
         licence: of the weights.
-        hardware, minutes: of the training, which the run does not record.
+        commit, hardware, minutes: of the training, which the run does not record.
 
     Raises:
         UserError: the run is unfinished, or a report is missing, alarmed, of other weights, or of
@@ -80,7 +81,7 @@ def publish(
         licence=licence,
         training={
             "config": config,
-            "commit": found[0][1].git_commit,
+            "commit": commit,
             "crop_passes": encoder.crop_passes,
             "hardware": hardware,
             "minutes": minutes,
