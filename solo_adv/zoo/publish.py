@@ -22,9 +22,8 @@ from solo_adv.zoo.card import card
 from solo_adv.zoo.entry import HEAD_OF, Entry, StoredFile, described
 from solo_adv.zoo.index import EMPTY, INDEX_FILE, parse
 
-MAX_PART = 15 << 20
-"""Bytes; files of 16 MiB or more are stored in parts of at most this."""
-SPLIT_FROM = 16 << 20
+PART_BYTES = 15 << 20
+"""Larger files are stored in parts of this size: many hosts refuse files of 16 MiB and more."""
 _OF_THIS_MACHINE = ("train_path", "val_path")
 
 
@@ -39,6 +38,7 @@ def publish(
     commit: str | None = None,
     hardware: str | None = None,
     minutes: float | None = None,
+    part_bytes: int = PART_BYTES,
 ) -> Entry:
     """Add a run's encoder, and the heads of its reports, to a zoo directory.
 
@@ -50,6 +50,7 @@ def publish(
         reports: ``report.json`` files of this encoder, or directories with them.
         licence: of the weights.
         commit, hardware, minutes: of the training, which the run does not record.
+        part_bytes: files larger than this are split.
 
     Raises:
         UserError: the run is unfinished, or a report is missing, alarmed, of other weights, or of
@@ -68,7 +69,7 @@ def publish(
     for head, state in heads.items():
         content[head] = (f"{head}.safetensors", save(_contiguous(state)))
     folder = f"models/{name}"
-    files = {kind: _described_file(folder, *file) for kind, file in content.items()}
+    files = {kind: _described_file(folder, *c, part_bytes) for kind, c in content.items()}
     config = _shared(encoder.config)
     entry = Entry(
         **described(config),
@@ -214,11 +215,13 @@ def _stems(found: Found) -> list[str]:
     return stems
 
 
-def _described_file(folder: str, file_name: str, content: bytes) -> StoredFile:
+def _described_file(
+    folder: str, file_name: str, content: bytes, part_bytes: int | None = None
+) -> StoredFile:
     path = f"{folder}/{file_name}"
-    pieces = [content[i : i + MAX_PART] for i in range(0, len(content), MAX_PART)]
     parts = []
-    if len(content) >= SPLIT_FROM:
+    if part_bytes is not None and len(content) > part_bytes:
+        pieces = [content[i : i + part_bytes] for i in range(0, len(content), part_bytes)]
         parts = [
             StoredFile(path=f"{path}.part{i}", size=len(p), sha256=sha256(p).hexdigest())
             for i, p in enumerate(pieces)

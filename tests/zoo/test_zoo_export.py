@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from solo_adv import UserError, load_pretrained
 from solo_adv.backbones import Normalization, build_backbone
 from solo_adv.evaluation.fingerprints import weights_fingerprint
 from solo_adv.zoo import find, load
-from solo_adv.zoo.entry import StoredFile
+from solo_adv.zoo.entry import StoredFile, described
 from solo_adv.zoo.export import TARGETS, export
 from solo_adv.zoo.export import timm as to_timm
 from solo_adv.zoo.export.resnet import embed
@@ -71,13 +72,15 @@ def made(published, tmp_path, monkeypatch):
         save_file({f"backbone.{k}": v for k, v in network.state_dict().items()}, file)
         content = file.read_bytes()
         stored = StoredFile(
-            path="models/made/encoder.safetensors", size=len(content), sha256=_sha256(content)
+            path="models/made/encoder.safetensors",
+            size=len(content),
+            sha256=sha256(content).hexdigest(),
         )
         monkeypatch.setenv("SOLO_ADV_ZOO_URL", str(tmp_path / "made"))
         statistics = dict(zip(("mean", "std"), stats or ([0.0] * 3, [1.0] * 3), strict=True))
         return replace(
             entry,
-            backbone=config["backbone"],
+            backbone=described(config)["backbone"],
             image_size=size,
             dataset=dataset,
             features="backbone",
@@ -88,12 +91,6 @@ def made(published, tmp_path, monkeypatch):
         ), nn.Sequential(Normalization(*(stats or (None, None))), network)
 
     return make
-
-
-def _sha256(content):
-    from hashlib import sha256  # noqa: PLC0415
-
-    return sha256(content).hexdigest()
 
 
 BACKBONES = [
@@ -120,7 +117,7 @@ def test_timm_creates_the_same_network_from_the_checkpoint(made, tmp_path, backb
 
 def test_timm_gets_other_networks_as_they_are(made, tmp_path):
     entry, original = made(
-        "vit_tiny_patch16_224", "none", size=32, depth=1, embed_dim=16, num_heads=2
+        "vit_tiny_patch16_224", "auto", size=32, depth=1, embed_dim=16, num_heads=2
     )
     export(entry, "timm", tmp_path / "out")
     recipe = json.loads((tmp_path / "out" / "create_model.json").read_text())
@@ -129,6 +126,7 @@ def test_timm_gets_other_networks_as_they_are(made, tmp_path):
     equal(network.eval()(pixels(32)), original(pixels(32)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["timm", "torchvision"])
 def test_the_lines_that_come_with_an_export_work_alone(made, tmp_path, target):
     entry, original = made(width=8, layers=[1, 1, 1, 1], size=16, stats=CIFAR)
@@ -139,10 +137,10 @@ def test_the_lines_that_come_with_an_export_work_alone(made, tmp_path, target):
     else:
         code = "import torch, model; features = model.load()(torch.load('x.pt'))"
     torch.save(pixels(16), tmp_path / "out" / "x.pt")
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    code += (
-        "\nimport sys; assert 'solo_adv' not in sys.modules\ntorch.save(features.detach(), 'f.pt')"
-    )
+    # torch itself imports an installed plugin's entry point, unless it is told not to.
+    environment = os.environ | {"PYTHONPATH": "", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
+    code += "\nimport sys; assert 'solo_adv' not in sys.modules"
+    code += "\ntorch.save(features.detach(), 'f.pt')"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "out", env=environment, check=True)
     equal(torch.load(tmp_path / "out" / "f.pt"), original(pixels(16)))
 
@@ -180,6 +178,7 @@ def test_folded_statistics_are_exact_inside_the_image():
     assert not torch.allclose(*maps)  # the border is another
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SOLO_LEARN, reason="set SOLO_LEARN_ROOT to a solo-learn checkout")
 def test_solo_learns_main_linear_loads_every_weight(made, tmp_path):
     """The lines of its main_linear.py that build the backbone and read the checkpoint."""
