@@ -170,7 +170,7 @@ def load_pretrained(
             unknown, or the model has no such head.
     """
     if not Path(path).exists() and ZOO_NAME.fullmatch(str(path)):
-        from solo_adv.zoo.load import load  # noqa: PLC0415  the zoo builds on this module
+        from solo_adv.zoo.loading import load  # noqa: PLC0415  the zoo builds on this module
 
         return load(str(path), features=features, head=head, settings=settings)
     if head is not None:

@@ -11,11 +11,11 @@ from solo_adv.zoo import index, table
 from solo_adv.zoo.card import card
 from solo_adv.zoo.download import locate, present
 from solo_adv.zoo.entry import Entry, StoredFile
-from solo_adv.zoo.evaluate import evaluate
+from solo_adv.zoo.evaluation import evaluate
 from solo_adv.zoo.export import TARGETS, export
-from solo_adv.zoo.load import load_encoder
+from solo_adv.zoo.loading import load_encoder
 from solo_adv.zoo.places import PACKAGED
-from solo_adv.zoo.publish import publish
+from solo_adv.zoo.publishing import publish
 
 Task = Callable[[argparse.Namespace], None]
 

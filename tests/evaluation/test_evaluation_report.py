@@ -204,7 +204,8 @@ def test_a_report_is_replaced_whole_or_not_at_all(report, tmp_path, monkeypatch)
     with pytest.raises(UserError, match="disk full"):
         report.write(tmp_path)
     assert (tmp_path / "report.json").read_text() == first
-    assert {p.name for p in tmp_path.iterdir()} == {"report.json", "report.md", "report.png"}
+    files = {"head.safetensors", "report.json", "report.md", "report.png"}
+    assert {p.name for p in tmp_path.iterdir()} == files
 
 
 def test_unwritable_directory(report, tmp_path):
@@ -248,7 +249,7 @@ def test_settings_defaults_are_the_papers():
 def test_the_commands_defaults_are_those_of_the_settings():
     with initialize_config_module("solo_adv.conf", version_base="1.3"):
         config = plain(compose("robust"))
-    besides = {"checkpoint", "results_dir", "accelerator", "data"}
+    besides = {"checkpoint", "encoder", "results_dir", "accelerator", "data", "head_weights"}
     assert besides <= set(config)
     given = {key: value for key, value in config.items() if key not in besides}
     assert set(given) == {field.name for field in fields(RobustSettings)}

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,11 +18,6 @@ from tests.zoo.conftest import NAME
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(packaged())
-
-
-def run(*arguments):
-    command = [sys.executable, "-m", "solo_adv.zoo", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_there_are_digits_and_cifar10():
@@ -110,10 +103,6 @@ def test_figures_that_do_not_hold_are_found(published, tmp_path, monkeypatch):
     index.write_text(json.dumps(held))
     failed = [c for c in evaluate(find(NAME), quiet=True) if not c.holds]
     assert [(c.head, c.figure) for c in failed] == [(HEAD_OF[report["linear"]], "clean")]
-    result = run("evaluate", NAME, "--max-images", "60")
-    assert result.returncode == 1
-    assert "clean: published" in result.stdout
-    assert "DIFFERS" in result.stdout
 
 
 def test_other_test_data_are_refused(zoo):
@@ -127,16 +116,3 @@ def test_a_newcomers_lines_in_the_readme_work():
     names: dict = {}
     exec(block, names)
     assert names["logits"].shape == (8, 10)
-
-
-def test_the_command_line_end_to_end(published, tmp_path, monkeypatch):
-    monkeypatch.setenv("SOLO_ADV_ZOO_URL", str(published.directory))
-    listed = run("list", "--dataset", "digits")
-    assert NAME in listed.stdout
-    verified = run("verify", NAME)
-    assert verified.returncode == 0, verified.stderr
-    assert f"{NAME} robust_linear: ok" in verified.stdout
-    missing = run("info", "nobody")
-    assert missing.returncode == 2
-    assert missing.stderr.startswith("error: Unknown zoo model 'nobody'")
-    assert missing.stderr.count("\n") == 1

@@ -8,7 +8,7 @@ from solo_adv.checkpoint import Encoder
 from solo_adv.errors import UserError
 from solo_adv.zoo.entry import Entry
 from solo_adv.zoo.export.resnet import KWARGS
-from solo_adv.zoo.load import load_encoder
+from solo_adv.zoo.loading import load_encoder
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 """The ResNets that timm, torchvision and solo-learn all have under this name."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from solo_adv.errors import UserError
 from solo_adv.zoo.entry import Entry
 from solo_adv.zoo.export.check import require_equal
-from solo_adv.zoo.load import load
+from solo_adv.zoo.loading import load
 
 
 def write(entry: Entry, directory: Path, head: str | None) -> None:

@@ -12,7 +12,7 @@ from solo_adv.main_robust import load_labelled
 from solo_adv.weights import read_head
 from solo_adv.zoo.download import locate
 from solo_adv.zoo.entry import HEAD_OF, Entry, StoredFile
-from solo_adv.zoo.load import load_encoder
+from solo_adv.zoo.loading import load_encoder
 
 DEVIATIONS = 3.0
 """Standard errors that two measurements of one accuracy may be apart (in 99.7 % they are not)."""
