@@ -129,7 +129,10 @@ def _judged(reports: Sequence[str | Path], encoder: Encoder, checkpoint: Path) -
                 f"{path} carries an alarm, so its figures are not published: {report.alarms[0]}"
             )
         found.append((path, report))
-    return found
+    # Without AutoAttack first, and of those the standard heads: the order of the tables.
+    return sorted(
+        found, key=lambda pair: (pair[1].config["autoattack"], pair[1].linear != "standard")
+    )
 
 
 def _read(path: Path) -> Report:
