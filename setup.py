@@ -7,6 +7,7 @@ from setuptools import find_namespace_packages, find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "solo_adv/__init__.py").read_text())[1]
+ONNX = ["onnx>=1.16", "onnxruntime>=1.17", "onnxscript"]
 
 setup(
     name="solo-adv",
@@ -21,7 +22,12 @@ setup(
         *find_packages(include=["solo_adv", "solo_adv.*"]),
         *find_namespace_packages(include=["hydra_plugins"]),
     ],
-    package_data={"solo_adv": ["py.typed", "conf/**/*.yaml", "paper/*.yaml"]},
+    package_data={
+        "solo_adv": [
+            *("py.typed", "conf/**/*.yaml", "paper/*.yaml"),
+            *("zoo/*.json", "zoo/models/**/*"),
+        ]
+    },
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
@@ -37,11 +43,18 @@ setup(
         "matplotlib>=3.8",
         "rich>=13",
         "pyautoattack>=0.2",
+        "safetensors>=0.4",
+        "pooch>=1.8",
+        "requests>=2.28",
+        "filelock>=3.10",
+        "jsonschema>=4.18",
     ],
     extras_require={
         "dali": ["nvidia-dali-cuda130; platform_system == 'Linux'"],
         "tensorboard": ["tensorboard"],
         "wandb": ["wandb"],
+        "onnx": ONNX,
+        "hf": ["huggingface-hub>=0.24"],
         "dev": [
             "pytest>=8",
             "ruff==0.15.*",
@@ -49,6 +62,7 @@ setup(
             "build",
             "foolbox>=3.3",
             "hypothesis>=6",
+            *ONNX,
         ],
     },
     entry_points={

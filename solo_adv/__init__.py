@@ -4,9 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["METHODS", "UserError", "__version__", "load_pretrained", "register"]
+__all__ = ["METHODS", "UserError", "__version__", "load_pretrained", "register", "zoo"]
 
 if TYPE_CHECKING:
+    from solo_adv import zoo
     from solo_adv.checkpoint import load_pretrained
     from solo_adv.errors import UserError
     from solo_adv.host import METHODS
@@ -23,6 +24,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "zoo":
+        return import_module("solo_adv.zoo")
     if name not in _HOMES:
         raise AttributeError(f"module 'solo_adv' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,11 +1,12 @@
 """From a checkpoint back to an encoder: pixels in, features out."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,14 @@ from solo_adv.errors import UserError
 from solo_adv.host import solo_config
 from solo_adv.integrity import verify
 from solo_adv.methods.projector import Projector
+from solo_adv.weights import fill
+
+if TYPE_CHECKING:
+    from solo_adv.evaluation.classifier import Classifier
 
 FEATURES = ("auto", "hidden", "backbone", "projector")
+ZOO_NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
+"""What can be meant for a model of the zoo and not for a path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,21 +132,53 @@ class Encoder(nn.Module):
         return self.projector(features)[1]
 
 
+@overload
 def load_pretrained(
-    path: str | Path, *, features: str = "auto", settings: EncoderSettings | None = None
-) -> Encoder:
-    """The encoder of a checkpoint, on the CPU, in eval mode, its weights frozen.
+    path: str | Path,
+    *,
+    features: str = ...,
+    settings: EncoderSettings | None = ...,
+    head: None = ...,
+) -> Encoder: ...
+
+
+@overload
+def load_pretrained(
+    path: str | Path, *, features: str = ..., settings: EncoderSettings | None = ..., head: str
+) -> "Classifier": ...
+
+
+def load_pretrained(
+    path: str | Path,
+    *,
+    features: str = "auto",
+    settings: EncoderSettings | None = None,
+    head: str | None = None,
+) -> "Encoder | Classifier":
+    """A pretrained encoder, on the CPU, in eval mode, its weights frozen.
 
     Args:
         path: a ``.ckpt`` file, or the directory of a run (its newest checkpoint): of this package's
-            methods, under either host, or of solo-learn's own.
+            methods, under either host, or of solo-learn's own. Or the name of a model of the zoo
+            (``python -m solo_adv.zoo list``), which is downloaded once.
         features: ``hidden``, ``backbone``, ``projector`` or ``auto``; see :class:`Encoder`.
         settings: what the ``args.json`` of a solo-learn checkpoint does not say, or wrongly.
+        head: of a model of the zoo, ``linear`` or ``robust_linear``: a classifier from pixels
+            (N, 3, H, W) in [0, 1] to logits (N, K), instead of the encoder.
 
     Raises:
-        UserError: no such file, not a checkpoint, it does not fit its config, or its stem is
-            unknown.
+        UserError: no such file or name, not a checkpoint, it does not fit its config, its stem is
+            unknown, or the model has no such head.
     """
+    if not Path(path).exists() and ZOO_NAME.fullmatch(str(path)):
+        from solo_adv.zoo.loading import load  # noqa: PLC0415  the zoo builds on this module
+
+        return load(str(path), features=features, head=head, settings=settings)
+    if head is not None:
+        raise UserError(
+            f"head={head} is for models of the zoo, and {path} is none. Train a head with "
+            "main_robust.py, which writes head.safetensors beside its report."
+        )
     file = find_checkpoint(path)
     checkpoint = read_checkpoint(file)
     state = {
@@ -160,11 +199,7 @@ def load_pretrained(
         state = {name: value for name, value in state.items() if name.startswith("backbone.")}
         config = _solo_learn_config(file, state, named)
         encoder = Encoder(config, features, with_projector=False)
-    try:
-        encoder.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"The weights in {file} do not fit its config: {reason[:400]}") from error
+    fill(encoder, state, file)
     return encoder.requires_grad_(False).eval()
 
 

@@ -23,6 +23,7 @@ from solo_adv.evaluation.processes import (
     rank,
 )
 from solo_adv.methods.settings import plain
+from solo_adv.weights import read_head
 
 ACCELERATORS = ("auto", "cpu", "cuda")
 
@@ -33,7 +34,7 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
     Under torchrun every process calls it; the first one writes.
 
     Returns:
-        The report, and the paths of its files by kind (``json``, ``md``, ``png``); in processes
+        The report, and the paths of its files by kind (see :meth:`Report.write`); in processes
         other than the first, no files.
 
     Raises:
@@ -43,6 +44,7 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
     path = settings.pop("checkpoint")
     data, results = settings.pop("data", None) or {}, Path(settings.pop("results_dir"))
     device = _device(settings.pop("accelerator"))
+    head_weights = settings.pop("head_weights", None)
     built = EncoderSettings.from_config(settings.pop("encoder", None) or {})
     robust = RobustSettings.from_config(settings)
     if path is None:
@@ -50,6 +52,7 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
     checkpoint = find_checkpoint(path)
     encoder = load_pretrained(checkpoint, features=robust.features, settings=built)
     robust = replace(robust, features=encoder.features)
+    head = None if head_weights is None else read_head(head_weights, encoder.features_dim)
     config = encoder.config
     directory = results / config["method"] / checkpoint.parent.name / robust.variant
     with first_process_first():
@@ -67,6 +70,7 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
         device=device,
         crop_passes=encoder.crop_passes,
         directory=directory / "progress",
+        head=head,
         quiet=quiet,
     )
     return report, report.write(directory) if rank() == 0 else {}

@@ -1,9 +1,10 @@
 """Short hashes that tell whether something on disk belongs to what is being measured."""
 
 import hashlib
+from collections.abc import Iterable, Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 DIGITS = 16
 
@@ -13,10 +14,18 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(repr, parts)).encode()).hexdigest()[:DIGITS]
 
 
+def weights_fingerprint(state: Mapping[str, Tensor]) -> str:
+    """Of named tensors, to the last bit, in whatever order; the same in every version of torch."""
+    return _tensors(hashlib.sha256(), sorted(state.items()))
+
+
 def model_fingerprint(model: nn.Module) -> str:
     """Of a network's structure, settings (as it prints) and weights, to the last bit."""
-    digest = hashlib.sha256(repr(model).encode())
-    for name, tensor in model.state_dict().items():
+    return _tensors(hashlib.sha256(repr(model).encode()), model.state_dict().items())
+
+
+def _tensors(digest: "hashlib._Hash", named: Iterable[tuple[str, Tensor]]) -> str:
+    for name, tensor in named:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         plain = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(plain.view(torch.uint8).numpy().data if plain.numel() else b"")

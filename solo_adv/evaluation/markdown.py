@@ -61,12 +61,14 @@ def _settings(report: "Report") -> str:
     )
     if report.linear == "robust":
         training += attacked
+    if report.weights and report.weights["head_given"]:
+        training = f"given, not trained here (fingerprint {report.weights['head']})"
     images = f"{report.num_images:,} of {data['test_images']:,} test images"
     passes = "unknown" if report.crop_passes is None else f"{report.crop_passes:,}"
     hardware = report.hardware
     lines = {
         "Checkpoint": f"`{report.checkpoint}`",
-        "Threat model": _threat_model(config),
+        "Threat model": threat_model(config),
         "Attack": attack,
         "Features": f"{report.features}, {_representation(config)}",
         "Head": training,
@@ -89,7 +91,7 @@ def _settings(report: "Report") -> str:
     return "\n".join(f"- {name}: {text}" for name, text in lines.items())
 
 
-def _threat_model(config: Mapping[str, Any]) -> str:
+def threat_model(config: Mapping[str, Any]) -> str:
     """What the adversary knows and may do, in words."""
     perturbed = "every pixel of the image by at most epsilon"
     if config["protocol"] == "crops" and config["space"] == "crop":

@@ -7,11 +7,17 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save
+from torch import Tensor
+
 from solo_adv.errors import UserError
 from solo_adv.evaluation.attacks import AttackResult
 from solo_adv.evaluation.examples import Examples
 from solo_adv.evaluation.files import write_whole
 from solo_adv.evaluation.markdown import page
+
+HEAD_FILE = "head.safetensors"
+_NOT_IN_JSON = ("examples", "head_state")
 
 
 @dataclass(kw_only=True)
@@ -45,35 +51,45 @@ class Report:
     date: str
     probes: dict[str, Any] | None = None
     """Measurements behind the alarms (see ``probes.py``); None if switched off."""
+    weights: dict[str, Any] | None = None
+    """Fingerprints of the ``encoder`` that was judged and of the ``head`` (None if the encoder was
+    fine-tuned with it), and whether the head was ``given`` or trained here. None: an old report."""
     examples: Examples | None = None
     """For the picture only; not in the JSON."""
+    head_state: dict[str, Tensor] | None = None
+    """The head's weights, written beside the JSON; None if the encoder was fine-tuned with it."""
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the examples, in plain values that JSON can hold."""
-        held = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "examples"}
+        """All but the examples and the head, in plain values that JSON can hold."""
+        held = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NOT_IN_JSON}
         plain: dict[str, Any] = _plain({**held, "attacks": [asdict(a) for a in self.attacks]})
         return plain
 
     def write(self, directory: str | Path) -> dict[str, Path]:
-        """Write ``report.json``, ``report.md`` and ``report.png`` into ``directory``.
+        """Write ``report.json``, ``.md`` and ``.png`` and ``head.safetensors`` into ``directory``.
 
         The directory is made if need be. Each file appears whole or not at all, the JSON last.
 
         Returns:
-            The paths by kind: ``png``, ``md``, ``json``.
+            The paths by kind: ``head`` (unless the encoder was fine-tuned), ``png``, ``md``,
+            ``json``.
 
         Raises:
             UserError: the directory cannot be written to.
         """
         from solo_adv.evaluation.picture import draw  # noqa: PLC0415  matplotlib is slow to load
 
-        content = {
+        content = {} if self.head_state is None else {"head": save(self.head_state)}
+        content |= {
             "png": draw(self),
             "md": page(self).encode(),
             "json": (json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n").encode(),
         }
         directory = Path(directory)
-        paths = {kind: directory / f"report.{kind}" for kind in content}
+        paths = {
+            kind: directory / (HEAD_FILE if kind == "head" else f"report.{kind}")
+            for kind in content
+        }
         try:
             directory.mkdir(parents=True, exist_ok=True)
             for kind, path in paths.items():

@@ -28,7 +28,11 @@ from solo_adv.evaluation.examples import attack_examples
 from solo_adv.evaluation.features import extract
 from solo_adv.evaluation.files import kept_weights
 from solo_adv.evaluation.finetune import finetune_adversarially
-from solo_adv.evaluation.fingerprints import fingerprint, model_fingerprint
+from solo_adv.evaluation.fingerprints import (
+    fingerprint,
+    model_fingerprint,
+    weights_fingerprint,
+)
 from solo_adv.evaluation.images import select
 from solo_adv.evaluation.knn import knn_accuracy
 from solo_adv.evaluation.linear import train_head, train_head_on_features
@@ -53,6 +57,7 @@ def evaluate_robustness(
     device: torch.device | str,
     crop_passes: int | None = None,
     directory: Path | None = None,
+    head: nn.Linear | None = None,
     quiet: bool = False,
 ) -> Report:
     """Judge an encoder by the paper's protocol; all figures are of the same test images.
@@ -70,15 +75,19 @@ def evaluate_robustness(
         pretrain_config: for the record; ``protocol=crops`` draws crops by its section ``crops``.
         directory: where AutoAttack's progress is kept, and the head it attacks, so that a killed
             evaluation continues; None: nowhere.
+        head: judge this one, trained earlier, instead of training one.
         quiet: say nothing about finished stages on stderr.
 
     Raises:
-        UserError: a set is unlabelled or empty, or the two have different classes.
+        UserError: a set is unlabelled or empty, the two have different classes, or a head is given
+            where the encoder is to be fine-tuned.
 
     Source:
         Paper section 3.2 and Tables 1, 3 and 4.
     """
     _check_sets(train_set, test_set)
+    if head is not None and settings.finetune != "none":
+        raise UserError("finetune=adversarial trains its own head: give no head_weights with it.")
     encoder.to(device)
     judged = select(test_set, settings.max_images, settings.seed)
     stage = Stages(quiet or rank() > 0)
@@ -104,9 +113,12 @@ def evaluate_robustness(
             said.append(f"{knn:.2%}")
         with stage(f"{settings.linear} head"):
             kept = directory if settings.autoattack else None
-            classifier = _classifier(
-                subject, train_features, train_labels, settings, directory=kept
-            )
+            if head is not None:
+                classifier = Classifier(subject.encoder, head.to(device))
+            else:
+                classifier = _classifier(
+                    subject, train_features, train_labels, settings, directory=kept
+                )
         del train_features, test_features  # gigabytes on a large set; the attacks need the room
         with stage("clean") as said:
             clean = clean_accuracy(
@@ -154,6 +166,9 @@ def evaluate_robustness(
                 classifier, subject.test_set, adversary, device=device, seed=settings.seed
             )
     config = settings.to_config()
+    head_state = None
+    if settings.finetune == "none":
+        head_state = {name: w.cpu().clone() for name, w in classifier.head.state_dict().items()}
     return Report(
         method=method,
         checkpoint=str(checkpoint),
@@ -185,7 +200,13 @@ def evaluate_robustness(
         seconds=stage.seconds,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         probes=None if probes is None else asdict(probes),
+        weights={
+            "encoder": weights_fingerprint(encoder.state_dict()),
+            "head": None if head_state is None else weights_fingerprint(head_state),
+            "head_given": head is not None,
+        },
         examples=examples,
+        head_state=head_state,
     )
 
 

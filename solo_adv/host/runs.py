@@ -8,7 +8,7 @@ import json
 import re
 import secrets
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -87,21 +87,21 @@ def find_unfinished(cfg: DictConfig) -> Path | None:
     """
     oldest = (datetime.now() - timedelta(hours=cfg.auto_resume.max_hours)).timestamp()
     for checkpoint in _checkpoints_of(cfg):
-        if not _finished(checkpoint, cfg) and checkpoint.stat().st_mtime >= oldest:
+        if not is_finished(checkpoint, plain(cfg)) and checkpoint.stat().st_mtime >= oldest:
             return checkpoint
     return None
 
 
 def find_finished(cfg: DictConfig) -> Path | None:
     """The last checkpoint of the newest finished run of the same config."""
-    return next((path for path in _checkpoints_of(cfg) if _finished(path, cfg)), None)
+    return next((path for path in _checkpoints_of(cfg) if is_finished(path, plain(cfg))), None)
 
 
 def explain_difference(cfg: DictConfig) -> str | None:
     """Why the newest run of the same name, if it is of another config, is not continued."""
-    wanted = _comparable(plain(cfg))
+    wanted = comparable(plain(cfg))
     for run, saved in _runs(cfg):
-        there = _comparable(saved)
+        there = comparable(saved)
         if saved.get("name") == cfg.name and there != wanted and run.checkpoints():
             return f"{run.directory} is not continued, it differs: {_differences(there, wanted)}"
     return None
@@ -109,9 +109,9 @@ def explain_difference(cfg: DictConfig) -> str | None:
 
 def _checkpoints_of(cfg: DictConfig) -> Iterator[Path]:
     """The last checkpoint of every run of the same config, the newest run first."""
-    wanted = _comparable(plain(cfg))
+    wanted = comparable(plain(cfg))
     for run, saved in _runs(cfg):
-        if _comparable(saved) == wanted:
+        if comparable(saved) == wanted:
             checkpoint = run.last_checkpoint()
             if checkpoint is not None:
                 yield checkpoint
@@ -134,13 +134,19 @@ def _last_written(run: Run) -> float:
     return max((path.stat().st_mtime for path in run.checkpoints()), default=0.0)
 
 
-def _comparable(config: dict[str, Any]) -> dict[str, Any]:
+def is_finished(checkpoint: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is of the last epoch that its config asks for."""
+    return _position(checkpoint) >= (config["max_epochs"], 0)
+
+
+def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the result depends on, in plain values as JSON holds them."""
     kept = {k: v for k, v in config.items() if k not in _NOT_PART_OF_THE_RESULT}
     data = kept.get("data") or {}
     kept["data"] = {k: v for k, v in data.items() if k not in _NOT_PART_OF_THE_DATA}
     # Through JSON, so that tuples and numbers compare as they were written.
-    comparable: dict[str, Any] = json.loads(json.dumps(kept))
-    return comparable
+    held: dict[str, Any] = json.loads(json.dumps(kept))
+    return held
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
@@ -159,10 +165,6 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
             _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
         )
     return flat
-
-
-def _finished(checkpoint: Path, cfg: DictConfig) -> bool:
-    return _position(checkpoint) >= (cfg.max_epochs, 0)
 
 
 def _position(checkpoint: Path) -> tuple[int, int]:

@@ -16,7 +16,9 @@ from solo_adv.evaluation import (
     all_alarms,
     evaluate_robustness,
 )
+from solo_adv.evaluation.fingerprints import weights_fingerprint
 from solo_adv.methods.settings import plain
+from solo_adv.weights import read_head
 
 SETTINGS = RobustSettings(
     epsilons=("4/255", "8/255"),
@@ -28,6 +30,7 @@ KEYS = {
     "method", "checkpoint", "protocol", "linear", "features", "clean", "clean_top5", "knn",
     "attacks", "alarms", "num_images", "head", "config", "pretrain_config", "crop_passes", "seed",
     "versions", "git_commit", "data", "hardware", "seconds", "date", "probes",
+    "weights",
 }  # fmt: skip
 ATTACK_KEYS = {
     "name", "steps", "step_size", "restarts", "random_start", "epsilon", "epsilon_text",
@@ -96,8 +99,27 @@ def test_json_holds_everything_and_reads_back(report, tmp_path):
         held["seconds"]
     )
     assert Report.read(paths["json"]) == replace(
-        report, examples=None, pretrain_config=held["pretrain_config"]
+        report, examples=None, head_state=None, pretrain_config=held["pretrain_config"]
     )
+
+
+def test_a_given_head_is_judged_as_it_is(report, two_features, two_feature_set, tmp_path):
+    head = read_head(report.write(tmp_path)["head"], 2)
+    assert report.weights["head"] == weights_fingerprint(head.state_dict())
+    sets = two_feature_set(), two_feature_set(60, 1, "toy test")
+    again = evaluate_robustness(
+        two_features, *sets, SETTINGS, method="cfamc", checkpoint="", pretrain_config={},
+        device="cpu", head=head, quiet=True,
+    )  # fmt: skip
+    assert again.weights == {**report.weights, "head_given": True}
+    assert [a.correct for a in again.attacks] == [a.correct for a in report.attacks]
+    with pytest.raises(UserError, match="head_weights"):
+        evaluate_robustness(
+            two_features, *sets, replace(SETTINGS, finetune="adversarial"), method="",
+            checkpoint="", pretrain_config={}, device="cpu", head=head, quiet=True,
+        )  # fmt: skip
+    with pytest.raises(UserError, match="do not fit"):
+        read_head(tmp_path / "head.safetensors", 3)
 
 
 def test_figures_are_those_of_the_toy(report):
@@ -182,7 +204,8 @@ def test_a_report_is_replaced_whole_or_not_at_all(report, tmp_path, monkeypatch)
     with pytest.raises(UserError, match="disk full"):
         report.write(tmp_path)
     assert (tmp_path / "report.json").read_text() == first
-    assert {p.name for p in tmp_path.iterdir()} == {"report.json", "report.md", "report.png"}
+    files = {"head.safetensors", "report.json", "report.md", "report.png"}
+    assert {p.name for p in tmp_path.iterdir()} == files
 
 
 def test_unwritable_directory(report, tmp_path):
@@ -226,7 +249,7 @@ def test_settings_defaults_are_the_papers():
 def test_the_commands_defaults_are_those_of_the_settings():
     with initialize_config_module("solo_adv.conf", version_base="1.3"):
         config = plain(compose("robust"))
-    besides = {"checkpoint", "results_dir", "accelerator", "data", "encoder"}
+    besides = {"checkpoint", "encoder", "results_dir", "accelerator", "data", "head_weights"}
     assert besides <= set(config)
     given = {key: value for key, value in config.items() if key not in besides}
     assert set(given) == {field.name for field in fields(RobustSettings)}

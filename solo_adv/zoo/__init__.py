@@ -1,0 +1,13 @@
+"""Pretrained robust encoders: listed, downloaded, loaded, checked, exported, published.
+
+``solo_adv.load_pretrained(name)`` loads one; ``python -m solo_adv.zoo`` is the command line.
+"""
+
+from solo_adv.zoo.entry import Entry, StoredFile
+from solo_adv.zoo.evaluation import evaluate
+from solo_adv.zoo.index import entries, find
+from solo_adv.zoo.index import names as list
+from solo_adv.zoo.loading import load
+from solo_adv.zoo.publishing import publish
+
+__all__ = ["Entry", "StoredFile", "entries", "evaluate", "find", "list", "load", "publish"]

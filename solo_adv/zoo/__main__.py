@@ -1,0 +1,189 @@
+"""``python -m solo_adv.zoo list|info|download|verify|evaluate|export|publish``."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from solo_adv.cli import quiet_libraries, user_errors
+from solo_adv.errors import UserError
+from solo_adv.zoo import index, table
+from solo_adv.zoo.card import card
+from solo_adv.zoo.download import locate, present
+from solo_adv.zoo.entry import Entry, StoredFile
+from solo_adv.zoo.evaluation import evaluate
+from solo_adv.zoo.export import TARGETS, export
+from solo_adv.zoo.loading import load_encoder
+from solo_adv.zoo.places import PACKAGED
+from solo_adv.zoo.publishing import publish
+
+Task = Callable[[argparse.Namespace], None]
+
+
+def _list(given: argparse.Namespace) -> None:
+    entries = index.packaged() if given.markdown else index.entries()
+    names = index.names(dataset=given.dataset, method=given.method)
+    chosen = [entry for entry in entries.values() if entry.name in names]
+    if given.markdown:
+        print(table.markdown(chosen), end="")
+        return
+    for entry in chosen:
+        print(f"{entry.name}: {entry.summary}")
+    if not chosen:
+        print("No such model.")
+
+
+def _info(given: argparse.Namespace) -> None:
+    print(card(index.find(given.name)), end="")
+
+
+def _download(given: argparse.Namespace) -> None:
+    for name in given.names:
+        entry = index.find(name)
+        for file in _files(entry).values():
+            print(locate(file, entry.base_urls))
+
+
+def _verify(given: argparse.Namespace) -> None:
+    """Of the files that are here: the right bytes, and weights that fit the network."""
+    missing = []
+    for name in given.names or list(index.entries()):
+        entry = index.find(name)
+        for kind, file in _files(entry).items():
+            path = present(file)
+            print(f"{name} {kind}: {'ok' if path else 'not here, or damaged'}")
+            missing += [] if path else [f"{name} {kind}"]
+        if present(entry.files["encoder"]):
+            load_encoder(entry)
+    if missing:
+        raise UserError(
+            f"Not here, or damaged: {', '.join(missing)}. Get them with: python -m solo_adv.zoo "
+            "download NAME"
+        )
+
+
+def _files(entry: Entry) -> dict[str, StoredFile]:
+    reports = (StoredFile.from_dict(e["report"]) for e in entry.evaluations)
+    return entry.files | {Path(report.path).stem: report for report in reports}
+
+
+def _evaluate(given: argparse.Namespace) -> None:
+    comparisons = evaluate(
+        index.find(given.name),
+        data=_settings(given.data),
+        max_images=given.max_images,
+        autoattack=not given.without_autoattack,
+        device=given.device,
+    )
+    for c in comparisons:
+        verdict = "holds" if c.holds else "DIFFERS"
+        print(
+            f"{c.head}, {c.figure}: published {c.published:.2%}, measured {c.measured:.2%} "
+            f"(allowed ± {c.allowed:.2%}): {verdict}"
+        )
+    if not all(c.holds for c in comparisons):
+        sys.exit(1)
+
+
+def _export(given: argparse.Namespace) -> None:
+    directory = given.output or Path(f"{given.name}-{given.to}")
+    for file in export(index.find(given.name), given.to, directory, head=given.head):
+        print(file)
+    if given.push is not None:
+        if given.to != "hf":
+            raise UserError("--push is for --to hf.")
+        from solo_adv.zoo.export.hf import push  # noqa: PLC0415  huggingface_hub is an extra
+
+        print(push(directory, given.push))
+
+
+def _publish(given: argparse.Namespace) -> None:
+    entry = publish(
+        given.run,
+        name=given.name,
+        summary=given.summary,
+        zoo=given.zoo,
+        reports=given.reports or [Path("results", given.run.parent.name, given.run.name)],
+        licence=given.licence,
+        commit=given.commit,
+        hardware=given.hardware,
+        minutes=given.minutes,
+    )
+    print(given.zoo / "models" / entry.name)
+
+
+def _settings(pairs: list[str]) -> dict[str, object]:
+    from omegaconf import OmegaConf  # noqa: PLC0415  only here
+
+    wrong = [pair for pair in pairs if "=" not in pair]
+    if wrong:
+        raise UserError(f"--data takes KEY=VALUE, such as train_path=DIR; got '{wrong[0]}'.")
+    return {str(k): v for k, v in OmegaConf.from_dotlist(pairs).items()}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m solo_adv.zoo", description="Pretrained robust encoders."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, task: Task, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(task=task)
+        return command
+
+    command = add("list", _list, "The models, one a line.")
+    command.add_argument("--dataset")
+    command.add_argument("--method")
+    command.add_argument("--markdown", action="store_true", help="the packaged ones, with figures")
+
+    command = add("info", _info, "The card of a model: results, threat model, use, limits.")
+    command.add_argument("name")
+
+    command = add("download", _download, "Get all files of models; print where they lie.")
+    command.add_argument("names", nargs="+", metavar="NAME")
+
+    command = add("verify", _verify, "Check the files that are here: hashes, names and shapes.")
+    command.add_argument("names", nargs="*", metavar="NAME", help="default: all models")
+
+    command = add("evaluate", _evaluate, "Repeat the published evaluation; exit 1 if it differs.")
+    command.add_argument("name")
+    command.add_argument("--max-images", type=int, metavar="N", help="of the test set")
+    command.add_argument("--without-autoattack", action="store_true")
+    command.add_argument("--device", default="cpu")
+    command.add_argument(
+        "--data", nargs="+", default=[], metavar="KEY=VALUE", help="such as train_path=DIR"
+    )
+
+    command = add("export", _export, "Write a model for other software.")
+    command.add_argument("name")
+    command.add_argument("--to", required=True, choices=sorted(TARGETS))
+    command.add_argument("--output", type=Path, metavar="DIR", help="default: NAME-TARGET")
+    command.add_argument("--head", help="with --to onnx: linear or robust_linear; default: none")
+    command.add_argument("--push", metavar="USER/REPO", help="with --to hf: upload it as well")
+
+    command = add("publish", _publish, "Add a finished and evaluated run to a zoo directory.")
+    command.add_argument("run", type=Path, metavar="RUN_DIR")
+    command.add_argument("--name", required=True)
+    command.add_argument("--summary", required=True, help="one honest sentence")
+    command.add_argument(
+        "--reports", nargs="+", type=Path, metavar="DIR", help="default: results/<method>/<version>"
+    )
+    command.add_argument("--zoo", type=Path, default=PACKAGED, metavar="DIR", help="default: ours")
+    command.add_argument("--licence", default="MIT")
+    command.add_argument("--commit", help="of the training, as the next two")
+    command.add_argument("--hardware")
+    command.add_argument("--minutes", type=float)
+    return parser
+
+
+def main() -> None:
+    """The command line."""
+    quiet_libraries()
+    with user_errors():
+        given = _parser().parse_args()
+        given.task(given)
+
+
+if __name__ == "__main__":
+    main()

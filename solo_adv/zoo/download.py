@@ -1,0 +1,324 @@
+"""Files of the zoo onto this machine: whole, unaltered, once, or one clear error.
+
+pooch keeps the cache (temporary file, sha256, atomic move); what it lacks is here: several mirrors,
+resuming, waiting longer after each failure, and processes that wait for one another.
+"""
+
+import hashlib
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pooch
+import requests
+from filelock import FileLock
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from solo_adv.errors import UserError
+from solo_adv.evaluation.files import write_whole
+from solo_adv.evaluation.progress import track
+from solo_adv.zoo import places
+from solo_adv.zoo.entry import StoredFile
+
+ATTEMPTS = 5
+"""Of a mirror, counting those that continue an interrupted transfer."""
+BACKOFF_SECONDS = 0.5
+"""Waited after the first failure of a mirror; doubled after each further one."""
+TIMEOUT_SECONDS = 30
+CHUNK = 1 << 16
+_BUSY = (429, 500, 502, 503, 504)
+pooch.get_logger().setLevel("WARNING")  # track() says what is being downloaded
+
+
+def locate(file: StoredFile, base_urls: Sequence[str] = ()) -> Path:
+    """The path of a whole and unaltered copy of a file; downloaded if there is none.
+
+    Looked for in the package, in directories of ``SOLO_ADV_ZOO_URL``, in the cache, then on the
+    hosts of ``SOLO_ADV_ZOO_URL``, on ``base_urls`` and at the file's own addresses.
+
+    Args:
+        base_urls: mirrors that hold it at ``file.path``.
+
+    Raises:
+        UserError: there is no copy and it cannot be downloaded; the message gives each mirror's
+            reason. What was received of an interrupted transfer is kept and continued next time;
+            anything else leaves nothing behind.
+    """
+    found = present(file)
+    if found is not None:
+        return found
+    target = cached_path(file)
+    with _only_one_process(target):
+        found = present(file)  # another process may have been faster
+        if found is None:
+            found = _join(file, base_urls) if file.parts else _download(file, base_urls)
+    return found
+
+
+def present(file: StoredFile) -> Path | None:
+    """The path of a whole and unaltered copy on this machine, if there is one."""
+    candidates = [directory / file.path for directory in places.directories()]
+    for path in [*candidates, cached_path(file)]:
+        if _intact(path, file):
+            return path
+    return None
+
+
+def cached_path(file: StoredFile) -> Path:
+    """Where the cache keeps it: named by its contents, so that no zoo's files meet another's."""
+    return places.cache() / f"{file.sha256[:16]}-{Path(file.path).name}"
+
+
+def fetch_index(url: str) -> str | None:
+    """The text of a remote index, or offline of its cached copy; None if there is none.
+
+    Raises:
+        UserError: it cannot be reached.
+    """
+    copy = places.cache() / f"index-{hashlib.sha256(url.encode()).hexdigest()[:16]}.json"
+    if places.offline():
+        return copy.read_text(encoding="utf-8") if copy.exists() else None
+    try:
+        with _session() as session, session.get(url, timeout=TIMEOUT_SECONDS) as response:
+            if response.status_code == 404:
+                return None
+            response.raise_for_status()
+            text = response.content.decode("utf-8")
+    except (requests.RequestException, UnicodeDecodeError) as error:
+        raise UserError(
+            f"Cannot read the zoo's index: {reason(error, url)}. Check {places.URL_VARIABLE}, or "
+            f"set {places.OFFLINE_VARIABLE}=1 to use only what is on this machine."
+        ) from error
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(copy, text.encode())
+    except OSError:
+        pass  # only the copy for offline use is lost
+    return text
+
+
+def _download(file: StoredFile, base_urls: Sequence[str]) -> Path:
+    hosts = [host for host in places.hosts() if places.is_url(host)]
+    urls = [*(f"{base}/{file.path}" for base in [*hosts, *base_urls]), *file.urls]
+    what = f"'{file.path}' ({file.size / 1e6:.1f} MB)"
+    if not urls:
+        raise UserError(
+            f"No address is known for {what}. Name a zoo that has it: {places.URL_VARIABLE}=URL."
+        )
+    if places.offline():
+        raise UserError(
+            f"{what} is not on this machine, and {places.OFFLINE_VARIABLE} forbids the net. Unset "
+            f"it, or put the file at '{cached_path(file)}'."
+        )
+    reasons = []
+    with _session() as session:
+        for url in urls:
+            transfer = _Transfer(session, file)
+            try:
+                return _retrieve(url, file, transfer)
+            except (requests.RequestException, ValueError) as error:
+                reasons.append(reason(error, url))
+                if transfer.continued and isinstance(error, ValueError):
+                    # The piece that was there may be at fault, and is gone now.
+                    try:
+                        return _retrieve(url, file, transfer)
+                    except (requests.RequestException, ValueError) as again:
+                        reasons[-1] = reason(again, url)
+            except OSError as error:
+                transfer.part.unlink(missing_ok=True)
+                raise _cannot_write(error) from error
+    raise UserError(
+        f"Cannot download {what}: {'; '.join(dict.fromkeys(reasons))}. Check the network and run "
+        f"again, or name a mirror with {places.URL_VARIABLE}=URL."
+    )
+
+
+def _retrieve(url: str, file: StoredFile, transfer: "_Transfer") -> Path:
+    target = cached_path(file)
+    path = pooch.retrieve(
+        url,
+        known_hash=f"sha256:{file.sha256}",
+        fname=target.name,
+        path=target.parent,
+        downloader=transfer,
+    )
+    os.chmod(path, 0o644)  # pooch's temporary file was private; a cache may be shared
+    return Path(path)
+
+
+class _Transfer:
+    """What pooch calls to receive a file: continues a piece kept beside the target."""
+
+    def __init__(self, session: requests.Session, file: StoredFile) -> None:
+        self.session = session
+        self.file = file
+        target = cached_path(file)
+        self.part = target.with_name(f"{target.name}.part")
+        self.continued = False
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        self.continued = self.part.exists()
+        for attempt in range(ATTEMPTS):
+            try:
+                self._receive(url)
+                break
+            except (requests.ConnectionError, requests.Timeout) as error:
+                _refuse_absent(error)
+                if attempt + 1 == ATTEMPTS:
+                    raise
+                time.sleep(BACKOFF_SECONDS * 2**attempt)
+            except requests.exceptions.ChunkedEncodingError:
+                if attempt + 1 == ATTEMPTS:
+                    raise
+                time.sleep(BACKOFF_SECONDS * 2**attempt)
+        os.replace(self.part, output_file)
+
+    def _receive(self, url: str) -> None:
+        have = self.part.stat().st_size if self.part.exists() else 0
+        if have >= self.file.size:
+            return
+        headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
+        with self.session.get(
+            url, headers=headers if have else {}, stream=True, timeout=TIMEOUT_SECONDS
+        ) as response:
+            if response.status_code == 416:  # the file there is shorter than what is here
+                self.part.unlink()
+                raise ValueError("it has another size there")
+            response.raise_for_status()
+            start = have if response.status_code == 206 else 0
+            if start and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                self.part.unlink()
+                raise ValueError("it sends other bytes than those asked for")
+            self._write(response, start)
+        size = self.part.stat().st_size
+        if size != self.file.size:
+            self.part.unlink()
+            more = " or more" if size > self.file.size else ""
+            raise ValueError(f"it has {size:,} bytes{more} there instead of {self.file.size:,}")
+
+    def _write(self, response: requests.Response, start: int) -> None:
+        left = math.ceil((self.file.size - start) / CHUNK)
+        with open(self.part, "r+b" if start else "wb") as part:
+            part.seek(start)
+            name = Path(self.file.path).name
+            for chunk in track(response.iter_content(CHUNK), f"Downloading {name}", left):
+                part.write(chunk)
+                if part.tell() > self.file.size:
+                    return
+
+
+def _refuse_absent(error: requests.RequestException) -> None:
+    """Pass on at once what waiting does not mend: the session has waited for it already."""
+    if isinstance(error, requests.exceptions.RetryError):
+        raise error
+
+
+def _session() -> requests.Session:
+    retry = Retry(
+        total=ATTEMPTS - 1,
+        backoff_factor=BACKOFF_SECONDS,
+        status_forcelist=_BUSY,
+        raise_on_status=False,
+    )
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=retry))
+    return session
+
+
+def reason(error: Exception, url: str) -> str:
+    """What went wrong at a mirror, in a few words."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"{url} answers {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return f"{url} does not answer"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return f"{url} breaks off"
+    if isinstance(error, requests.ConnectionError):
+        return f"{url} cannot be reached"
+    if "hash" in str(error):
+        return f"{url} has other contents (wrong sha256)"
+    return f"{url}: {error}"
+
+
+def _join(file: StoredFile, base_urls: Sequence[str]) -> Path:
+    """The whole of a split file, in the cache; its downloaded parts are deleted."""
+    parts = [locate(part, base_urls) for part in file.parts]
+    target = cached_path(file)
+    try:
+        with _temporary(target) as temporary:
+            with open(temporary, "wb") as whole:
+                for part in parts:
+                    with open(part, "rb") as piece:
+                        shutil.copyfileobj(piece, whole)
+            if not _intact(temporary, file):
+                raise UserError(
+                    f"The parts of '{file.path}' do not make the file that the index describes "
+                    "(wrong sha256): whoever published it must do so again."
+                )
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+    except OSError as error:
+        raise _cannot_write(error) from error
+    for joined in file.parts:
+        cached_path(joined).unlink(missing_ok=True)
+    return target
+
+
+class _temporary:
+    """Context: the path of a temporary file beside ``target``, deleted if still there."""
+
+    def __init__(self, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, path = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        os.close(handle)
+        self.path = Path(path)
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def _only_one_process(target: Path) -> FileLock:
+    locks = target.parent / ".locks"
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+        (locks / target.name).touch()
+    except OSError as error:
+        raise _cannot_write(error) from error
+    return FileLock(locks / target.name)
+
+
+def _cannot_write(error: OSError) -> UserError:
+    return UserError(
+        f"Cannot write into the cache '{places.cache()}' ({error.strerror or error}). Make room "
+        f"there, or choose another directory with {places.CACHE_VARIABLE}=DIR."
+    )
+
+
+def _intact(path: Path, file: StoredFile) -> bool:
+    try:
+        return path.stat().st_size == file.size and sha256(path) == file.sha256
+    except OSError:
+        return False
+
+
+def sha256(path: Path) -> str:
+    """Of a file's contents, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    for block in _blocks(path):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            yield block

@@ -1,0 +1,131 @@
+"""One model of the zoo, as data."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from solo_adv.backbones import IDENTITY, resolve_stem
+from solo_adv.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFile:
+    """A file of the zoo.
+
+    Attributes:
+        path: below the root of a zoo, or of a mirror.
+        size: bytes.
+        sha256: of the contents, in hexadecimal digits.
+        urls: further addresses of it.
+        parts: if it is stored in pieces, these, in order; the file is their concatenation.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    urls: tuple[str, ...] = ()
+    parts: tuple["StoredFile", ...] = ()
+
+    @classmethod
+    def from_dict(cls, held: Mapping[str, Any]) -> "StoredFile":
+        """From the index."""
+        parts = tuple(cls.from_dict(part) for part in held.get("parts", ()))
+        return cls(**{**held, "urls": tuple(held.get("urls", ())), "parts": parts})
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the index: without what is empty."""
+        held = {"path": self.path, "size": self.size, "sha256": self.sha256}
+        more = {"urls": list(self.urls), "parts": [part.to_dict() for part in self.parts]}
+        return held | {key: value for key, value in more.items() if value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A model: how to rebuild it, its files, how it was trained and what it is worth.
+
+    The fields are those of ``schema.json``; ``training["config"]`` alone rebuilds the encoder, and
+    the descriptive fields must agree with it (:meth:`check`).
+    """
+
+    name: str
+    summary: str
+    method: str
+    dataset: str
+    classes: int
+    backbone: dict[str, Any]
+    image_size: int
+    mean: list[float]
+    std: list[float]
+    features: str
+    feature_dims: dict[str, int]
+    files: dict[str, StoredFile]
+    licence: str
+    training: dict[str, Any]
+    evaluations: list[dict[str, Any]]
+    date: str
+    base_urls: tuple[str, ...] = field(default=(), compare=False)
+    """Of the index that it was read from; not part of the entry."""
+
+    @classmethod
+    def from_dict(cls, held: Mapping[str, Any], base_urls: tuple[str, ...] = ()) -> "Entry":
+        """From an index that the schema accepts.
+
+        Raises:
+            UserError: what it says of the model contradicts its training config.
+        """
+        files = {kind: StoredFile.from_dict(file) for kind, file in held["files"].items()}
+        entry = cls(**{**held, "files": files, "base_urls": base_urls})
+        entry.check()
+        return entry
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the index."""
+        held = asdict(self)
+        del held["base_urls"]
+        return held | {"files": {kind: file.to_dict() for kind, file in self.files.items()}}
+
+    def check(self) -> None:
+        """Refuse descriptive fields that contradict the training config.
+
+        Raises:
+            UserError: some do; the message names the first.
+        """
+        try:
+            derived = described(self.training["config"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{self.name}: its training config lacks {error}.") from error
+        for name, value in derived.items():
+            if getattr(self, name) != value:
+                raise UserError(
+                    f"{self.name}: the index says {name} = {getattr(self, name)}, and its training "
+                    f"config {value}. Correct the entry, or publish the model again."
+                )
+
+    @property
+    def heads(self) -> list[str]:
+        """The heads that ``load_pretrained(name, head=...)`` takes."""
+        return [name for name in HEADS if name in self.files]
+
+
+HEADS = ("linear", "robust_linear")
+HEAD_OF = {"standard": "linear", "robust": "robust_linear"}
+"""A report's ``linear`` to the name of the head here."""
+
+
+def described(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an entry that follow from a complete pretraining config."""
+    data, backbone, size = config["data"], config["backbone"], config["crops"]["size"]
+    name = backbone["name"]
+    stem = resolve_stem(backbone.get("stem", "auto"), size) if _is_resnet(name) else "none"
+    return {
+        "method": config["method"],
+        "dataset": data["dataset"],
+        "backbone": {"name": name, "stem": stem, "kwargs": dict(backbone.get("kwargs") or {})},
+        "image_size": size,
+        "mean": list(data.get("mean") or IDENTITY[0]),
+        "std": list(data.get("std") or IDENTITY[1]),
+    }
+
+
+def _is_resnet(name: str) -> bool:
+    return bool(name.startswith("resnet"))

@@ -1,0 +1,58 @@
+"""Models of the zoo for other software. Each export is read back and compared before it counts."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from shutil import rmtree
+
+from solo_adv.checks import choice
+from solo_adv.errors import UserError
+from solo_adv.zoo.entry import Entry
+
+TARGETS = {
+    "timm": "solo_adv.zoo.export.timm",
+    "torchvision": "solo_adv.zoo.export.torchvision",
+    "solo-learn": "solo_adv.zoo.export.solo_learn",
+    "onnx": "solo_adv.zoo.export.onnx",
+    "hf": "solo_adv.zoo.export.hf",
+}
+"""By the target's name, the module whose ``write(entry, directory, head)`` makes the files."""
+_WITH_HEAD = ("onnx",)
+
+
+def export(
+    entry: Entry, target: str, directory: str | Path, *, head: str | None = None
+) -> list[Path]:
+    """Write a model into a new directory, as another software reads it.
+
+    Args:
+        target: one of :data:`TARGETS`.
+        head: for ``onnx``: export the classifier with this head instead of the encoder.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: the target cannot express the network (the message says why), needs an extra
+            that is not installed, or the directory is not empty. Nothing is left behind then.
+    """
+    choice("export target", target, TARGETS)
+    if head is not None and target not in _WITH_HEAD:
+        raise UserError(
+            f"--head is for {', '.join(_WITH_HEAD)}: {target} gets "
+            + ("all heads." if target == "hf" else "the backbone, whose features no head takes.")
+        )
+    directory = Path(directory)
+    if directory.exists() and any(directory.iterdir()):
+        raise UserError(f"The directory '{directory}' is not empty: choose another with --output.")
+    write: Callable[[Entry, Path, str | None], None] = import_module(TARGETS[target]).write
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        write(entry, directory, head)
+    except OSError as error:
+        rmtree(directory, ignore_errors=True)
+        raise UserError(f"Cannot write into '{directory}' ({error.strerror}).") from error
+    except BaseException:
+        rmtree(directory, ignore_errors=True)
+        raise
+    return sorted(path for path in directory.rglob("*") if path.is_file())

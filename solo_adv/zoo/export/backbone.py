@@ -1,0 +1,46 @@
+"""What the exports of a plain backbone share."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from solo_adv.checkpoint import Encoder
+from solo_adv.errors import UserError
+from solo_adv.zoo.entry import Entry
+from solo_adv.zoo.export.resnet import KWARGS
+from solo_adv.zoo.loading import load_encoder
+
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+"""The ResNets that timm, torchvision and solo-learn all have under this name."""
+
+
+def backbone_of(entry: Entry) -> tuple[Encoder, dict[str, Tensor]]:
+    """The encoder that gives backbone features, and its backbone's weights."""
+    encoder = load_encoder(entry, "backbone")
+    return encoder, dict(encoder.backbone.state_dict())
+
+
+def require_resnet(entry: Entry, target: str) -> None:
+    """Refuse networks that ``target`` cannot build.
+
+    Raises:
+        UserError: it is none of :data:`RESNETS`, or has settings that only timm knows.
+    """
+    name, kwargs = entry.backbone["name"], entry.backbone["kwargs"]
+    if name not in RESNETS:
+        raise UserError(
+            f"{target} cannot express {name}. It can: {', '.join(RESNETS)}. Others go to timm, "
+            "onnx or hf."
+        )
+    foreign = sorted(set(kwargs) - set(KWARGS))
+    if foreign:
+        raise UserError(f"{target} cannot express {name} with {foreign[0]}={kwargs[foreign[0]]}.")
+
+
+def with_cifar_stem(network: nn.Module, padding: int) -> nn.Module:
+    """Torchvision's ResNet with the 3x3 stem and without pooling and classifier."""
+    resnet: Any = network
+    width = resnet.conv1.out_channels
+    resnet.conv1 = nn.Conv2d(3, width, kernel_size=3, stride=1, padding=padding, bias=False)
+    resnet.maxpool = nn.Identity()
+    return network

@@ -1,0 +1,67 @@
+"""For ONNX: the encoder, or the classifier, in one file, checked with onnxruntime."""
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from solo_adv.errors import UserError
+from solo_adv.zoo.entry import Entry
+from solo_adv.zoo.export.check import require_equal
+from solo_adv.zoo.loading import load
+
+
+def write(entry: Entry, directory: Path, head: str | None) -> None:
+    """``model.onnx``: ``pixels`` (N, 3, H, W) in [0, 1], any N, to ``features`` or ``logits``.
+
+    Raises:
+        UserError: the extra ``onnx`` is not installed.
+    """
+    try:
+        import onnx  # noqa: F401, PLC0415
+        import onnxruntime  # noqa: PLC0415
+        import onnxscript  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise UserError(
+            f"--to onnx needs the extra onnx ({error}): pip install 'solo-adv[onnx]'."
+        ) from error
+    model = load(entry.name, head=head)
+    output = "features" if head is None else "logits"
+    file = directory / "model.onnx"
+    pixels = torch.rand(2, 3, entry.image_size, entry.image_size)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            (pixels,),
+            str(file),
+            input_names=["pixels"],
+            output_names=[output],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamo=True,
+            external_data=False,
+        )
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run([output], {"pixels": images.numpy()})[0])
+
+    require_equal(model, run, entry.image_size)
+    about = {"name": entry.name, "head": head, "input": "pixels in [0, 1]", "output": output}
+    (directory / "model.json").write_text(json.dumps(about, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter logs every operator that it optimises away."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,112 @@
+"""Which models there are: the packaged index, and those of other zoos that the user names."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from solo_adv.errors import UserError, unknown
+from solo_adv.zoo import places
+from solo_adv.zoo.download import fetch_index
+from solo_adv.zoo.entry import Entry
+
+INDEX_FILE = "index.json"
+EMPTY: dict[str, Any] = {"format": 1, "base_urls": [], "models": []}
+
+
+def names(*, dataset: str | None = None, method: str | None = None) -> list[str]:
+    """Names of the models, of this data set and this method if given.
+
+    Raises:
+        UserError: an index cannot be read.
+    """
+    return [
+        entry.name
+        for entry in entries().values()
+        if dataset in (None, entry.dataset) and method in (None, entry.method)
+    ]
+
+
+def entries() -> dict[str, Entry]:
+    """All models by name: the packaged ones and those of ``SOLO_ADV_ZOO_URL``.
+
+    Where several have a name, the first counts; the packaged ones come first.
+
+    Raises:
+        UserError: an index cannot be read.
+    """
+    found = dict(packaged())
+    for host in places.hosts():
+        for name, entry in _of_host(host).items():
+            found.setdefault(name, entry)
+    return found
+
+
+def find(name: str) -> Entry:
+    """The model of that name; the net is asked only if it is not a packaged one.
+
+    Raises:
+        UserError: there is none; the message names the nearest.
+    """
+    entry = packaged().get(name) or entries().get(name)
+    if entry is None:
+        raise unknown("zoo model", name, entries())
+    return entry
+
+
+def packaged() -> dict[str, Entry]:
+    """The models that come with the package, by name."""
+    return read_index(places.PACKAGED / INDEX_FILE)
+
+
+def read_index(file: Path) -> dict[str, Entry]:
+    """The models of an ``index.json``, by name.
+
+    Raises:
+        UserError: it cannot be read, or is not a valid index.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"Cannot read the zoo's index '{file}': {error.strerror}.") from error
+    return _models(parse(text, file))
+
+
+def parse(text: str, source: object) -> dict[str, Any]:
+    """The contents of an index that the schema accepts.
+
+    Raises:
+        UserError: it is not JSON, or the schema refuses it; the message says where.
+    """
+    try:
+        held: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"The zoo's index '{source}' is not JSON: {error}") from error
+    mistakes = sorted(_validator().iter_errors(held), key=lambda error: len(error.path))
+    if mistakes:
+        where = "/".join(str(key) for key in mistakes[0].path) or "its top level"
+        raise UserError(
+            f"The zoo's index '{source}' is not valid at {where}: {mistakes[0].message[:200]} "
+            "(see solo_adv/zoo/schema.json; a newer format needs a newer solo-adv)."
+        )
+    return held
+
+
+def _models(held: dict[str, Any]) -> dict[str, Entry]:
+    base_urls = tuple(url.rstrip("/") for url in held["base_urls"])
+    return {model["name"]: Entry.from_dict(model, base_urls) for model in held["models"]}
+
+
+def _of_host(host: str) -> dict[str, Entry]:
+    if not places.is_url(host):
+        return read_index(Path(host).expanduser() / INDEX_FILE)
+    text = fetch_index(f"{host}/{INDEX_FILE}")
+    # A host without index is a mirror of known models.
+    return {} if text is None else _models(parse(text, f"{host}/{INDEX_FILE}"))
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(json.loads((places.PACKAGED / "schema.json").read_text()))

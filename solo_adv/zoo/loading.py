@@ -1,0 +1,75 @@
+"""A model of the zoo into memory."""
+
+from typing import Any
+
+from solo_adv.checkpoint import Encoder, EncoderSettings
+from solo_adv.checks import choice
+from solo_adv.errors import UserError, unknown
+from solo_adv.evaluation.classifier import Classifier
+from solo_adv.weights import fill, read_head, read_weights
+from solo_adv.zoo.download import locate
+from solo_adv.zoo.entry import HEADS, Entry
+from solo_adv.zoo.index import entries, find
+
+
+def load(
+    name: str,
+    *,
+    features: str = "auto",
+    head: str | None = None,
+    settings: EncoderSettings | None = None,
+) -> Encoder | Classifier:
+    """See :func:`solo_adv.load_pretrained`.
+
+    Raises:
+        UserError: no such model or head, a file that cannot be had, or one that does not fit.
+    """
+    if settings is not None and settings.named:
+        raise UserError(
+            f"{name} says itself how its encoder is built; encoder.{next(iter(settings.named))} is "
+            "for checkpoints of solo-learn's own methods."
+        )
+    entry = _find_or_explain(name)
+    if head is None:
+        return load_encoder(entry, features)
+    choice("head", head, HEADS)
+    if head not in entry.files:
+        has = " and ".join(entry.heads) or "none"
+        raise UserError(f"{name} has no head '{head}'; it has {has}. Use head=None or another.")
+    if features not in ("auto", entry.features):
+        raise UserError(f"The heads of {name} take features={entry.features}, not {features}.")
+    encoder = load_encoder(entry, entry.features)
+    file = locate(entry.files[head], entry.base_urls)
+    return Classifier(encoder, read_head(file, encoder.features_dim))
+
+
+def load_encoder(entry: Entry, features: str = "auto") -> Encoder:
+    """The encoder of an entry, on the CPU, in eval mode, its weights frozen.
+
+    Args:
+        features: ``auto`` is what the entry's heads take.
+
+    Raises:
+        UserError: its file cannot be had or does not fit.
+    """
+    choice("features", features, ["auto", *entry.feature_dims])
+    config: dict[str, Any] = entry.training["config"]
+    encoder = Encoder(
+        config,
+        entry.features if features == "auto" else features,
+        with_projector="hidden" in entry.feature_dims,
+        crop_passes=entry.training["crop_passes"],
+    )
+    file = locate(entry.files["encoder"], entry.base_urls)
+    fill(encoder, read_weights(file), file)
+    return encoder.requires_grad_(False).eval()
+
+
+def _find_or_explain(name: str) -> Entry:
+    try:
+        return find(name)
+    except UserError:
+        if name in entries():
+            raise
+        none = unknown("zoo model", name, entries())
+        raise UserError(f"There is no file or directory '{name}'. {none}") from None

@@ -1,0 +1,40 @@
+"""Where the zoo's files come from and where they are kept; what the environment says of it."""
+
+import os
+from importlib import resources
+from pathlib import Path
+
+import pooch
+
+PACKAGED = Path(str(resources.files("solo_adv.zoo")))
+"""The models that come with the package: an ``index.json`` and the files below ``models/``."""
+
+URL_VARIABLE = "SOLO_ADV_ZOO_URL"
+CACHE_VARIABLE = "SOLO_ADV_CACHE"
+OFFLINE_VARIABLE = "SOLO_ADV_OFFLINE"
+
+
+def hosts() -> list[str]:
+    """Base URLs, or directories, of other zoos: ``SOLO_ADV_ZOO_URL``, separated by spaces."""
+    return [host.rstrip("/") for host in os.environ.get(URL_VARIABLE, "").split()]
+
+
+def is_url(host: str) -> bool:
+    """Whether a host is on the net, and not a directory."""
+    return host.startswith(("http://", "https://"))
+
+
+def directories() -> list[Path]:
+    """Zoos on this machine: the packaged one and those of :func:`hosts`."""
+    return [PACKAGED, *(Path(host).expanduser() for host in hosts() if not is_url(host))]
+
+
+def cache() -> Path:
+    """Where downloads are kept: ``SOLO_ADV_CACHE``, or the user's cache directory."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named).expanduser() if named else Path(pooch.os_cache("solo-adv")) / "zoo"
+
+
+def offline() -> bool:
+    """Whether ``SOLO_ADV_OFFLINE`` forbids the net."""
+    return os.environ.get(OFFLINE_VARIABLE, "").lower() not in ("", "0", "false", "no")

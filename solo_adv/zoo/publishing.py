@@ -1,0 +1,278 @@
+"""From a finished run and its reports to a model of a zoo: files, hashes, entry, model card."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from solo_adv.checkpoint import ZOO_NAME, Encoder, find_checkpoint, load_pretrained
+from solo_adv.errors import UserError
+from solo_adv.evaluation.files import write_whole
+from solo_adv.evaluation.fingerprints import weights_fingerprint
+from solo_adv.evaluation.markdown import threat_model
+from solo_adv.evaluation.report import HEAD_FILE, Report
+from solo_adv.host.runs import comparable, is_finished
+from solo_adv.weights import read_weights
+from solo_adv.zoo.card import card
+from solo_adv.zoo.entry import HEAD_OF, Entry, StoredFile, described
+from solo_adv.zoo.index import EMPTY, INDEX_FILE, parse
+
+PART_BYTES = 15 << 20
+"""Larger files are stored in parts of this size: many hosts refuse files of 16 MiB and more."""
+_OF_THIS_MACHINE = ("train_path", "val_path")
+
+
+def publish(
+    run: str | Path,
+    *,
+    name: str,
+    summary: str,
+    zoo: str | Path,
+    reports: Sequence[str | Path],
+    licence: str = "MIT",
+    commit: str | None = None,
+    hardware: str | None = None,
+    minutes: float | None = None,
+    part_bytes: int = PART_BYTES,
+) -> Entry:
+    """Add a run's encoder, and the heads of its reports, to a zoo directory.
+
+    Args:
+        run: directory of a finished run, or its checkpoint.
+        name: lower-case words joined by ``_``; a model of that name is replaced.
+        summary: one honest sentence of what it is.
+        zoo: directory with (or to get) an ``index.json``; to be hosted as it is.
+        reports: ``report.json`` files of this encoder, or directories with them.
+        licence: of the weights.
+        commit, hardware, minutes: of the training, which the run does not record.
+        part_bytes: files larger than this are split.
+
+    Raises:
+        UserError: the run is unfinished, or a report is missing, alarmed, of other weights, or of
+            another head than a report before it. Nothing is written then.
+    """
+    if not ZOO_NAME.fullmatch(name) or name != name.lower() or "-" in name:
+        raise UserError(f"'{name}' is no name for a model: take lower-case words joined by '_'.")
+    checkpoint = find_checkpoint(run)
+    encoder = load_pretrained(checkpoint)
+    if not is_finished(checkpoint, encoder.config):
+        raise UserError(f"{checkpoint} is not of the last epoch: let the run finish first.")
+    found = _judged(reports, encoder, checkpoint)
+    zoo = Path(zoo)
+    content, heads, features = {}, _heads(found), _features(found)
+    content["encoder"] = ("encoder.safetensors", save(_contiguous(encoder.state_dict())))
+    for head, state in heads.items():
+        content[head] = (f"{head}.safetensors", save(_contiguous(state)))
+    folder = f"models/{name}"
+    files = {kind: _described_file(folder, *c, part_bytes) for kind, c in content.items()}
+    config = _shared(encoder.config)
+    entry = Entry(
+        **described(config),
+        name=name,
+        summary=summary,
+        classes=found[0][1].data["classes"],
+        features=features,
+        feature_dims=_dims(encoder),
+        files=files,
+        licence=licence,
+        training={
+            "config": config,
+            "commit": commit,
+            "crop_passes": encoder.crop_passes,
+            "hardware": hardware,
+            "minutes": minutes,
+        },
+        evaluations=[
+            _evaluation(report, _described_file(folder, f"{stem}.json", path.read_bytes()))
+            for (path, report), stem in zip(found, _stems(found), strict=True)
+        ],
+        date=datetime.now(timezone.utc).date().isoformat(),
+    )
+    entry.check()
+    index = _index_with(zoo, entry)
+    _write(zoo, entry, content, found, index)
+    return entry
+
+
+Found = Sequence[tuple[Path, Report]]
+
+
+def _judged(reports: Sequence[str | Path], encoder: Encoder, checkpoint: Path) -> Found:
+    """The reports, each fit to be published beside this encoder."""
+    paths: list[Path] = []
+    for given in map(Path, reports):
+        paths += sorted(given.rglob("report.json")) if given.is_dir() else [given]
+    if not paths or not all(path.is_file() for path in paths):
+        missing = next((str(path) for path in paths if not path.is_file()), "report.json")
+        raise UserError(
+            f"There is no evaluation report ({missing}), and without one nothing is published. "
+            f"Run: python main_robust.py checkpoint={checkpoint.parent}"
+        )
+    weights = weights_fingerprint(encoder.state_dict())
+    found = []
+    for path in paths:
+        report = _read(path)
+        if report.weights is None:
+            raise UserError(f"{path} does not say which weights it judged: evaluate them again.")
+        if report.weights["encoder"] != weights:
+            raise UserError(
+                f"{path} is of other weights ({report.weights['encoder']}) than {checkpoint} "
+                f"({weights}): evaluate these."
+            )
+        if report.alarms:
+            raise UserError(
+                f"{path} carries an alarm, so its figures are not published: {report.alarms[0]}"
+            )
+        found.append((path, report))
+    # Without AutoAttack first, and of those the standard heads: the order of the tables.
+    return sorted(
+        found, key=lambda pair: (pair[1].config["autoattack"], pair[1].linear != "standard")
+    )
+
+
+def _read(path: Path) -> Report:
+    try:
+        return Report.read(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not an evaluation report: {error!r}") from error
+
+
+def _heads(found: Found) -> dict[str, dict[str, Tensor]]:
+    """The heads by name: those of whole images on the frozen encoder."""
+    heads: dict[str, dict[str, Tensor]] = {}
+    for path, report in found:
+        if report.protocol != "central" or report.config["finetune"] != "none":
+            continue
+        assert report.weights is not None
+        name, wanted = HEAD_OF[report.linear], report.weights["head"]
+        if name in heads:
+            if weights_fingerprint(heads[name]) != wanted:
+                raise UserError(
+                    f"{path} judges another {name} head than a report before it: repeat it with "
+                    f"head_weights={HEAD_FILE} of that one."
+                )
+            continue
+        state = read_weights(path.with_name(HEAD_FILE))
+        if weights_fingerprint(state) != wanted:
+            raise UserError(f"{path.with_name(HEAD_FILE)} is not the head that {path} judged.")
+        heads[name] = state
+    return heads
+
+
+def _features(found: Found) -> str:
+    features = sorted({report.features for _, report in found})
+    if len(features) > 1:
+        raise UserError(f"The reports are of several features ({', '.join(features)}): choose one.")
+    return features[0]
+
+
+def _dims(encoder: Encoder) -> dict[str, int]:
+    dims = {"backbone": int(encoder.backbone.num_features)}  # type: ignore[arg-type]
+    if hasattr(encoder, "projector"):
+        kwargs = encoder.config["method_kwargs"]
+        dims |= {"hidden": kwargs["proj_hidden_dim"], "projector": kwargs["proj_output_dim"]}
+    return dims
+
+
+def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config without what concerns only the machine that it ran on."""
+    kept = comparable(config)
+    kept["data"] = {k: v for k, v in kept["data"].items() if k not in _OF_THIS_MACHINE}
+    return kept
+
+
+def _evaluation(report: Report, file: StoredFile) -> dict[str, Any]:
+    attacks = report.to_dict()["attacks"]
+    unpublished = ("seconds", "notes", "broken_by")
+    return {
+        "linear": report.linear,
+        "protocol": report.protocol,
+        "features": report.features,
+        "finetune": report.config["finetune"],
+        "threat_model": threat_model(report.config),
+        "images": report.num_images,
+        "test_images": report.data["test_images"],
+        "clean": report.clean,
+        "knn": report.knn,
+        "attacks": [{k: v for k, v in a.items() if k not in unpublished} for a in attacks],
+        "test_data": report.data["fingerprint_test"],
+        "report": file.to_dict(),
+    }
+
+
+def _stems(found: Found) -> list[str]:
+    """A file name for each report, from what it judged; numbered where two are alike."""
+    stems: list[str] = []
+    for _, report in found:
+        stem = f"report_{HEAD_OF[report.linear]}"
+        stem += "_crops" if report.protocol == "crops" else ""
+        stem += "_finetuned" if report.config["finetune"] != "none" else ""
+        stem += "_autoattack" if report.config["autoattack"] else ""
+        alike = sum(other.rstrip("0123456789") == stem for other in stems)
+        stems.append(f"{stem}{alike + 1 if alike else ''}")
+    return stems
+
+
+def _described_file(
+    folder: str, file_name: str, content: bytes, part_bytes: int | None = None
+) -> StoredFile:
+    path = f"{folder}/{file_name}"
+    parts = []
+    if part_bytes is not None and len(content) > part_bytes:
+        pieces = [content[i : i + part_bytes] for i in range(0, len(content), part_bytes)]
+        parts = [
+            StoredFile(path=f"{path}.part{i}", size=len(p), sha256=sha256(p).hexdigest())
+            for i, p in enumerate(pieces)
+        ]
+    digest = sha256(content).hexdigest()
+    return StoredFile(path=path, size=len(content), sha256=digest, parts=tuple(parts))
+
+
+def _contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+
+
+def _index_with(zoo: Path, entry: Entry) -> bytes:
+    file = zoo / INDEX_FILE
+    index = parse(file.read_text(encoding="utf-8"), file) if file.exists() else dict(EMPTY)
+    others = [model for model in index["models"] if model["name"] != entry.name]
+    models = sorted([*others, entry.to_dict()], key=lambda model: str(model["name"]))
+    text = json.dumps({**index, "models": models}, indent=2, allow_nan=False) + "\n"
+    parse(text, "of the new model")
+    return text.encode()
+
+
+def _write(
+    zoo: Path,
+    entry: Entry,
+    content: Mapping[str, tuple[str, bytes]],
+    found: Found,
+    index: bytes,
+) -> None:
+    """The model's files, then the index, so that whatever the index names is there."""
+    folder = zoo / "models" / entry.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind, (_, data) in content.items():
+            file = entry.files[kind]
+            begin = 0
+            for piece in file.parts or (file,):
+                write_whole(zoo / piece.path, data[begin : begin + piece.size])
+                begin += piece.size
+        for (path, _), stem in zip(found, _stems(found), strict=True):
+            for suffix in (".json", ".md", ".png"):
+                source = path.with_suffix(suffix)
+                if source.exists():
+                    text = source.read_bytes()
+                    if suffix == ".md":
+                        text = text.replace(b"(report.png)", f"({stem}.png)".encode())
+                    write_whole(folder / f"{stem}{suffix}", text)
+        write_whole(folder / "README.md", card(entry).encode())
+        write_whole(zoo / INDEX_FILE, index)
+    except OSError as error:
+        raise UserError(f"Cannot write into '{zoo}' ({error.strerror}).") from error

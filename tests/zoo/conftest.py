@@ -1,0 +1,84 @@
+"""A real run, evaluated and published: what all tests of the zoo share."""
+
+from types import SimpleNamespace
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from solo_adv.main_pretrain import pretrain
+from solo_adv.main_robust import evaluate
+from solo_adv.zoo import publish
+
+NAME = "cfamc_tiny_digits"
+TINY = [
+    "data=digits",
+    "data.fraction=0.2",
+    "max_epochs=1",
+    "crops.num_crops=2",
+    "backbone.kwargs.width=8",
+    "method_kwargs.proj_hidden_dim=24",
+    "method_kwargs.proj_output_dim=8",
+    "knn_eval.enabled=false",
+    "auto_resume.enabled=false",
+    "accelerator=cpu",
+]
+QUICK = [
+    "max_images=60",
+    "steps=3",
+    "epsilons=[2/255,8/255]",
+    "alarm_images=0",
+    "head.epochs=1",
+    "head.min_updates=30",
+    "train_steps=1",
+    "accelerator=cpu",
+]
+
+
+def config(name, *overrides):
+    with initialize_config_module("solo_adv.conf", version_base="1.3"):
+        cfg = compose(name, list(overrides))
+    OmegaConf.set_struct(cfg, False)
+    return cfg
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A finished run with a report a head: ``.checkpoint``, ``.reports`` (their directory)."""
+    root = tmp_path_factory.mktemp("run")
+    checkpoint = pretrain(config("cfamc", *TINY, f"checkpoint.dir={root / 'trained_models'}"))
+    for linear in ("standard", "robust"):
+        cfg = config("robust", *QUICK, f"linear={linear}", f"results_dir={root / 'results'}")
+        cfg.checkpoint = str(checkpoint)
+        evaluate(cfg, quiet=True)
+    return SimpleNamespace(root=root, checkpoint=checkpoint, reports=root / "results")
+
+
+@pytest.fixture(scope="session")
+def published(trained, tmp_path_factory):
+    """A zoo directory with that run in it: ``.directory``, ``.entry``."""
+    directory = tmp_path_factory.mktemp("published")
+    entry = publish(
+        trained.checkpoint.parent,
+        name=NAME,
+        summary="A tiny encoder that only the tests know.",
+        zoo=directory,
+        reports=[trained.reports],
+        minutes=0.1,
+    )
+    return SimpleNamespace(directory=directory, entry=entry, name=NAME)
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch, tmp_path):
+    """No settings of the user's, and an empty cache."""
+    for name in ("SOLO_ADV_ZOO_URL", "SOLO_ADV_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SOLO_ADV_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def zoo(published, monkeypatch):
+    """The published zoo, named to the package by its directory."""
+    monkeypatch.setenv("SOLO_ADV_ZOO_URL", str(published.directory))
+    return published
