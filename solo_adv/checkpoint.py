@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from solo_adv.backbones import STEMS, Normalization, build_backbone
-from solo_adv.checks import choice, known_keys, whole
+from solo_adv.checks import choice, is_number, known_keys, whole
 from solo_adv.errors import UserError
 from solo_adv.host import solo_config
 from solo_adv.integrity import verify
@@ -54,7 +54,8 @@ class EncoderSettings:
             whole("encoder.image_size", self.image_size, 1)
         for name in ("mean", "std"):
             value = getattr(self, name)
-            if value is not None and len(value) != 3:
+            three = isinstance(value, list | tuple) and len(value) == 3
+            if value is not None and not (three and all(map(is_number, value))):
                 raise UserError(f"encoder.{name} must be three numbers; got {value}.")
 
     @classmethod
@@ -251,16 +252,14 @@ def _solo_learn_config(
     if args is None:
         args = _args_named(file, named)
     backbone, data = {**args["backbone"]}, {**args["data"]}
-    backbone |= {new: named[old] for old, new in _BACKBONE_KEYS if old in named}
+    backbone |= {"name": named.get("backbone", backbone["name"])}
+    backbone |= {"stem": named.get("stem", backbone.get("stem"))}
     data |= {key: named[key] for key in ("image_size", "mean", "std") if key in named}
     config = solo_config.complete({**args, "backbone": backbone, "data": data})
     if "image_size" in named:
         config["crops"]["size"] = named["image_size"]
     _check_stem(file, state, config)
     return config
-
-
-_BACKBONE_KEYS = (("backbone", "name"), ("stem", "stem"))
 
 
 def _args_beside(file: Path) -> dict[str, Any] | None:
@@ -300,9 +299,10 @@ def _check_stem(file: Path, state: Mapping[str, Tensor], config: Mapping[str, An
     Raises:
         UserError: they do.
     """
-    if not config["backbone"]["name"].startswith("resnet"):
-        return
-    stem, kernel = config["backbone"]["stem"], state["backbone.conv1.weight"].shape[-1]
+    convolution = state.get("backbone.conv1.weight")
+    if convolution is None or not config["backbone"]["name"].startswith("resnet"):
+        return  # no ResNet's weights: they are refused where they do not fit
+    stem, kernel = config["backbone"]["stem"], convolution.shape[-1]
     if kernel != (7 if stem == "imagenet" else 3):
         raise UserError(
             f"The stem of {file} is unknown: its first convolution is {kernel}x{kernel}, which is "

@@ -12,6 +12,8 @@ def known_keys(kind: str, given: Mapping[Any, Any], accepted: type | Iterable[st
     """Refuse a key of ``given`` that is not ``accepted``: names, or the fields of a dataclass."""
     if isinstance(accepted, type) and is_dataclass(accepted):
         accepted = [field.name for field in fields(accepted)]
+    if not isinstance(given, Mapping):
+        raise UserError(f"{kind} must be a group of settings, key=value; got {given!r}.")
     names = list(accepted)  # type: ignore[arg-type]
     for key in given:
         if key not in names:

@@ -129,6 +129,18 @@ def test_weights_of_another_architecture_are_refused(saved):
         load_pretrained(path)
 
 
+def test_a_resnets_config_beside_other_weights_is_refused(tmp_path, saved):
+    path = saved(network(padding=2))
+    torch.save({"state_dict": {"backbone.cls_token": torch.rand(1)}}, path)
+    with pytest.raises(UserError, match="do not fit its config"):
+        load_pretrained(path)
+
+
+def test_settings_are_a_group():
+    with pytest.raises(UserError, match="group of settings"):
+        EncoderSettings.from_config(5)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -136,6 +148,8 @@ def test_weights_of_another_architecture_are_refused(saved):
         ({"steem": "cifar"}, "stem"),
         ({"image_size": 0}, "at least 1"),
         ({"mean": [0.5]}, "three numbers"),
+        ({"mean": 0.5}, "three numbers"),
+        ({"std": "abc"}, "three numbers"),
     ],
 )
 def test_settings_are_checked(settings, words):

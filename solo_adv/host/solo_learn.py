@@ -52,7 +52,8 @@ class SoloLearnMethod(BaseMethod):
         if knn_eval:
             self.knn = _OnlineKNN(k=self.knn_k, distance_fx=cfg.knn_eval.distance_func)
         self.host_normalization = Normalization(*solo_config.statistics(plain(cfg)))
-        self.normalization = Normalization(*_network_statistics(cfg))
+        trained_on = self.complete_config()["data"]
+        self.normalization = Normalization(trained_on["mean"], trained_on["std"])
         self._set_stem()
         AutoResumer.SHOULD_MATCH = [
             *AutoResumer.SHOULD_MATCH,
@@ -177,12 +178,6 @@ class _OnlineKNN(WeightedKNNClassifier, _AcceptsComputeOnStep):
 
     def forward(self, **features: Tensor) -> None:
         self.update(**features)
-
-
-def _network_statistics(cfg: DictConfig) -> tuple[list[float], list[float]]:
-    """What the network was, or will be, trained on: ``data.mean`` and ``std``, or solo-learn's."""
-    data, host = section(cfg, "data"), solo_config.statistics(plain(cfg))
-    return data.get("mean") or host[0], data.get("std") or host[1]
 
 
 def _check_optimizer(cfg: DictConfig) -> None:
