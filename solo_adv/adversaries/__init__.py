@@ -1,10 +1,11 @@
 """Adversaries: who perturbs the crops, and when the weights move."""
 
 from solo_adv.adversaries.base import Adversary
-from solo_adv.adversaries.batch_norm import batch_norm_during_attack
+from solo_adv.adversaries.batch_norm import batch_norm_during_attack, running_statistics_restored
 from solo_adv.adversaries.free import Free
+from solo_adv.adversaries.freezing import parameters_frozen
 from solo_adv.adversaries.pgd import PGD
-from solo_adv.adversaries.threat import LossOf, as_fraction, ascend, project
+from solo_adv.adversaries.threat import LossOf, as_fraction, project, step
 
 __all__ = [
     "PGD",
@@ -12,7 +13,9 @@ __all__ = [
     "Free",
     "LossOf",
     "as_fraction",
-    "ascend",
     "batch_norm_during_attack",
+    "parameters_frozen",
     "project",
+    "running_statistics_restored",
+    "step",
 ]

@@ -23,6 +23,12 @@ class Adversary:
     batch_norm: str = "train_frozen"
     """Policy during the passes that :meth:`perturb` makes (see ``batch_norm.py``)."""
 
+    accumulate_gradients: bool = False
+    """Whether these passes also add to the gradients of the model's parameters."""
+
+    compiled: bool = False
+    """Whether its own arithmetic goes through torch.compile."""
+
     crafting_passes: int = 0
     """Forward-and-backward passes of the attacked crops that :meth:`perturb` makes in a batch."""
 
@@ -35,7 +41,8 @@ class Adversary:
         """The perturbation to add to ``crops`` (N, 3, H, W), or None for none.
 
         If it requires a gradient, the update's own backward pass leaves it there for
-        :meth:`update`. Gradients of the model's parameters are neither computed nor touched.
+        :meth:`update`. Gradients of the model's parameters are neither computed nor touched,
+        unless ``accumulate_gradients`` says so.
         """
         return None
 

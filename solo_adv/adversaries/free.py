@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, zeros_like
 
 from solo_adv.adversaries.base import Adversary
-from solo_adv.adversaries.threat import LossOf, as_fraction, ascend, project
+from solo_adv.adversaries.threat import LossOf, as_fraction, project, step
 from solo_adv.checks import whole
 
 
@@ -56,8 +56,14 @@ class Free(Adversary):
     def update(self, crops: Tensor, delta: Tensor | None) -> None:
         assert delta is not None
         assert delta.grad is not None
-        self.delta = ascend(delta.detach(), delta.grad, self.step_size)
-        project(self.delta, crops, self.epsilon)
+        self.delta = step(
+            delta.detach(),
+            delta.grad,
+            crops,
+            step_size=self.step_size,
+            epsilon=self.epsilon,
+            compiled=self.compiled,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {"delta": self.delta}

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from solo_adv.adversaries.base import Adversary
 from solo_adv.adversaries.batch_norm import check_policy
-from solo_adv.adversaries.threat import LossOf, as_fraction, ascend, project, uniform_start
+from solo_adv.adversaries.threat import LossOf, as_fraction, step, uniform_start
 from solo_adv.checks import flag, whole
 
 
@@ -61,7 +61,14 @@ class PGD(Adversary):
             delta.requires_grad_(True)
             with torch.enable_grad():
                 gradient = self._gradient(loss_of(crops + delta), delta)
-            delta = project(ascend(delta.detach(), gradient, self.step_size), crops, self.epsilon)
+            delta = step(
+                delta.detach(),
+                gradient,
+                crops,
+                step_size=self.step_size,
+                epsilon=self.epsilon,
+                compiled=self.compiled,
+            )
         return delta
 
     def _gradient(self, loss: Tensor, delta: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from solo_adv.compiling import compiled_once
 from solo_adv.errors import UserError
 
 LossOf = Callable[[Tensor], Tensor]
@@ -53,18 +54,43 @@ def project(delta: Tensor, images: Tensor, epsilon: float) -> Tensor:
     Exact in floating point: no element exceeds epsilon and no pixel leaves [0, 1], not by one
     rounding. In place on ``delta`` (N, 3, H, W).
     """
-    epsilon = _largest_not_above(epsilon, delta.dtype)
-    lower = images.neg().clamp_(min=-epsilon)
-    upper = (1 - images).clamp_(max=epsilon)
-    return torch.clamp(delta, lower, upper, out=delta)
+    return _project(delta, images, _largest_not_above(epsilon, delta.dtype))
 
 
-def ascend(delta: Tensor, gradient: Tensor, step_size: float) -> Tensor:
-    """One step of the given size, per pixel, in the direction of the gradient's sign. In place.
+def step(
+    delta: Tensor,
+    gradient: Tensor,
+    images: Tensor,
+    *,
+    step_size: float,
+    epsilon: float,
+    compiled: bool = False,
+) -> Tensor:
+    """One step per pixel in the direction of the gradient's sign, and :func:`project`.
 
-    Gradients that overflowed to NaN (possible under float16 loss scaling) count as zero.
+    In place on ``delta`` (N, 3, H, W). Gradients that overflowed to NaN (possible under float16
+    loss scaling) count as zero.
+
+    Args:
+        compiled: as one fused kernel of torch.compile's; the result is the same to the bit.
     """
-    return delta.add_(gradient.sign().nan_to_num_(nan=0.0), alpha=step_size)
+    work = compiled_once(_step) if compiled else _step
+    return work(delta, gradient, images, step_size, _largest_not_above(epsilon, delta.dtype))
+
+
+def _step(
+    delta: Tensor, gradient: Tensor, images: Tensor, step_size: float, epsilon: float
+) -> Tensor:
+    delta.add_(gradient.sign().nan_to_num_(nan=0.0), alpha=step_size)
+    return _project(delta, images, epsilon)
+
+
+def _project(delta: Tensor, images: Tensor, epsilon: float) -> Tensor:
+    delta.clamp_(-epsilon, epsilon)
+    bound = images.neg()
+    torch.maximum(delta, bound, out=delta)
+    torch.minimum(delta, bound.add_(1), out=delta)
+    return delta
 
 
 def uniform_start(images: Tensor, epsilon: float, generator: torch.Generator | None) -> Tensor:

@@ -31,7 +31,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "interval": "step",
     },
     "knn_eval": {"enabled": False, "k": 20, "distance_func": "cosine"},
-    "performance": {"disable_channel_last": False},
 }
 """solo-learn's own defaults (its ``BaseMethod.add_and_assert_specific_cfg``), and our own keys."""
 
@@ -96,15 +95,18 @@ class StandaloneMethod(LightningModule):
 
     def forward(self, X: Tensor) -> dict[str, Tensor]:
         """Pixels (N, 3, H, W), float in [0, 1], to ``logits`` and ``feats``."""
-        out: dict[str, Tensor] = self.multicrop_forward(X)
-        out["logits"] = self.classifier(out["feats"].detach())
-        return out
+        feats = self._features(X)
+        return {"feats": feats, "logits": self.classifier(feats.detach())}
 
     def multicrop_forward(self, X: Tensor) -> dict[str, Tensor]:
         """Pixels to ``feats`` (N, features_dim)."""
+        return {"feats": self._features(X)}
+
+    def _features(self, X: Tensor) -> Tensor:
         if not self.no_channel_last:
             X = X.contiguous(memory_format=torch.channels_last)
-        return {"feats": self.backbone(self.normalize(X))}
+        feats: Tensor = self.backbone(self.normalize(X))
+        return feats
 
     # ---------------------------------------------------------------- optimisation
 

@@ -3,7 +3,8 @@
 Shapes: B images become V crops each, N = V*B, view-major; embeddings are (V, B, D).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,8 +14,9 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from solo_adv.adversaries import Adversary, batch_norm_during_attack
+from solo_adv.adversaries import Adversary, batch_norm_during_attack, parameters_frozen
 from solo_adv.checks import choice, whole
+from solo_adv.compiling import compile_whole
 from solo_adv.crops import (
     CropOptions,
     CropPipeline,
@@ -26,7 +28,9 @@ from solo_adv.crops import (
 from solo_adv.crops import build as build_crops
 from solo_adv.errors import UserError
 from solo_adv.methods.attacked_views import AttackedViews, join
+from solo_adv.methods.chunks import pass_in_chunks
 from solo_adv.methods.collapse import CollapseWatch
+from solo_adv.methods.performance import Performance, resolved_precision
 from solo_adv.methods.projector import Projector
 from solo_adv.methods.run_state import (
     add_running_means,
@@ -81,7 +85,10 @@ class AdversarialMethod(_Host):
             (and the settings of the objective)
         adversary: the settings of the adversary, and of ``AttackedViews``.
         preset: ``reference`` for the choices of the paper's code that change results.
-        crops: backend, source and the fields of ``CropSpec``.
+        crops: backend, source and the fields of ``CropSpec``; of ``chunk`` crops at most the
+            activations are in memory at a time.
+        performance: the fields of ``Performance``.
+        precision: Lightning's, or ``auto``: bfloat16 where the hardware multiplies it fast.
     """
 
     objective_class: ClassVar[type[Objective]]
@@ -109,6 +116,9 @@ class AdversarialMethod(_Host):
             unit=not self.objective.on_logits,
         )
         self.crops = self._build_crops(seed=cfg.get("seed", 0))
+        self.chunk = self.crop_settings(cfg)[1].chunk
+        self._network: Callable[[Tensor], dict[str, Tensor]] = self._pass
+        self._objective: Callable[[Tensor, Tensor], Any] = self.objective
         self.crop_passes = 0
         self.collapse_watch = CollapseWatch()
         self._finite: Tensor | None = None
@@ -143,6 +153,10 @@ class AdversarialMethod(_Host):
             "size": None,
             **section(cfg, "crops"),
         }
+        given = section(cfg, "performance")
+        construct(Performance, given, "performance")
+        cfg.performance = {**accepted_settings(Performance), **given}
+        cfg.precision = resolved_precision(cfg)
         cls.check_cfg(cfg)
         return cfg
 
@@ -274,7 +288,8 @@ class AdversarialMethod(_Host):
             attacked: crops to be attacked.
             targets: of the images (B,).
         """
-        with batch_norm_during_attack(self, self.adversary.batch_norm):
+        freeze = nullcontext() if self.adversary.accumulate_gradients else parameters_frozen(self)
+        with batch_norm_during_attack(self, self.adversary.batch_norm), freeze:
             crafting_loss = self.attacked_views.crafting_loss(
                 clean,
                 attacked,
@@ -284,12 +299,18 @@ class AdversarialMethod(_Host):
             return self.adversary.perturb(attacked, crafting_loss)
 
     def outputs_of(self, pixels: Tensor) -> dict[str, Tensor]:
-        """:meth:`forward` of pixels (N, 3, h, w) in [0, 1]."""
-        return self(self.from_pixels(pixels))
+        """``logits``, ``feats`` and ``z`` of pixels (N, 3, h, w) in [0, 1], by ``chunk`` crops."""
+        if self.chunk is None or len(pixels) <= self.chunk:
+            return self._network(pixels)
+        return pass_in_chunks(self._network, pixels, self.chunk, model=self)
+
+    def _pass(self, pixels: Tensor) -> dict[str, Tensor]:
+        out = self(self.from_pixels(pixels))
+        return {name: out[name] for name in ("logits", "feats", "z")}
 
     def loss_of(self, z: Tensor, targets: Tensor) -> Any:
         """The objective's terms of embeddings (V*B, D), view-major, of images with targets (B,)."""
-        return self.objective(z.unflatten(0, (-1, len(targets))), targets)
+        return self._objective(z.unflatten(0, (-1, len(targets))), targets)
 
     def _passes_of_batch(self, crops: int, attacked: int) -> int:
         """Forward-and-backward passes of a crop that one batch costs."""
@@ -366,6 +387,12 @@ class AdversarialMethod(_Host):
         super().setup(stage)
         if self.global_rank:
             self.crops = self._build_crops(seed=self.cfg.get("seed", 0) + self.global_rank)
+        performance = construct(Performance, section(self.cfg, "performance"), "performance")
+        if stage == "fit" and performance.compile != "none":
+            self._network = compile_whole(self._pass, performance.mode)
+            self.adversary.compiled = True
+            if _world_size() == 1:  # the gathering of embeddings has no graph
+                self._objective = compile_whole(self.objective, performance.mode)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the config and what a resumed run needs, for every process."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from solo_adv import UserError
-from solo_adv.adversaries import as_fraction, ascend, project
+from solo_adv.adversaries import as_fraction, project, step
 
 
 @pytest.mark.parametrize(
@@ -56,5 +56,24 @@ def test_projection_is_the_nearest_point():
 
 def test_step_follows_the_sign_and_ignores_overflow():
     gradient = torch.tensor([1e-30, -5.0, 0.0, float("nan"), float("inf")])
-    moved = ascend(torch.zeros(5), gradient, 0.01)
+    images = torch.full((5,), 0.5)
+    moved = step(torch.zeros(5), gradient, images, step_size=0.01, epsilon=0.1)
     torch.testing.assert_close(moved, torch.tensor([0.01, -0.01, 0.0, 0.0, 0.01]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_compiled_step_is_the_same_to_the_bit(dtype):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(6, 3, 8, 8, dtype=dtype, generator=generator)
+    gradient = torch.randn(images.shape, dtype=dtype, generator=generator)
+    gradient[0, 0, 0] = float("nan")
+    moved = torch.zeros_like(images)
+    fused = moved.clone()
+    for _ in range(4):
+        settings = {"step_size": 0.01, "epsilon": 8 / 255}
+        step(moved, gradient, images, **settings)
+        step(fused, gradient, images, compiled=True, **settings)
+        assert torch.equal(moved, fused)
+        gradient = gradient.roll(1)
+    assert moved.abs().max() > 0

@@ -153,6 +153,15 @@ def test_forward_dicts(host, name):
     assert set(multicrop) == {"feats", "hidden", "z"}
 
 
+def test_a_forward_pass_goes_through_every_part_once(host, name):
+    method = HOSTS[host][name](config(host, name))
+    passes = []
+    for part in (method.backbone, method.projector, method.classifier):
+        part.register_forward_pre_hook(lambda module, _: passes.append(module))
+    method.outputs_of(torch.rand(BATCH, 3, SIZE, SIZE))
+    assert passes == [method.backbone, method.classifier, method.projector]
+
+
 def test_the_online_classifier_trains_nothing_else(host, name):
     method = HOSTS[host][name](config(host, name))
     method(method.from_pixels(torch.rand(BATCH, 3, SIZE, SIZE)))["logits"].sum().backward()

@@ -4,62 +4,10 @@ import math
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
-from omegaconf import OmegaConf
-from torch.utils.data import DataLoader
 
-from solo_adv import METHODS, UserError
+from solo_adv import UserError
 
 BATCH, CLASSES, SIZE = 4, 3, 16
-
-
-def config(method, **changes):
-    cfg = OmegaConf.create(
-        {
-            "method": method,
-            "backbone": {"name": "resnet18", "kwargs": {"width": 4, "layers": [1, 1, 1, 1]}},
-            "method_kwargs": {"proj_hidden_dim": 16, "proj_output_dim": 8},
-            "data": {"dataset": "custom", "num_classes": CLASSES},
-            "crops": {"num_crops": 2, "size": SIZE},
-            "optimizer": {"name": "sgd", "batch_size": BATCH, "lr": 0.1, "weight_decay": 0.0},
-            "scheduler": {"name": "none"},
-            "max_epochs": 1,
-        }
-    )
-    for key, value in changes.items():
-        OmegaConf.update(cfg, key, value, force_add=True)
-    return cfg
-
-
-class Images(torch.utils.data.Dataset):
-    def __init__(self, batches):
-        generator = torch.Generator().manual_seed(0)
-        shape = (BATCH * batches, 3, SIZE, SIZE)
-        self.x = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-
-    def __len__(self):
-        return len(self.x)
-
-    def __getitem__(self, index):
-        return index, [self.x[index]], index % CLASSES
-
-
-def fit(method, batches=1):
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=method.cfg.max_epochs,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(method, DataLoader(Images(batches), batch_size=BATCH))
-    return trainer
-
-
-def build(name, **changes):
-    torch.manual_seed(0)
-    return METHODS[name](config(name, **changes))
 
 
 def spy_on_attack(method, record):
@@ -89,7 +37,7 @@ def same(one, other):
 
 @pytest.mark.parametrize("name", ["robust_emp", "robust_simclr"])
 @pytest.mark.parametrize("pair", ["self", "cross"])
-def test_an_attack_leaves_no_trace_in_the_step(name, pair):
+def test_an_attack_leaves_no_trace_in_the_step(build, fit, name, pair):
     method = build(name, **{"adversary.pair": pair})
     record = []
     spy_on_attack(method, record)
@@ -105,7 +53,7 @@ def test_an_attack_leaves_no_trace_in_the_step(name, pair):
         assert (crops + delta).max() <= 1
 
 
-def test_policy_train_lets_the_attack_move_running_statistics():
+def test_policy_train_lets_the_attack_move_running_statistics(build, fit):
     method = build("robust_emp", **{"adversary.batch_norm": "train"})
     record = []
     spy_on_attack(method, record)
@@ -123,7 +71,7 @@ def test_policy_train_lets_the_attack_move_running_statistics():
         ("robust_simclr", "second", BATCH),
     ],
 )
-def test_only_the_attacked_views_are_perturbed(name, views, expected):
+def test_only_the_attacked_views_are_perturbed(build, fit, name, views, expected):
     method = build(name, **{"adversary.views": views})
     record, seen = [], []
     spy_on_attack(method, record)
@@ -136,7 +84,7 @@ def test_only_the_attacked_views_are_perturbed(name, views, expected):
     torch.testing.assert_close(last[2 * BATCH - expected :], crops + delta)
 
 
-def test_self_pair_crafts_on_the_attacked_view_alone():
+def test_self_pair_crafts_on_the_attacked_view_alone(build, fit):
     method = build("robust_simclr")
     seen = []
     method.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
@@ -146,7 +94,7 @@ def test_self_pair_crafts_on_the_attacked_view_alone():
     assert method.crop_passes == 2 * BATCH + 5 * BATCH
 
 
-def test_accumulated_gradients_are_the_sum_of_all_passes():
+def test_accumulated_gradients_are_the_sum_of_all_passes(build, fit):
     """The reference's update, against gradients taken one by one."""
     method = build("robust_emp", **{"adversary.accumulate_gradients": True, "adversary.steps": 3})
     crops_seen, used = [], []
@@ -179,7 +127,7 @@ def test_accumulated_gradients_are_the_sum_of_all_passes():
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
-def test_reference_schedule_is_stepped_at_every_replay():
+def test_reference_schedule_is_stepped_at_every_replay(build, fit):
     method = build("cfamc", preset="reference", max_epochs=2)
     rates = []
     method.on_before_optimizer_step = lambda optimizer: rates.append(
@@ -192,14 +140,14 @@ def test_reference_schedule_is_stepped_at_every_replay():
     assert method.adversary.clamp_before_forward is False
 
 
-def test_the_preset_turns_on_what_a_method_has_and_nothing_else():
+def test_the_preset_turns_on_what_a_method_has_and_nothing_else(build):
     assert build("robust_emp", preset="reference").adversary.accumulate_gradients
     assert build("robust_simclr", preset="reference").adversary.batch_norm == "train"
     assert build("emp_ssl", preset="reference").cfg.scheduler.name == "reference_cyclic"
     assert not build("robust_emp").adversary.accumulate_gradients
 
 
-def test_cross_entropy_trains_a_classifier_on_one_view():
+def test_cross_entropy_trains_a_classifier_on_one_view(build, fit):
     method = build(
         "supervised_freeadv",
         **{
@@ -214,7 +162,7 @@ def test_cross_entropy_trains_a_classifier_on_one_view():
     assert method.cfg.method_kwargs.proj_output_dim == CLASSES
 
 
-def test_one_view_cannot_be_the_second():
+def test_one_view_cannot_be_the_second(build):
     with pytest.raises(UserError, match="at least 2"):
         build(
             "supervised_freeadv",
