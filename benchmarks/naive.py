@@ -5,13 +5,20 @@ the weights' gradients too, free training's perturbation on the host, LARS tenso
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.optim import Lars
 from torch import Tensor, nn
 
 from benchmarks.loss import naive_emp_loss
+from solo_adv.optim import build_optimizer
+
+LARS: dict[str, Any] = {
+    **{"momentum": 0.9, "nesterov": True, "eta": 0.005},
+    **{"clip_lr": True, "exclude_bias_n_norm": True},
+}
+"""The options of the paper's code."""
 
 
 class NaiveStep:
@@ -41,9 +48,11 @@ class NaiveStep:
         self.views = views
         self.epsilon, self.step_size = epsilon, step_size
         self.replays, self.steps = replays, steps
-        self.optimizer = Lars(
-            parameters, lr=0.3, momentum=0.9, nesterov=True, trust_clip=True, foreach=False
+        self.optimizer = build_optimizer(
+            "lars", [{"params": parameters}], lr=0.3, weight_decay=1e-4, **LARS
         )
+        for group in self.optimizer.param_groups:
+            group["foreach"] = False
         self.carried: Tensor | None = None
 
     def __call__(self, crops: Tensor) -> Tensor:
@@ -62,8 +71,19 @@ class NaiveStep:
             delta = self._ascend(delta, crops)
         return self._update(self._loss(crops + delta))
 
+    def inner_step(self, crops: Tensor) -> Callable[[], object]:
+        """One step of PGD on ready crops, to be timed by itself."""
+
+        def work() -> Tensor:
+            delta = torch.zeros_like(crops).requires_grad_(True)
+            self._loss(crops + delta).backward()
+            return self._ascend(delta, crops)
+
+        return work
+
     def _free(self, crops: Tensor) -> Tensor:
-        carried = torch.zeros(crops.shape) if self.carried is None else self.carried
+        carried = torch.zeros_like(crops, device="cpu") if self.carried is None else self.carried
+        carried = torch.clamp(crops.cpu() + carried, 0, 1) - crops.cpu()
         for _ in range(self.replays):
             delta = carried.to(crops.device).requires_grad_(True)
             loss = self._update(self._loss(crops + delta))

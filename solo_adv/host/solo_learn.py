@@ -5,7 +5,8 @@ what its configs leave unsaid is in ``solo_config``.
 """
 
 import warnings
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -24,7 +25,7 @@ from solo_adv.host import solo_config
 from solo_adv.host.joining import join
 from solo_adv.methods import AdversarialMethod
 from solo_adv.methods.settings import plain, section
-from solo_adv.optim import SCHEDULERS, build_scheduler
+from solo_adv.optim import SCHEDULERS, build_optimizer, build_scheduler
 
 # solo/methods/base.py:362: all that its configure_optimizers builds.
 _ITS_SCHEDULERS = ("warmup_cosine", "step", "none")
@@ -39,6 +40,13 @@ _ALSO_PART_OF_THE_RESULT = (
 
 class SoloLearnMethod(BaseMethod):
     """solo-learn's base class with the two doors between its normalised images and pixels."""
+
+    # solo/utils/lars.py:137 compares the norms of every weight on the host, which makes it wait for
+    # the GPU twice a weight; the same arithmetic here is done for all weights at once.
+    _OPTIMIZERS: ClassVar[dict[str, Any]] = {
+        **BaseMethod._OPTIMIZERS,
+        "lars": partial(build_optimizer, "lars"),
+    }
 
     def __init__(self, cfg: DictConfig) -> None:
         cfg = self.add_and_assert_specific_cfg(cfg)
@@ -66,7 +74,7 @@ class SoloLearnMethod(BaseMethod):
         cfg = super().add_and_assert_specific_cfg(cfg)
         choice("backbone.name", cfg.backbone.name, BaseMethod._BACKBONES)
         choice("backbone.stem", solo_config.stem(plain(cfg)), STEMS)
-        choice("optimizer.name", cfg.optimizer.name, BaseMethod._OPTIMIZERS)
+        choice("optimizer.name", cfg.optimizer.name, cls._OPTIMIZERS)
         choice("scheduler.name", cfg.scheduler.name, SCHEDULERS)
         _check_optimizer(cfg)
         devices = cfg.get("devices")
@@ -182,7 +190,7 @@ class _OnlineKNN(WeightedKNNClassifier, _AcceptsComputeOnStep):
 
 def _check_optimizer(cfg: DictConfig) -> None:
     settings = cfg.optimizer
-    build: Any = BaseMethod._OPTIMIZERS[settings.name]
+    build: Any = SoloLearnMethod._OPTIMIZERS[settings.name]
     weights = [{"params": [nn.Parameter(torch.ones(1, 1))]}]
     try:
         build(weights, lr=1.0, weight_decay=0.0, **plain(settings.kwargs or {}))

@@ -304,3 +304,23 @@ def test_checkpoints_of_both_hosts_are_the_same_encoder_everywhere(
         for features, key in (("backbone", "feats"), ("hidden", "hidden"), ("projector", "z")):
             ours = load_pretrained(folder, features=features)
             torch.testing.assert_close(ours(pixels), expected[key], atol=1e-5, rtol=1e-4)
+
+
+def test_lars_of_all_weights_at_once_is_solo_learns(solo_methods):
+    torch.manual_seed(0)
+    x, start = torch.randn(6, 5, dtype=torch.float64), torch.nn.Linear(5, 4).double()
+    options = {"lr": 0.3, "weight_decay": 1e-2, "momentum": 0.9, "nesterov": True, "eta": 0.005}
+    trained = []
+    for build in (its("lars").LARS, solo_methods["cfamc"]._OPTIMIZERS["lars"]):
+        model = torch.nn.Linear(5, 4).double()
+        model.load_state_dict(start.state_dict())
+        groups = [{"params": list(model.parameters())}]
+        optimizer = build(groups, clip_lr=True, exclude_bias_n_norm=True, **options)
+        for _ in range(20):
+            optimizer.zero_grad()
+            model(x).square().sum().backward()
+            optimizer.step()
+        trained.append([p.detach() for p in model.parameters()])
+    assert not torch.equal(trained[0][0], start.weight)
+    for theirs, ours in zip(*trained, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-12)

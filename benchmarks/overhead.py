@@ -1,0 +1,51 @@
+"""What Lightning and logging take of a training step: ``python -m benchmarks.overhead``.
+
+The CF-AMC-SSL step of a network whose arithmetic takes next to no time, under Lightning and
+plainly, in turn. What is added is the host's work, the same for a GPU, where it hides behind the
+kernels.
+"""
+
+import argparse
+import copy
+from pathlib import Path
+from statistics import median
+
+from benchmarks.record import store
+from benchmarks.running import PlainStep, batch_of, build, configured, device, run, step_options
+
+TINY = (
+    *("+backbone.kwargs.width=4", "+backbone.kwargs.layers=[1,1,1,1]"),
+    *("method_kwargs.proj_hidden_dim=16", "method_kwargs.proj_output_dim=8"),
+)
+GPU_STEP_MS = 1000 * 16 * 100 * 3 / 60_000
+"""A step of 16 crops of 100 images, 3 replays, at 60,000 crop passes a second."""
+
+
+def main() -> None:
+    """Measure, print, store the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    step_options(parser)
+    parser.set_defaults(views=2, batch=2, repeats=300)
+    parser.add_argument("--output", type=Path, help="of the result (JSON)")
+    args = parser.parse_args()
+    module, batch = build(configured("cfamc", args, "32-true", TINY)), batch_of(args.batch)
+    plain = PlainStep(copy.deepcopy(module), batch)
+    rounds = run(module, batch, args.repeats, {"plain": plain})
+    added = [a - b for a, b in zip(rounds.of("ours"), rounds.of("plain"), strict=True)]
+    row = {
+        "replays": module.adversary.replays,
+        "ours_ms": 1000 * median(rounds.of("ours")),
+        "plain_ms": 1000 * median(rounds.of("plain")),
+        "added_ms": 1000 * median(added),
+        "share_of_a_gpu_step": 1000 * median(added) / GPU_STEP_MS,
+    }
+    print(
+        f"{row['ours_ms']:.2f} ms under Lightning, {row['plain_ms']:.2f} ms plainly: "
+        f"{row['added_ms']:.2f} ms added, {row['share_of_a_gpu_step']:.1%} of a GPU step of "
+        f"{GPU_STEP_MS:.0f} ms"
+    )
+    print(store(f"overhead_{device().type}", {"benchmark": "overhead", **row}, args.output))
+
+
+if __name__ == "__main__":
+    main()

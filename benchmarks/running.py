@@ -1,0 +1,201 @@
+"""Training steps to be timed: under Lightning with other ways in turn, or plainly."""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from itertools import repeat
+from statistics import median
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from omegaconf import DictConfig
+
+from benchmarks.record import wait
+from solo_adv.config import parse_cfg
+from solo_adv.host import METHODS
+from solo_adv.methods.attacked_views import join
+from solo_adv.reproduce.plan import composed
+
+WARMUP = 2
+
+Work = Callable[[], object]
+
+
+def step_options(parser: argparse.ArgumentParser) -> None:
+    """The options that :func:`configured` reads."""
+    parser.add_argument("--views", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=16, help="images")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--compile", default="none", help="mode of torch.compile")
+    parser.add_argument("--contiguous", action="store_true", help="NCHW in place of channels_last")
+    parser.add_argument("overrides", nargs="*", help="of the config, key=value")
+
+
+class Repeated:
+    """The same batch, some times over; Lightning would take a list for several loaders."""
+
+    def __init__(self, batch: list[Any], times: int) -> None:
+        self.batch, self.times = batch, times
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        return repeat(self.batch, self.times)
+
+    def __len__(self) -> int:
+        return self.times
+
+
+@dataclass
+class Rounds(Callback):
+    """Seconds of each training batch, and between two batches those of other ways.
+
+    A batch lasts from the end of the other ways, or of the batch before, to Lightning's last hook
+    of it, so that Lightning's loop is in it.
+    """
+
+    others: dict[str, Work]
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    _begun: float = 0.0
+
+    def on_train_start(self, *_: Any) -> None:
+        self._begin()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self._end("ours")
+        for name, work in self.others.items():
+            self._begin()
+            work()
+            self._end(name)
+        self._begin()
+
+    def _begin(self) -> None:
+        wait()
+        self._begun = time.perf_counter()
+
+    def _end(self, name: str) -> None:
+        wait()
+        self.seconds.setdefault(name, []).append(time.perf_counter() - self._begun)
+
+    def of(self, name: str) -> list[float]:
+        """Without the warm-up."""
+        return self.seconds[name][WARMUP:]
+
+    def ratio(self, one: str, other: str) -> float:
+        """Median over the rounds of what ``one`` took, in times of what ``other`` took."""
+        return median(a / b for a, b in zip(self.of(one), self.of(other), strict=True))
+
+
+def configured(
+    method: str, args: argparse.Namespace, precision: str, overrides: Sequence[str] = ()
+) -> DictConfig:
+    """The complete config of a method at the benchmark's size."""
+    return parse_cfg(
+        composed(
+            method,
+            [
+                f"optimizer.batch_size={args.batch}",
+                f"crops.num_crops={args.views}",
+                "crops=multi_crop",
+                f"precision={precision}",
+                f"performance.compile={args.compile}",
+                f"performance.disable_channel_last={str(args.contiguous).lower()}",
+                "knn_eval.enabled=false",
+                "log_every_n_steps=50",
+                "max_epochs=1",
+                *args.overrides,
+                *overrides,
+            ],
+        )
+    )
+
+
+def build(cfg: DictConfig) -> Any:
+    """The method on the device, in the memory format of its config."""
+    torch.manual_seed(0)
+    cfg.data.num_classes = 10
+    module = METHODS[cfg.method](cfg).to(device())
+    if not cfg.performance.disable_channel_last:
+        module = module.to(memory_format=torch.channels_last)
+    return module
+
+
+def run(module: Any, batch: list[Any], repeats: int, others: dict[str, Work]) -> Rounds:
+    """Train on a batch again and again, the other ways in between."""
+    rounds = Rounds(others)
+    trainer = Trainer(
+        accelerator=device().type,
+        devices=1,
+        precision=module.cfg.precision,
+        max_epochs=1,
+        logger=False,
+        callbacks=[rounds],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, Repeated(batch, WARMUP + repeats))
+    return rounds
+
+
+def batch_of(size: int) -> list[Any]:
+    """Indexes, random images and targets, as the loaders deliver them."""
+    images = torch.randint(0, 256, (size, 3, 32, 32), dtype=torch.uint8, device=device())
+    return [torch.arange(size), [images], torch.zeros(size, dtype=torch.long, device=device())]
+
+
+class PlainStep:
+    """The same step as the method's, without Lightning, logging and schedule.
+
+    Args:
+        module: a method; it is trained.
+        batch: as the loaders deliver it.
+    """
+
+    def __init__(self, module: Any, batch: list[Any]) -> None:
+        self.module = module.train()
+        self.images, self.targets = batch[1][0], batch[2]
+        learnable = [p for group in module.learnable_params for p in group["params"]]
+        self.optimizer = torch.optim.SGD(learnable, lr=1e-3, momentum=0.9)
+
+    def __call__(self) -> None:
+        """Take it."""
+        module, precision = self.module, self.module.cfg.precision
+        crops = module.crops(self.images)
+        clean, attacked = module.attacked_views.split(crops, len(self.targets))
+        for _ in range(module.adversary.replays):
+            self.optimizer.zero_grad()
+            with cast(precision):
+                delta = module.perturb(clean, attacked, self.targets)
+                pixels = crops if delta is None else join(clean, attacked + delta)
+                out = module.outputs_of(pixels)
+                loss = module.loss_of(out["z"], self.targets).total
+            (loss + out["logits"].float().square().mean()).backward()
+            self.optimizer.step()
+            module.adversary.update(attacked, delta)
+
+
+def cast(precision: str) -> AbstractContextManager[object]:
+    if precision.startswith("bf16"):
+        # As Lightning has it: no copies of the weights are kept from pass to pass.
+        return torch.autocast(device().type, dtype=torch.bfloat16, cache_enabled=False)
+    return nullcontext()
+
+
+def seconds_in_turn(works: Sequence[Work], repeats: int) -> list[list[float]]:
+    """Seconds of each work, ``repeats`` times after a warm-up, every one in turn."""
+    seconds: list[list[float]] = [[] for _ in works]
+    for number in range(WARMUP + repeats):
+        for work, taken in zip(works, seconds, strict=True):
+            wait()
+            begun = time.perf_counter()
+            work()
+            wait()
+            if number >= WARMUP:
+                taken.append(time.perf_counter() - begun)
+    return seconds
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

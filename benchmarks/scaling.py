@@ -1,0 +1,110 @@
+"""How the time of a CF-AMC-SSL step grows: ``python -m benchmarks.scaling [--chunks]``.
+
+With the crops of an image and with the replays, all sizes in turn. ``--chunks``: the time of a step
+in chunks (``crops.chunk``) and the bytes that a chunk's forward pass keeps, against the whole.
+"""
+
+import argparse
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.record import store
+from benchmarks.running import (
+    PlainStep,
+    batch_of,
+    build,
+    configured,
+    device,
+    seconds_in_turn,
+    step_options,
+)
+
+CASES = [
+    *((views, 3) for views in (4, 8, 16, 32, 64)),
+    *((16, replays) for replays in (1, 2, 5, 8)),
+]
+"""Views and replays."""
+PARTS = (1, 2, 4, 8)
+
+
+def scaling(args: argparse.Namespace, precision: str) -> list[dict[str, Any]]:
+    """A row for each of ``CASES``."""
+    steps = []
+    for views, replays in CASES:
+        sized = argparse.Namespace(**{**vars(args), "views": views})
+        cfg = configured("cfamc", sized, precision, [f"adversary.replays={replays}"])
+        steps.append(PlainStep(build(cfg), batch_of(args.batch)))
+    seconds = seconds_in_turn(steps, args.repeats)
+    passes = [taken / (v * m) for (v, m), taken in zip(CASES, map(median, seconds), strict=True)]
+    usual = passes[CASES.index((16, 3))]
+    return [
+        {
+            "views": views,
+            "replays": replays,
+            "seconds": taken,
+            "ms_per_image": 1000 * median(taken) / args.batch,
+            "per_pass_to_16_views_3_replays": one / usual,
+        }
+        for (views, replays), taken, one in zip(CASES, seconds, passes, strict=True)
+    ]
+
+
+def chunks(args: argparse.Namespace, precision: str) -> list[dict[str, Any]]:
+    """A row for each of ``PARTS``."""
+    crops = args.views * args.batch
+    steps, kept = [], []
+    for parts in PARTS:
+        chunk = "null" if parts == 1 else str(crops // parts)
+        module = build(configured("cfamc", args, precision, [f"crops.chunk={chunk}"]))
+        steps.append(PlainStep(module, batch_of(args.batch)))
+        kept.append(_bytes_kept(module, crops // parts))
+    seconds = seconds_in_turn(steps, args.repeats)
+    return [
+        {
+            "chunk": crops // parts,
+            "seconds": taken,
+            "to_whole": median(taken) / median(seconds[0]),
+            "kept_mib": size / 2**20,
+        }
+        for parts, taken, size in zip(PARTS, seconds, kept, strict=True)
+    ]
+
+
+def _bytes_kept(module: Any, crops: int) -> int:
+    kept = 0
+
+    def note(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        module.outputs_of(torch.rand(crops, 3, 32, 32, device=device()))
+    return kept
+
+
+def main() -> None:
+    """Measure, print the table, store the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    step_options(parser)
+    parser.add_argument("--precision", default="32-true")
+    parser.add_argument("--chunks", action="store_true", help="time and memory by crops.chunk")
+    parser.add_argument("--output", type=Path, help="of the result (JSON)")
+    args = parser.parse_args()
+    kind = "chunks" if args.chunks else "scaling"
+    rows = (chunks if args.chunks else scaling)(args, args.precision)
+    for row in rows:
+        shown = {key: value for key, value in row.items() if key != "seconds"}
+        print("  ".join(f"{key} {value:.4g}" for key, value in shown.items()))
+    settings = {key: value for key, value in vars(args).items() if key not in ("output", "chunks")}
+    print(
+        store(f"{kind}_{device().type}", {"benchmark": kind, **settings, "rows": rows}, args.output)
+    )
+
+
+if __name__ == "__main__":
+    main()
