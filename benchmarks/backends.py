@@ -10,37 +10,18 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
-
+from benchmarks.accuracy import knn_accuracy, pretrained
 from benchmarks.record import store
 from solo_adv.checks import choice
 from solo_adv.cli import quiet_libraries, user_errors
 from solo_adv.crops import BACKENDS
-from solo_adv.main_pretrain import pretrain
 
+COMMON = ("data=digits", "crops.num_crops=4", "accelerator=cpu")
 CROPS = {
     "torch": ["crops.backend=torch"],
     "torchvision": ["crops.backend=torchvision"],
     "dali": ["data.format=dali"],
 }
-
-
-def accuracy(backend: str, seed: int, epochs: int, directory: Path) -> float:
-    """kNN accuracy on the test digits, in percent, after the last epoch."""
-    overrides = [
-        *("data=digits", f"seed={seed}", f"max_epochs={epochs}", "crops.num_crops=4"),
-        *("accelerator=cpu", "auto_resume.enabled=false", f"checkpoint.dir={directory}"),
-        *CROPS[backend],
-    ]
-    with initialize_config_module("solo_adv.conf", version_base="1.3"):
-        cfg = compose("cfamc", overrides)
-    OmegaConf.set_struct(cfg, False)
-    checkpoint = pretrain(cfg)
-    assert checkpoint is not None
-    header, *rows = (checkpoint.parent / "metrics.csv").read_text().splitlines()
-    column = header.split(",").index("val_knn_acc1")
-    return float([row.split(",")[column] for row in rows if row.split(",")[column]][-1])
 
 
 def main() -> None:
@@ -56,9 +37,10 @@ def main() -> None:
     with user_errors(), tempfile.TemporaryDirectory() as directory:
         for backend in options.backends:
             choice("--backends", backend, BACKENDS)
-            found = [
-                accuracy(backend, seed, options.epochs, Path(directory)) for seed in options.seeds
-            ]
+            found = []
+            for seed in options.seeds:
+                overrides = [*COMMON, *CROPS[backend], f"max_epochs={options.epochs}"]
+                found.append(knn_accuracy(pretrained(overrides, seed, Path(directory))))
             rows.append({"backend": backend, "seeds": options.seeds, "knn_percent": found})
     for row in rows:
         found = row["knn_percent"]

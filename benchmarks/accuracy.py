@@ -1,0 +1,43 @@
+"""Small pretraining runs whose accuracy is compared."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig, OmegaConf
+
+from solo_adv.evaluation import Report
+from solo_adv.main_pretrain import pretrain
+from solo_adv.main_robust import evaluate
+
+
+def composed(name: str, overrides: Sequence[str]) -> DictConfig:
+    """A config of the package's, open to new keys."""
+    with initialize_config_module("solo_adv.conf", version_base="1.3"):
+        cfg = compose(name, list(overrides))
+    OmegaConf.set_struct(cfg, False)
+    return cfg
+
+
+def pretrained(overrides: Sequence[str], seed: int, directory: Path, method: str = "cfamc") -> Path:
+    """The last checkpoint of a new run below ``directory``."""
+    fixed = (f"seed={seed}", "auto_resume.enabled=false", f"checkpoint.dir={directory}")
+    checkpoint = pretrain(composed(method, [*overrides, *fixed]))
+    assert checkpoint is not None
+    return checkpoint
+
+
+def knn_accuracy(checkpoint: Path) -> float:
+    """kNN accuracy on the test images after the last epoch, in percent, as the run noted it."""
+    header, *rows = (checkpoint.parent / "metrics.csv").read_text().splitlines()
+    column = header.split(",").index("val_knn_acc1")
+    return float([row.split(",")[column] for row in rows if row.split(",")[column]][-1])
+
+
+def report_of(checkpoint: Path, overrides: Sequence[str]) -> Report:
+    """A robust evaluation of the checkpoint."""
+    cfg = composed("robust", overrides)
+    # Not as overrides: the names of checkpoints hold signs of Hydra's grammar.
+    cfg.checkpoint, cfg.results_dir = str(checkpoint), str(checkpoint.parent / "results")
+    report, _ = evaluate(cfg)
+    return report
