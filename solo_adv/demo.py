@@ -41,6 +41,7 @@ def demo(directory: Path) -> list[Report]:
             f"checkpoint.dir={directory / 'trained_models'}",
             "auto_resume.enabled=false",
             "accelerator=cpu",
+            "precision=32-true",  # the same figures on every processor
             *overrides,
         )
         checkpoint = pretrain(cfg)
