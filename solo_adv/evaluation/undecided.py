@@ -71,7 +71,7 @@ class _DropsBroken:
         now = (x + self.eps * start).clamp(0.0, 1.0)
         gradient, loss, right = self._pass(now, y)
         if self.loss.startswith("dlr"):
-            check_zero_gradients(gradient, logger=self.logger)
+            check_zero_gradients(gradient.contiguous(), logger=self.logger)
         found, stands = now.clone(), right.clone()
         targets = self.y_target
         rows = {  # of the images that stand

@@ -1,0 +1,199 @@
+"""How much memory a training step takes, without taking it.
+
+The real step (the method on the stand-in host, its adversary, loss, backward pass and optimiser)
+runs on tensors that have sizes but no memory; what would live at each moment is added up. What the
+libraries set aside for themselves (workspaces, re-ordered weights, fragments) is not in it, nor the
+passing temporaries of the cropping, which are gone when the network begins.
+"""
+
+import copy
+import weakref
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import FlopCounterMode
+
+from solo_adv.cost.network import autocast
+from solo_adv.host.standalone import METHODS
+from solo_adv.methods.adversarial import AdversarialMethod
+
+_STEPS = 2  # the second has momentum and perturbation from the first
+
+
+class LiveBytes(TorchDispatchMode):
+    """Adds up the storages of all tensors made inside that are still alive.
+
+    Attributes:
+        live: bytes now.
+        peak: most bytes since the beginning, or since :meth:`restart`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._known: dict[int, weakref.finalize[Any, Any]] = {}
+
+    def restart(self) -> None:
+        """Begin a new peak at what lives now."""
+        self.peak = self.live
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in tree_iter(result):
+            if isinstance(value, Tensor):
+                self._note(value.untyped_storage())
+        return result
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key not in self._known:
+            size = storage.nbytes()
+            self._known[key] = weakref.finalize(storage, self._forget, key, size)
+            self.live += size
+            self.peak = max(self.peak, self.live)
+
+    def _forget(self, key: int, size: int) -> None:
+        del self._known[key]
+        self.live -= size
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepMemory:
+    """Bytes of a training step on one device, and what it computes.
+
+    Attributes:
+        weights: parameters and buffers.
+        optimizer: its state, such as momentum.
+        adversary: the perturbation that is carried from batch to batch.
+        peak: the most that lives at any moment of a step, all of these and the gradients included.
+        flops: floating-point operations of a step (convolutions and matrix products).
+    """
+
+    weights: int
+    optimizer: int
+    adversary: int
+    peak: int
+    flops: int
+
+    @property
+    def activations(self) -> int:
+        """What the peak holds beyond the state of the run: activations, gradients, crops."""
+        return self.peak - self.weights - self.optimizer - self.adversary
+
+
+def step_memory(cfg: DictConfig, batch_size: int | None = None) -> StepMemory:
+    """The memory of a training step.
+
+    Args:
+        cfg: complete config (`solo_adv.config.parse_cfg`).
+        batch_size: images in the batch of a device; None: the config's.
+    """
+    cfg = copy.deepcopy(cfg)
+    cfg.data.num_classes = cfg.data.get("num_classes") or 10
+    batch = cfg.optimizer.batch_size if batch_size is None else batch_size
+    # Not the compiled step: compiling would take minutes, and its buffers are the compiler's.
+    live, counter = LiveBytes(), FlopCounterMode(display=False)
+    with FakeTensorMode(), live:
+        step = RehearsedStep(cfg, batch)
+        for number in range(_STEPS):
+            live.restart()
+            with counter if number else nullcontext():
+                step()
+    held = step.method.adversary.state_dict().values()
+    return StepMemory(
+        weights=_size([*step.method.parameters(), *step.method.buffers()]),
+        optimizer=_size(v for state in step.optimizer.state.values() for v in state.values()),
+        adversary=_size(held),
+        peak=live.peak,
+        flops=counter.get_total_flops(),
+    )
+
+
+class RehearsedStep:
+    """A method's own training step on ready crops, without a Trainer: logging goes nowhere.
+
+    Args:
+        cfg: complete config with ``data.num_classes``.
+        batch_size: images in the batch.
+    """
+
+    def __init__(self, cfg: DictConfig, batch_size: int) -> None:
+        # The weights' memory format is left: tensors without memory cannot change theirs in
+        # place, and activations follow the crops'.
+        method: Any = METHODS[cfg.method](cfg).train()
+        self.method: AdversarialMethod = method
+        method._trainer = _IdleTrainer(cfg.max_epochs)
+        found = method.configure_optimizers()
+        self.optimizer = found[0][0] if isinstance(found, list | tuple) else found
+        method.optimizers = lambda *_, **__: self.optimizer
+        method.manual_backward = lambda loss, *_, **__: loss.backward()
+        method.log_dict = method.log = lambda *_, **__: None
+        method._is_logging_due = lambda *_: False
+        method.on_train_batch_end = lambda *_: None
+        spec, _ = method.crop_settings(cfg)
+        size, count = cfg.crops.size, spec.num_crops * batch_size
+        memory_format = torch.contiguous_format if method.no_channel_last else torch.channels_last
+
+        def crops(_: Tensor) -> Tensor:
+            empty = torch.empty(count, 3, size, size, memory_format=memory_format)
+            return empty.uniform_()
+
+        method.crops = _Function(crops)
+        self.precision = cfg.get("precision")
+        self.batch = [
+            torch.arange(batch_size),
+            [torch.zeros(batch_size, 3, size, size, dtype=torch.uint8)],
+            torch.zeros(batch_size, dtype=torch.long),
+        ]
+
+    def __call__(self) -> None:
+        """Take one step."""
+        with autocast(self.precision, "cpu"):
+            self.method.training_step(self.batch, 0)
+
+
+class _IdleTrainer(Trainer):
+    """What a method asks of its Trainer; it never fits."""
+
+    def __init__(self, batches: int) -> None:
+        super().__init__(
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        self.batches = batches
+
+    @property
+    def estimated_stepping_batches(self) -> int:
+        return self.batches
+
+
+class _Function(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.function(images)
+
+
+def _size(tensors: Any) -> int:
+    """Bytes of the storages of these tensors, each once; what is no tensor counts nothing."""
+    storages = {}
+    for tensor in tensors:
+        if isinstance(tensor, Tensor):
+            storage = tensor.untyped_storage()
+            storages[storage._cdata] = storage.nbytes()
+    return sum(storages.values())
