@@ -1,4 +1,4 @@
-"""Parts of an evaluation against a naive way, and against what is unavoidable: ``-m benchmarks.eval``
+"""Parts of an evaluation against a naive way and a floor: ``python -m benchmarks.eval``
 
 - ``linear``: a head on cached features; naive: a DataLoader, and the encoder's features taken anew
   for each update; floor: the passes of the features through the head.
@@ -10,8 +10,10 @@
 
 import argparse
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +29,6 @@ from solo_adv.data import ImageSet
 from solo_adv.evaluation import (
     HeadRecipe,
     evaluate_autoattack,
-    extract,
     knn_accuracy,
     train_head,
     train_head_on_features,
@@ -183,12 +184,12 @@ def autoattack(args: argparse.Namespace) -> dict[str, Any]:
     """Images passed through the classifier, ours against pyautoattack, and the same verdicts."""
     test = zoo_model.images(args.data, "test", args.autoattack)
     ours = Counting(zoo_model.classifier(args.zoo))
-    by_attack = _counted_by_attack(ours, test)
     theirs = Counting(zoo_model.classifier(args.zoo))
     naive, standing = _by_pyautoattack(theirs, test, args.images)
-    result = evaluate_autoattack(
-        ours, test, epsilon=EPSILON, batch_size=args.images, device=zoo_model.device()
-    )
+    with _by_attack(ours) as by_attack:
+        result = evaluate_autoattack(
+            ours, test, epsilon=EPSILON, batch_size=args.images, device=zoo_model.device()
+        )
     total = {key: sum(counts[key] for counts in by_attack.values()) for key in naive}
     row = {
         "part": "autoattack",
@@ -212,21 +213,21 @@ def autoattack(args: argparse.Namespace) -> dict[str, Any]:
     return row
 
 
-def _counted_by_attack(classifier: Counting, test: ImageSet) -> dict[str, dict[str, int]]:
-    """Filled as the evaluation goes on: its counts by attack, and of what comes before."""
+@contextmanager
+def _by_attack(classifier: Counting) -> Iterator[dict[str, dict[str, int]]]:
+    """Counts of what comes before the attacks, and of each attack, of the evaluations inside."""
     found: dict[str, dict[str, int]] = {}
     run = module._run_attack
 
     def counted(name: str, *args: Any, **kwargs: Any) -> float:
-        if not found:
-            found["clean"] = classifier.counts
+        found.setdefault("clean", classifier.counts)
         classifier.restart()
         excess = run(name, *args, **kwargs)
         found[name] = classifier.counts
         return excess
 
-    module._run_attack = counted
-    return found
+    with patch.object(module, "_run_attack", counted):
+        yield found
 
 
 def _by_pyautoattack(

@@ -8,23 +8,19 @@ passing temporaries of the cropping, which are gone when the network begins.
 
 import copy
 import weakref
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
-from solo_adv.cost.network import autocast
-from solo_adv.host.standalone import METHODS
-from solo_adv.methods.adversarial import AdversarialMethod
+from solo_adv.cost.rehearsal import RehearsedStep
 
 _STEPS = 2  # the second has momentum and perturbation from the first
 
@@ -116,77 +112,6 @@ def step_memory(cfg: DictConfig, batch_size: int | None = None) -> StepMemory:
         peak=live.peak,
         flops=counter.get_total_flops(),
     )
-
-
-class RehearsedStep:
-    """A method's own training step on ready crops, without a Trainer: logging goes nowhere.
-
-    Args:
-        cfg: complete config with ``data.num_classes``.
-        batch_size: images in the batch.
-    """
-
-    def __init__(self, cfg: DictConfig, batch_size: int) -> None:
-        # The weights' memory format is left: tensors without memory cannot change theirs in
-        # place, and activations follow the crops'.
-        method: Any = METHODS[cfg.method](cfg).train()
-        self.method: AdversarialMethod = method
-        method._trainer = _IdleTrainer(cfg.max_epochs)
-        found = method.configure_optimizers()
-        self.optimizer = found[0][0] if isinstance(found, list | tuple) else found
-        method.optimizers = lambda *_, **__: self.optimizer
-        method.manual_backward = lambda loss, *_, **__: loss.backward()
-        method.log_dict = method.log = lambda *_, **__: None
-        method._is_logging_due = lambda *_: False
-        method.on_train_batch_end = lambda *_: None
-        spec, _ = method.crop_settings(cfg)
-        size, count = cfg.crops.size, spec.num_crops * batch_size
-        memory_format = torch.contiguous_format if method.no_channel_last else torch.channels_last
-
-        def crops(_: Tensor) -> Tensor:
-            empty = torch.empty(count, 3, size, size, memory_format=memory_format)
-            return empty.uniform_()
-
-        method.crops = _Function(crops)
-        self.precision = cfg.get("precision")
-        self.batch = [
-            torch.arange(batch_size),
-            [torch.zeros(batch_size, 3, size, size, dtype=torch.uint8)],
-            torch.zeros(batch_size, dtype=torch.long),
-        ]
-
-    def __call__(self) -> None:
-        """Take one step."""
-        with autocast(self.precision, "cpu"):
-            self.method.training_step(self.batch, 0)
-
-
-class _IdleTrainer(Trainer):
-    """What a method asks of its Trainer; it never fits."""
-
-    def __init__(self, batches: int) -> None:
-        super().__init__(
-            accelerator="cpu",
-            devices=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        self.batches = batches
-
-    @property
-    def estimated_stepping_batches(self) -> int:
-        return self.batches
-
-
-class _Function(nn.Module):
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.function(images)
 
 
 def _size(tensors: Any) -> int:

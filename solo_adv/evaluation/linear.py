@@ -62,9 +62,15 @@ class HeadRecipe:
     def build_optimizer(self, head: nn.Module) -> torch.optim.Optimizer:
         if self.optimizer == "sgd":
             return torch.optim.SGD(
-                head.parameters(), lr=self.lr, momentum=0.9, weight_decay=self.weight_decay
+                head.parameters(),
+                lr=self.lr,
+                momentum=0.9,
+                weight_decay=self.weight_decay,
+                fused=True,
             )
-        return torch.optim.Adam(head.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.Adam(
+            head.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True
+        )
 
 
 def train_head(
@@ -136,8 +142,11 @@ def train_head_on_features(
             shuffled = torch.randperm(len(labels), generator=order).to(features.device)
             yield from shuffled.split(recipe.batch_size)
 
+    # One buffer for the batches of all updates: beside so small a head, allocating counts.
+    buffer = features.new_empty(min(recipe.batch_size, len(features)), features.shape[1])
     for picked in track(stream(), "Standard head", _updates(recipe, len(labels))):
-        _update(head, optimizer, features[picked], labels[picked])
+        batch = torch.index_select(features, 0, picked, out=buffer[: len(picked)])
+        _update(head, optimizer, batch, labels[picked])
     return head
 
 
