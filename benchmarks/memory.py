@@ -27,7 +27,7 @@ from solo_adv.cost.network import autocast
 from solo_adv.host import METHODS
 from solo_adv.reproduce.plan import composed
 
-STEPS = 3
+STEPS = 2
 CASES = [  # method, images, crops of each, precision
     ("cfamc", 8, 16, "32-true"),
     ("cfamc", 16, 16, "32-true"),
@@ -190,7 +190,9 @@ def main() -> None:
                 f"network alone {network / 2**20:,.0f} MiB (step {row['step_to_network']:.3f} x)",
                 flush=True,
             )
-    print(store(f"memory_{device}", {"benchmark": "memory", "rows": rows}, args.output))
+            # After each, as each takes a while.
+            file = store(f"memory_{device}", {"benchmark": "memory", "rows": rows}, args.output)
+    print(file if rows else "no case is left")
 
 
 if __name__ == "__main__":
