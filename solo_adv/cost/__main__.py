@@ -15,7 +15,7 @@ from solo_adv.cli import run_app
 from solo_adv.config import parse_cfg
 from solo_adv.cost.memory import StepMemory, step_memory
 from solo_adv.cost.network import Network, measured_throughput, pass_flops
-from solo_adv.cost.work import IMAGES, Cost, cost
+from solo_adv.cost.work import IMAGES, Cost, clock, cost, train_images
 from solo_adv.errors import UserError
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet100": 100, "digits": 10}
@@ -73,7 +73,7 @@ def report(cfg: DictConfig, options: Options) -> None:
     for title, lines in (
         ("Run", _run_lines(cfg, work)),
         ("Arithmetic", _arithmetic_lines(cfg, work, step)),
-        ("Data", _data_lines(cfg, options)),
+        ("Data", _data_lines(cfg, train_images(cfg, options.images))),
         ("Time", _time_lines(cfg, work, step, options)),
     ):
         print(title)
@@ -120,8 +120,7 @@ def _arithmetic_lines(cfg: DictConfig, work: Cost, step: StepMemory) -> Iterable
     )
 
 
-def _data_lines(cfg: DictConfig, options: Options) -> Iterable[tuple[str, str]]:
-    images = options.images or IMAGES[cfg.data.dataset][0]
+def _data_lines(cfg: DictConfig, images: int) -> Iterable[tuple[str, str]]:
     side = cfg.data.get("image_size") or cfg.crops.size
     pixels, batch = 3 * side * side, cfg.optimizer.batch_size
     crops = batch * cfg.crops.num_crops * 3 * cfg.crops.size**2
@@ -185,14 +184,6 @@ def _scaled(count: float, base: int, units: tuple[str, ...]) -> str:
     while count >= base and unit < len(units) - 1:
         count, unit = count / base, unit + 1
     return f"{count:,.3g} {units[unit]}" if count < 100 else f"{count:,.0f} {units[unit]}"
-
-
-def clock(seconds: float) -> str:
-    """Seconds in the unit that fits."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def main() -> None:

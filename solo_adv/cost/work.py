@@ -55,9 +55,7 @@ def cost(
         evaluations: of its evaluations, as ``robust.yaml`` has them.
         images: train images; None: as many as the data set has (one of ``IMAGES``).
     """
-    train, test = (images, 0) if images is not None else IMAGES[cfg.data.dataset]
-    if cfg.data.fraction != -1:
-        train = round(train * cfg.data.fraction)
+    train, test = train_images(cfg, images), IMAGES.get(cfg.data.dataset, (0, 0))[1]
     batch = cfg.optimizer.batch_size
     batches = train // batch * cfg.max_epochs
     per_batch = passes_of_batch(cfg)
@@ -69,6 +67,20 @@ def cost(
         evaluation=sum(evaluation_passes(train, test, judging) for judging in evaluations),
         relative=pass_flops(Network.of(cfg)) / pass_flops(YARDSTICK),
     )
+
+
+def train_images(cfg: DictConfig, images: int | None = None) -> int:
+    """How many a run trains on: ``data.fraction`` of ``images``, or of what the data set has."""
+    count = IMAGES[cfg.data.dataset][0] if images is None else images
+    return count if cfg.data.fraction == -1 else round(count * cfg.data.fraction)
+
+
+def clock(seconds: float) -> str:
+    """Seconds in the unit that fits."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def passes_of_batch(cfg: DictConfig) -> int:

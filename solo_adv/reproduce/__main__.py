@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from solo_adv.cli import quiet_libraries, user_errors
-from solo_adv.cost import Cost, measured_throughput
+from solo_adv.cost import Cost, clock, measured_throughput
 from solo_adv.errors import UserError
 from solo_adv.reproduce.commands import commands, write_scripts
 from solo_adv.reproduce.plan import SCALES, Job, Request, plan
@@ -59,14 +59,6 @@ def _cells(spent: Cost, rate: float) -> list[str]:
 
 def _millions(passes: int) -> str:
     return f"{passes / 1e6:,.2f} M"
-
-
-def clock(seconds: float) -> str:
-    """Seconds in the unit that fits."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def parser() -> argparse.ArgumentParser:

@@ -109,6 +109,16 @@ def test_equals_pyautoattack_by_hand_with_all_steps(pattern_net, pattern_set, nu
     assert result.correct <= evaluate_pgd(net, image_set, epsilon=EPSILON).correct
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("short")
+def test_compiled_passes_give_the_same_verdicts(pattern_net, pattern_set):
+    net, image_set = pattern_net(), pattern_set(40, seed=1)
+    settings = {"epsilon": EPSILON, "batch_size": 16}
+    plain = evaluate_autoattack(net, image_set, **settings)
+    compiled = evaluate_autoattack(net, image_set, **settings, compile=True)
+    assert abs(compiled.correct - plain.correct) <= 1  # rounding may differ
+
+
 class Killed(BaseException):
     pass
 
