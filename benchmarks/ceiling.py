@@ -84,13 +84,13 @@ def _convolutions(backbone: str, size: int, crops: int) -> Iterator[tuple[nn.Con
     shapes: dict[nn.Conv2d, list[int]] = {}
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(
-                lambda layer, inputs, _: shapes.setdefault(layer, list(inputs[0].shape[1:]))
+            module.register_forward_pre_hook(
+                lambda layer, inputs: shapes.update({layer: list(inputs[0].shape[1:])})
             )
     with torch.no_grad():
         network.eval()(torch.zeros(1, 3, size, size))
     for layer, shape in shapes.items():
-        layer._forward_hooks.clear()
+        layer._forward_pre_hooks.clear()
         yield layer, [crops, *shape]
 
 

@@ -54,8 +54,8 @@ def mark(method: Any) -> None:
     A part inside another counts for the inner one alone: what remains of ``adversary`` is its own
     arithmetic, without the passes of the network.
     """
+    method.crops = marked("crops", method.crops)
     for module, name in (
-        (method.crops, "crops"),
         (method.backbone, "network forward"),
         (method.projector, "network forward"),
         (method.classifier, "network forward"),

@@ -85,16 +85,20 @@ def items(
     real = () if rehearsal else ("--data", data)
     step = ("--methods", "cfamc", "--precisions", "bf16-mixed")
     small = ("--batch", "4", "--views", "2")
-    sizes = ("--batch", "25", "100", "400")
     return [
         Item(name="correctness", module="pytest", arguments=("-q", "tests/gpu")),
         benchmark("ceiling", toy=("--sizes", "256", "--crops", "4")),
-        benchmark("step", *step, *sizes, "--compile", "none", "default", toy=small),
-        benchmark(
-            *("step", *step, "--batch", "100", "--compile", "reduce-overhead"),
-            *("--output", "step_cuda_graphs"),
-            name="step-graphs",
-            toy=small,
+        *(
+            benchmark(
+                *("step", *step, "--batch", str(batch), "--compile", mode),
+                *("--output", f"step_cuda_{batch}_{mode}"),
+                name=f"step-{batch}-{mode}",
+                toy=small,
+            )
+            for batch, mode in (
+                *((100, "none"), (100, "default"), (400, "none"), (400, "default")),
+                *((25, "none"), (25, "default"), (100, "reduce-overhead")),
+            )
         ),
         benchmark(
             *("step", *step, "--batch", "100", "--contiguous", "--output", "step_cuda_contiguous"),

@@ -8,7 +8,6 @@ passing temporaries of the cropping, which are gone when the network begins.
 
 import copy
 import weakref
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +20,6 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
 from solo_adv.cost.rehearsal import RehearsedStep
-
-_STEPS = 2  # the second has momentum and perturbation from the first
 
 
 class LiveBytes(TorchDispatchMode):
@@ -97,19 +94,21 @@ def step_memory(cfg: DictConfig, batch_size: int | None = None) -> StepMemory:
     cfg.data.num_classes = cfg.data.get("num_classes") or 10
     batch = cfg.optimizer.batch_size if batch_size is None else batch_size
     # Not the compiled step: compiling would take minutes, and its buffers are the compiler's.
-    live, counter = LiveBytes(), FlopCounterMode(display=False)
-    with FakeTensorMode(), live:
+    memoryless, live, counter = FakeTensorMode(), LiveBytes(), FlopCounterMode(display=False)
+    with memoryless, live:
         step = RehearsedStep(cfg, batch)
-        for number in range(_STEPS):
-            live.restart()
-            with counter if number else nullcontext():
-                step()
+        step()  # the next has momentum and perturbation from it
+        live.restart()
+        step()
+        peak = live.peak
+    with memoryless, counter:  # apart, as counting holds on to tensors
+        step()
     held = step.method.adversary.state_dict().values()
     return StepMemory(
         weights=_size([*step.method.parameters(), *step.method.buffers()]),
         optimizer=_size(v for state in step.optimizer.state.values() for v in state.values()),
         adversary=_size(held),
-        peak=live.peak,
+        peak=peak,
         flops=counter.get_total_flops(),
     )
 

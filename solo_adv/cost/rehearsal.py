@@ -62,8 +62,13 @@ class RehearsedStep:
         images = torch.randint(
             0, 256, (batch_size, 3, size, size), dtype=torch.uint8, device=self.device
         )
+        views = [images]
+        if cfg.crops.source == "loader":
+            spec, _ = method.crop_settings(cfg)
+            shape = (batch_size, 3, spec.size, spec.size)
+            views = [torch.rand(shape, device=self.device) for _ in range(spec.num_crops)]
         targets = torch.arange(batch_size, device=self.device) % cfg.data.num_classes
-        self.batch = [torch.arange(batch_size, device=self.device), [images], targets]
+        self.batch = [torch.arange(batch_size, device=self.device), views, targets]
 
     def __call__(self) -> None:
         """Take one step."""

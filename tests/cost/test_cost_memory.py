@@ -15,6 +15,7 @@ FLOAT = 4
 TINY = (
     *("data=digits", "crops.size=8", "crops.num_crops=2", "backbone.kwargs.width=4"),
     *("method_kwargs.proj_hidden_dim=16", "method_kwargs.proj_output_dim=8"),
+    *("optimizer.name=sgd", "optimizer.kwargs=null"),  # with momentum
 )
 
 
@@ -82,7 +83,7 @@ def test_what_adversaries_and_optimisers_hold():
     assert step_memory(tiny("emp_ssl"), 16).adversary == 0
     assert step_memory(tiny("robust_emp"), 16).adversary == 0
     momentum = step_memory(tiny("emp_ssl"), 16).optimizer
-    adam = step_memory(tiny("emp_ssl", "optimizer.name=adam", "optimizer.kwargs=null"), 16)
+    adam = step_memory(tiny("emp_ssl", "optimizer.name=adam"), 16)
     assert adam.optimizer == pytest.approx(2 * momentum, rel=0.01)  # and counters
 
 
@@ -92,7 +93,7 @@ def test_activations_grow_with_the_batch_and_the_state_does_not():
     assert large.adversary == 2 * small.adversary
     per_crop = (large.peak - small.peak) / 64
     third = step_memory(tiny("cfamc"), 128)
-    assert third.peak - large.peak == pytest.approx(128 * per_crop, rel=0.02)
+    assert third.peak - large.peak == pytest.approx(128 * per_crop, rel=0.05)
 
 
 def test_bfloat16_keeps_smaller_activations():
