@@ -269,7 +269,8 @@ def main() -> None:
         "real_images": args.data is not None,
         "rows": rows,
     }
-    print(store(f"eval_{device}", result, args.output))
+    name = "eval_autoattack" if args.parts == ["autoattack"] else "eval"
+    print(store(f"{name}_{device}", result, args.output))
 
 
 if __name__ == "__main__":

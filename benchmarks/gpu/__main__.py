@@ -144,7 +144,6 @@ def items(
         *(row("table4", name) for name in TABLE4[:3]),
         benchmark(
             *("eval", *real, "--parts", "autoattack", "--autoattack", "1000", "--images", "1000"),
-            *("--output", str(RESULTS / "eval_autoattack_cuda.json")),
             name="eval-autoattack",
             toy=("--autoattack", "2", "--images", "2"),
         ),

@@ -33,7 +33,7 @@ def test_bfloat16_crafts_and_float32_judges(pattern_net, pattern_set):
     assert seen == [torch.float32, *[torch.bfloat16] * 4, torch.float32]
     assert "upper bound" in " ".join(result.notes)
     seen.clear()
-    assert not evaluate_pgd(net, image_set, epsilon=EPSILON, steps=4).notes
+    assert not evaluate_pgd(net, image_set, epsilon=EPSILON, steps=4, step_size=EPSILON).notes
     assert set(seen) == {torch.float32}
 
 
