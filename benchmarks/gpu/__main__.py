@@ -138,7 +138,7 @@ def items(
         benchmark(
             "memory",
             *("--batch", "25", "100"),
-            toy=("--batch", "4", "--methods", "simclr_freeadv", "backbone.name=resnet10t"),
+            toy=("--batch", "4", "--methods", "simclr_freeadv", "--", "backbone.name=resnet10t"),
         ),
         benchmark("loss", toy=("--small",)),
         *(row("table4", name) for name in TABLE4[:3]),
@@ -182,11 +182,6 @@ class State:
     def seconds(self, name: str, fact: str = "seconds") -> float:
         """A time noted of an item; 0 if none is."""
         return float(str(self.items.get(name, {}).get(fact, 0)))
-
-    @property
-    def failed(self) -> list[str]:
-        """Items that ended with an error of their own."""
-        return [name for name, facts in self.items.items() if facts.get("status", 0) != 0]
 
 
 def command(item: Item, *, rehearsal: bool = False) -> list[str]:
@@ -291,8 +286,9 @@ def main() -> None:
     minutes = 60.0 if args.minutes is None else args.minutes
     run(todo, state, 60 * minutes, rehearsal=args.rehearse, results=results.resolve())
     print(f"Results in {results}, reports in {work}/reproduce, state in {state.file}")
-    if state.failed:
-        print(f"Failed: {', '.join(state.failed)}")
+    failed = [item.name for item in todo if state.items.get(item.name, {}).get("status", 0) != 0]
+    if failed:
+        print(f"Failed: {', '.join(failed)}")
         sys.exit(1)
 
 
