@@ -1,16 +1,28 @@
-"""The EMP loss, forward and backward, against the reference's way: ``python -m benchmarks.loss``.
+"""The losses, forward and backward, against the naive way: ``python -m benchmarks.loss``
 
-The naive way loops over the views and takes the determinant of a D x D matrix for each.
+Time, and the most that the tensors made on the way hold at a moment. The naive EMP loss loops over
+the views and takes the determinant of a D x D matrix for each, as the reference code; the naive
+contrastive losses loop over the anchors, as the definition is written.
 """
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.record import median_seconds, store
-from solo_adv.objectives import emp_loss
+from solo_adv.cost.memory import LiveBytes
+from solo_adv.objectives import emp_loss, nt_xent, sup_con
 
-SHAPES = [(16, 100, 1024), (16, 256, 1024), (40, 100, 1024), (16, 100, 64)]
+EMP_SHAPES = [(16, 100, 1024), (16, 256, 1024), (40, 100, 1024), (16, 100, 64)]
+PAIR_SHAPES = [(2, 128, 128), (2, 512, 128)]
+SMALL_SHAPES = [(3, 16, 64)]
+TEMPERATURE = 0.07
+CLASSES = 10
 
 
 def naive_emp_loss(z: Tensor, invariance_weight: float = 200.0, tcr_eps: float = 0.2) -> Tensor:
@@ -26,38 +38,90 @@ def naive_emp_loss(z: Tensor, invariance_weight: float = 200.0, tcr_eps: float =
     return total
 
 
+def naive_sup_con(z: Tensor, labels: Tensor) -> Tensor:
+    """The supervised contrastive loss as its definition has it, anchor by anchor."""
+    z, labels = F.normalize(z, dim=-1).flatten(0, 1), labels.repeat(len(z))
+    total = z.new_zeros(())
+    for number, anchor in enumerate(z):
+        others = torch.arange(len(z), device=z.device) != number
+        logits = (z[others] @ anchor) / TEMPERATURE
+        positive = labels[others] == labels[number]
+        likelihood = logits[positive] - torch.logsumexp(logits, 0)
+        total = total - likelihood.mean() / len(z)
+    return total
+
+
+def compare(
+    name: str,
+    shape: tuple[int, int, int],
+    ours: Callable[[Tensor], Tensor],
+    naive: Callable[[Tensor], Tensor],
+    repeats: int,
+) -> dict[str, Any]:
+    """One row of the table: both ways on the same unit embeddings (V, B, D)."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)
+    z = F.normalize(torch.randn(shape, device=device), dim=-1).requires_grad_()
+
+    def work_of(loss: Callable[[Tensor], Tensor]) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(loss(z), z)
+
+    row: dict[str, Any] = dict(zip(("views", "batch", "dim"), shape, strict=True))
+    for way, loss in (("ours", ours), ("naive", naive)):
+        row[f"{way}_seconds"] = median_seconds(work_of(loss), repeats=repeats)
+        with LiveBytes() as live:
+            work_of(loss)()
+        row[f"{way}_peak_bytes"] = live.peak
+    row |= {
+        "loss": name,
+        "difference": (ours(z) - naive(z)).abs().item(),
+        "ratio": row["naive_seconds"] / row["ours_seconds"],
+        "memory_ratio": row["naive_peak_bytes"] / row["ours_peak_bytes"],
+    }
+    naive_mib, ours_mib = (row[f"{way}_peak_bytes"] / 2**20 for way in ("naive", "ours"))
+    print(
+        f"{name} V={shape[0]} B={shape[1]} D={shape[2]}: naive {row['naive_seconds']:.4f} s, ours "
+        f"{row['ours_seconds']:.4f} s, {row['ratio']:.1f} times faster; "
+        f"naive {naive_mib:.1f} MiB, ours {ours_mib:.1f} MiB; "
+        f"loss differs by {row['difference']:.1e}",
+        flush=True,
+    )
+    return row
+
+
 def main() -> None:
     """Measure every shape in one run, print the table, store the result."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--small", action="store_true", help="one small shape, to see it work")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--output", type=Path, help="of the result (JSON)")
+    args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    print(f"Losses, forward and backward, {device}, medians of {args.repeats}")
     rows = []
-    print(f"EMP loss, forward and backward, {device}, medians of 7")
-    for views, batch, dim in SHAPES:
-        torch.manual_seed(0)
-        z = F.normalize(torch.randn(views, batch, dim, device=device), dim=-1).requires_grad_()
-
-        def ours(z: Tensor = z) -> None:
-            torch.autograd.grad(emp_loss(z).total, z)
-
-        def naive(z: Tensor = z) -> None:
-            torch.autograd.grad(naive_emp_loss(z), z)
-
-        difference = (emp_loss(z).total - naive_emp_loss(z)).abs().item()
-        row = {
-            "views": views,
-            "batch": batch,
-            "dim": dim,
-            "ours_seconds": median_seconds(ours),
-            "naive_seconds": median_seconds(naive),
-            "difference": difference,
-        }
-        row["ratio"] = row["naive_seconds"] / row["ours_seconds"]
-        rows.append(row)
-        print(
-            f"V={views} B={batch} D={dim}: naive {row['naive_seconds']:.4f} s, "
-            f"ours {row['ours_seconds']:.4f} s, {row['ratio']:.1f} times faster, "
-            f"loss differs by {difference:.1e}"
+    for shape in SMALL_SHAPES if args.small else EMP_SHAPES:
+        rows.append(
+            compare("emp", shape, lambda z: emp_loss(z).total, naive_emp_loss, args.repeats)
         )
-    print(store(f"loss_{device}", {"benchmark": "loss", "rows": rows}))
+    for shape in SMALL_SHAPES if args.small else PAIR_SHAPES:
+        own = torch.arange(shape[1], device=device)
+        classes = own % CLASSES
+        for name, ours, labels in (
+            ("nt_xent", lambda z: nt_xent(z, TEMPERATURE).total, own),
+            ("sup_con", lambda z, labels=classes: sup_con(z, labels, TEMPERATURE).total, classes),
+        ):
+            rows.append(
+                compare(
+                    name,
+                    shape,
+                    ours,
+                    lambda z, labels=labels: naive_sup_con(z, labels),
+                    args.repeats,
+                )
+            )
+    print(store(f"loss_{device}", {"benchmark": "loss", "rows": rows}, args.output))
 
 
 if __name__ == "__main__":

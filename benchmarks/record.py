@@ -1,6 +1,7 @@
 """Timing and result files, shared by all benchmarks."""
 
 import json
+import os
 import platform
 import statistics
 import time
@@ -13,7 +14,8 @@ import torch
 
 from solo_adv.evaluation import environment
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("BENCHMARK_RESULTS") or Path(__file__).parent / "results")
+"""Where results go; a rehearsal sends its own elsewhere."""
 
 
 def median_seconds(work: Callable[[], object], *, repeats: int = 7, warmup: int = 2) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from solo_adv.config import parse_cfg
+from solo_adv.cost import evaluation_passes, measured_throughput, passes_of_batch
 from solo_adv.errors import UserError
 from solo_adv.host.runs import Run, find_finished
 from solo_adv.methods.settings import plain
@@ -17,7 +18,6 @@ from solo_adv.paper import TABLES as PRINTED
 from solo_adv.reproduce import __main__ as command_line
 from solo_adv.reproduce import run as running
 from solo_adv.reproduce.commands import commands, scripts
-from solo_adv.reproduce.cost import cost, evaluation_passes, passes_of_batch
 from solo_adv.reproduce.plan import Job, Request, composed, plan, tiny_epochs
 from solo_adv.reproduce.rows import EVALUATIONS, PAPER_TABLES, ROWS, TABLES
 from solo_adv.reproduce.run import execute
@@ -166,17 +166,17 @@ UPDATES = {
 
 @pytest.mark.parametrize("row", PASSES_AN_IMAGE)
 def test_crop_passes_of_an_image(row):
-    assert cost(job(row)).per_image == PASSES_AN_IMAGE[row]
+    assert job(row).cost().per_image == PASSES_AN_IMAGE[row]
 
 
 @pytest.mark.parametrize("row", UPDATES)
 def test_optimizer_updates(row):
-    assert cost(job(row)).updates == UPDATES[row]
+    assert job(row).cost().updates == UPDATES[row]
 
 
 def test_crop_passes_of_a_run_leave_out_the_last_incomplete_batch():
-    assert cost(job("cfamc_m3")).pretraining == 24_000_000
-    assert cost(job("simclr_freeadv_m3")).pretraining == 97 * 512 * 6 * 167
+    assert job("cfamc_m3").cost().pretraining == 24_000_000
+    assert job("simclr_freeadv_m3").cost().pretraining == 97 * 512 * 6 * 167
 
 
 def test_attacking_one_view_of_two():
@@ -202,7 +202,7 @@ def test_passes_of_an_evaluation():
 
 
 def test_other_networks_cost_in_proportion_to_their_arithmetic():
-    small, large = cost(job("cfamc_m3", evaluations=())), cost(job("cfamc_m3_resnet50"))
+    small, large = job("cfamc_m3", evaluations=()).cost(), job("cfamc_m3_resnet50").cost()
     assert small.relative == 1
     assert 2 < large.relative < 3
     assert small.seconds(1000) == pytest.approx(24_000)
@@ -413,8 +413,6 @@ def test_without_a_throughput_it_is_measured(monkeypatch, capsys):
 
 
 def test_measured_throughput_is_a_rate():
-    from solo_adv.reproduce.cost import measured_throughput  # noqa: PLC0415
-
     assert 0 < measured_throughput(seconds=0.0) < 1e6
 
 
@@ -458,7 +456,7 @@ def test_a_tiny_row_end_to_end(tmp_path, monkeypatch, capsys):
     planned = Job(**{**vars(planned), "directory": tmp_path})
     held = json.loads((tmp_path / "merged.json").read_text())["reports"]
     assert [entry["linear"] for entry in held] == ["robust", "standard"]
-    assert {entry["crop_passes"] for entry in held} == {cost(planned).pretraining}
+    assert {entry["crop_passes"] for entry in held} == {planned.cost().pretraining}
     assert {entry["model"] for entry in held} == {"robust_simclr_crop-digits"}
     assert not any(entry["alarms"] for entry in held)
     assert (tmp_path / "merged.png").stat().st_size > 10_000

@@ -2,11 +2,13 @@
 
 Most valuable items come first. The same command goes on where the last one stopped: items that are
 done are left out, and a training or an evaluation that was cut off continues from its checkpoint.
-``benchmarks/gpu/README.md`` says what each item is for.
+``benchmarks/gpu/README.md`` says what each item is for. ``--rehearse`` runs the same list at toy
+sizes on the digits, on any machine, to see that every command line works.
 """
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -16,9 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.record import RESULTS
+from solo_adv.errors import TRY_AGAIN
 
-SPARE_SECONDS = 5.0
+SPARE_SECONDS = 15.0
 """Left of the budget for a stopped command to write its checkpoint."""
+TABLE4 = (
+    *("cfamc_m5", "simclr_freeadv_m3", "robust_emp_crop", "cfamc_m12", "cfamc_m5_18ep"),
+    *("simclr_freeadv_m5", "robust_simclr_crop", "supervised_freeadv_m3", "supervised_freeadv_m7"),
+)
+"""The other rows, by value: what the claim stands beside first, then what takes longest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,63 +37,122 @@ class Item:
         name: by which it is asked for, and by which its state is kept.
         module: what ``python -m`` runs.
         arguments: its command line.
+        toy: further arguments for the rehearsal; where one names an option again, it counts.
         resumes: whether the same command continues a run that was cut off; else it starts anew.
     """
 
     name: str
     module: str
     arguments: tuple[str, ...] = ()
+    toy: tuple[str, ...] = ()
     resumes: bool = False
 
 
-def items(data: str, work: Path) -> list[Item]:
+def items(
+    data: str, work: Path, *, rehearsal: bool = False, settings: Sequence[str] = ()
+) -> list[Item]:
     """The list.
 
     Args:
         data: folder of CIFAR-10 as Parquet.
         work: folder of checkpoints and reports, kept from call to call.
+        rehearsal: the trainings at toy size, on the digits; other items have it in ``toy``.
+        settings: of every training, key=value, such as ``performance.compile=default``.
     """
-    cifar = ("data=cifar10", "data.format=parquet", f"data.train_path={data}")
-    run = (f"checkpoint.dir={work}/trained", "precision=bf16-mixed", *cifar)
-    trained = "{newest:" + f"{work}/trained/" + "%s}"
-    judge = (f"results_dir={work}/results", "batch_size=2048")
+    if rehearsal:
+        where: tuple[str, ...] = ("--scale", "tiny", "max_epochs=1")
+    else:
+        where = ("--data-path", data, "--data-format", "parquet", "precision=bf16-mixed")
 
-    def judged(method: str, *arguments: str) -> Item:
-        kind = "autoattack" if "autoattack=true" in arguments else "pgd"
-        place = "checkpoint=" + trained % method
+    def row(table: str, name: str, suffix: str = "") -> Item:
         return Item(
-            name=f"{method}-{kind}",
-            module="solo_adv.main_robust",
-            arguments=(place, *judge, *arguments),
+            name=name + suffix,
+            module="solo_adv.reproduce",
+            arguments=(
+                *(table, "--row", name, "--dataset", "cifar10"),
+                *("--directory", str(work / "reproduce"), *where, *settings),
+            ),
             resumes=True,
         )
 
-    def pretrained(method: str, *arguments: str) -> Item:
+    def benchmark(
+        module: str, *arguments: str, name: str | None = None, toy: Sequence[str] = ()
+    ) -> Item:
         return Item(
-            name=f"{method}-pretrain",
-            module="solo_adv.main_pretrain",
-            arguments=("--config-name", f"{method}.yaml", *run, *arguments),
-            resumes=True,
+            name=name or module, module=f"benchmarks.{module}", arguments=arguments, toy=tuple(toy)
         )
 
-    step = ("--methods", "cfamc", "--batch", "100", "--precisions", "32-true", "bf16-mixed")
+    real = () if rehearsal else ("--data", data)
+    step = ("--methods", "cfamc", "--precisions", "bf16-mixed")
+    small = ("--batch", "4", "--views", "2")
     return [
-        Item(name="correctness", module="pytest", arguments=("-q", "-k", "cuda or gpu")),
-        Item(name="step", module="benchmarks.step", arguments=step),
-        Item(
-            name="step-contiguous",
-            module="benchmarks.step",
-            arguments=(*step, "--contiguous", "--output", "step_cuda_contiguous"),
+        Item(name="correctness", module="pytest", arguments=("-q", "tests/gpu")),
+        benchmark("ceiling", toy=("--sizes", "256", "--crops", "4")),
+        *(
+            benchmark(
+                *("step", *step, "--batch", str(batch), "--compile", mode),
+                *("--output", f"step_cuda_{batch}_{mode}"),
+                name=f"step-{batch}-{mode}",
+                toy=small,
+            )
+            for batch, mode in (
+                *((100, "none"), (100, "default"), (400, "none"), (400, "default")),
+                *((25, "none"), (25, "default"), (100, "reduce-overhead")),
+            )
         ),
-        pretrained("cfamc"),
-        judged("cfamc", "linear=robust"),
-        Item(name="crops", module="benchmarks.crops"),
-        Item(name="loss", module="benchmarks.loss"),
-        judged("cfamc", "linear=robust", "autoattack=true"),
-        pretrained("emp_ssl"),
-        judged("emp_ssl"),
-        pretrained("robust_emp", "max_epochs=5"),
-        judged("robust_emp", "linear=robust"),
+        benchmark(
+            *("step", *step, "--batch", "100", "--contiguous", "--output", "step_cuda_contiguous"),
+            name="step-contiguous",
+            toy=small,
+        ),
+        benchmark(
+            *("step", "--batch", "100", "--precisions", "32-true", "bf16-mixed"),
+            *("--methods", "emp_ssl", "robust_emp", "cfamc", "--output", "step_cuda_methods"),
+            name="step-methods",
+            toy=(*small, "--methods", "cfamc"),
+        ),
+        benchmark(
+            *("profile", "--batch", "100", "--precision", "bf16-mixed"),
+            *("--trace", str(work / "step_trace.json")),
+            toy=(*small, "--steps", "2"),
+        ),
+        row("table4", "cfamc_m3"),
+        benchmark(
+            *("attack", *real, "--images", "2048", "--judged", "10000", "--batch", "100"),
+            *("--views", "16", "--rounds", "1", "--craftings", "32-true", "bf16-mixed"),
+            *("32-true compiled", "bf16-mixed compiled"),
+            toy=(
+                *("--images", "8", "--judged", "16", "--steps", "2", "--rounds", "0", *small),
+                *("--craftings", "32-true", "bf16-mixed"),
+            ),
+        ),
+        row("table6", "cfamc_m3", "-autoattack"),
+        benchmark(
+            *("eval", *real, "--features", "50000", "--dim", "4096", "--epochs", "20"),
+            *("--images", "2048", "--queries", "1000"),
+            toy=(
+                *("--features", "600", "--dim", "32", "--epochs", "1", "--images", "4"),
+                *("--queries", "8"),
+            ),
+        ),
+        benchmark(
+            "memory",
+            *("--batch", "25", "100"),
+            toy=("--batch", "4", "--methods", "simclr_freeadv", "--", "backbone.name=resnet10t"),
+        ),
+        benchmark("loss", toy=("--small",)),
+        *(row("table4", name) for name in TABLE4[:3]),
+        benchmark(
+            *("eval", *real, "--parts", "autoattack", "--autoattack", "1000", "--images", "1000"),
+            name="eval-autoattack",
+            toy=("--autoattack", "2", "--images", "2"),
+        ),
+        Item(name="dali-tests", module="pytest", arguments=("-q", "tests/crops", "-k", "dali")),
+        benchmark(
+            "crops",
+            toy=("--sizes", "32", "--views", "2", "--seconds", "0.1", "--backends", "torch"),
+        ),
+        *(row("table4", name) for name in TABLE4[3:]),
     ]
 
 
@@ -112,46 +179,62 @@ class State:
         """Whether it has ended, well or with an error of its own."""
         return "status" in self.items.get(name, {})
 
-
-def command(item: Item) -> list[str]:
-    """What runs the item; ``{newest:FOLDER}`` becomes the newest directory in that folder."""
-    return [sys.executable, "-m", item.module, *map(_filled, item.arguments)]
-
-
-def _filled(argument: str) -> str:
-    before, mark, rest = argument.partition("{newest:")
-    if not mark:
-        return argument
-    folder, _, after = rest.partition("}")
-    found = sorted(Path(folder).glob("*/"), key=lambda path: path.stat().st_mtime)
-    return before + str(found[-1] if found else Path(folder)) + after
+    def seconds(self, name: str, fact: str = "seconds") -> float:
+        """A time noted of an item; 0 if none is."""
+        return float(str(self.items.get(name, {}).get(fact, 0)))
 
 
-def run(todo: Sequence[Item], state: State, seconds: float) -> None:
+def command(item: Item, *, rehearsal: bool = False) -> list[str]:
+    """What runs the item."""
+    arguments = (*item.arguments, *item.toy) if rehearsal else item.arguments
+    return [sys.executable, "-m", item.module, *arguments]
+
+
+def run(
+    todo: Sequence[Item],
+    state: State,
+    seconds: float,
+    *,
+    rehearsal: bool = False,
+    results: Path = RESULTS,
+) -> None:
     """Run the items that are not done, in their order, until the time is over.
 
-    An item that fails is noted with its status and does not stop those after it; one that is cut
-    off by the budget stays to be done.
+    An item that fails is noted with its status and does not stop those after it. One that is cut
+    off by the budget stays to be done. If it must start anew then, it waits for a call in which it
+    has more time than the last.
+
+    Args:
+        todo: the items.
+        state: what is done of them.
+        seconds: the time budget.
+        rehearsal: with their toy arguments.
+        results: folder for the JSON files of the benchmarks.
     """
     end = time.monotonic() + seconds
+    environment = {**os.environ, "BENCHMARK_RESULTS": str(results)}
     for item in todo:
         left = end - time.monotonic() - SPARE_SECONDS
         if state.is_done(item.name):
             continue
         if left <= 0:
             return
-        arguments = command(item)
+        if not item.resumes and left <= state.seconds(item.name, "cut_off_after"):
+            print(f"== {item.name}: needs more than the {left / 60:.1f} min left; not now")
+            continue
+        arguments = command(item, rehearsal=rehearsal)
         print(f"== {item.name} ({left / 60:.1f} min left): {shlex.join(arguments)}", flush=True)
         begun = time.monotonic()
-        with subprocess.Popen(arguments) as process:
+        with subprocess.Popen(arguments, env=environment) as process:
             try:
                 status: int | None = process.wait(left)
             except subprocess.TimeoutExpired:
                 status = None
                 _stop(process)
-        spent = float(str(state.items.get(item.name, {}).get("seconds", 0)))
-        state.note(item.name, seconds=round(spent + time.monotonic() - begun, 1))
-        if status is None:
+        took = time.monotonic() - begun
+        state.note(item.name, seconds=round(state.seconds(item.name) + took, 1))
+        if status is None or status == TRY_AGAIN:
+            state.note(item.name, cut_off_after=round(took, 1))
             how = "continues" if item.resumes else "starts anew"
             print(f"== {item.name}: out of time; it {how} with the same command", flush=True)
             return
@@ -168,26 +251,45 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, required=True, help="time budget of this call")
-    parser.add_argument("--data", required=True, help="folder of CIFAR-10 as Parquet")
-    parser.add_argument("--work", type=Path, default=Path("gpu_work"), help="kept between calls")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--minutes", type=float, help="time budget of this call")
+    parser.add_argument("--data", help="folder of CIFAR-10 as Parquet")
+    parser.add_argument("--work", type=Path, help="kept between calls; default: gpu_work")
     parser.add_argument("--only", nargs="+", help="names of items")
+    parser.add_argument("--again", action="store_true", help="also those that are done or failed")
     parser.add_argument("--list", action="store_true", help="print the items and their state")
+    parser.add_argument("--rehearse", action="store_true", help="at toy sizes, without --data")
+    parser.add_argument("settings", nargs="*", help="of every training, key=value")
     args = parser.parse_args()
-    todo = items(args.data, args.work)
+    work = args.work or Path("gpu_rehearsal" if args.rehearse else "gpu_work")
+    if not (args.list or args.rehearse) and (args.minutes is None or args.data is None):
+        parser.error("--minutes and --data are needed")
+    todo = items(args.data or "DATA", work, rehearsal=args.rehearse, settings=args.settings)
     if args.only:
         unknown = set(args.only) - {item.name for item in todo}
         if unknown:
             parser.error(f"unknown items {sorted(unknown)}; see --list")
         todo = [item for item in todo if item.name in args.only]
-    state = State(args.work / "state.json")
+    state = State(work / "state.json")
     if args.list:
         for item in todo:
             print(f"{item.name}: {state.items.get(item.name, 'to do')}")
         return
-    run(todo, state, 60 * args.minutes)
-    print(f"Results in {RESULTS} and {args.work}/results; state in {state.file}")
+    if args.again:
+        for item in todo:
+            state.items.pop(item.name, None)
+    results = work / "results" if args.rehearse else RESULTS
+    minutes = 60.0 if args.minutes is None else args.minutes
+    run(todo, state, 60 * minutes, rehearsal=args.rehearse, results=results.resolve())
+    print(f"Results in {results}, reports in {work}/reproduce, state in {state.file}")
+    failed = [item.name for item in todo if state.items.get(item.name, {}).get("status", 0) != 0]
+    if failed:
+        print(f"Failed: {', '.join(failed)}")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from solo_adv.checks import whole
 from solo_adv.data import ImageSet
 from solo_adv.errors import UserError
 from solo_adv.evaluation.classifier import frozen, predict, require_eval
+from solo_adv.evaluation.crafting import IN_FLOAT32, Crafting
 from solo_adv.evaluation.images import my_batches, my_share, select
 from solo_adv.evaluation.processes import merged, most
 from solo_adv.evaluation.progress import track
@@ -75,6 +76,7 @@ def evaluate_pgd(
     device: torch.device | str = "cpu",
     seed: int = 5,
     max_images: int | None = None,
+    crafting: Crafting = IN_FLOAT32,
 ) -> AttackResult:
     """Accuracy of ``classifier`` under PGD on the cross-entropy, worst case over ``restarts``.
 
@@ -85,6 +87,7 @@ def evaluate_pgd(
         classifier: from pixels (N, 3, H, W) in [0, 1] to logits (N, K), in eval mode.
         epsilon: radius of the ball, a fraction of the pixel range; ``step_size`` likewise.
         max_images: judge this many images of the set, drawn by ``seed`` alone; None for all.
+        crafting: how the attack's passes are computed; the verdict's are in float32.
 
     Raises:
         UserError: a setting is out of range, or part of the classifier is in training mode.
@@ -110,7 +113,9 @@ def evaluate_pgd(
         device=device,
         seed=seed,
         stage=label,
+        crafting=crafting,
     )
+    notes += [crafting.note] if crafting.note else []
     if steps * step_size < epsilon * (1 - 1e-9):
         notes.append(
             f"{steps} steps of {step_size:g} reach only {steps * step_size:g}, less than epsilon "
@@ -143,6 +148,7 @@ def survivors(
     device: torch.device | str,
     seed: int,
     stage: str = "Attack",
+    crafting: Crafting = IN_FLOAT32,
 ) -> tuple[Tensor, list[str]]:
     """Which images (N,) are right as they are and after every one of ``attacks``; and notes.
 
@@ -154,13 +160,14 @@ def survivors(
         raise UserError("There is no image to attack: the test set is empty.")
     excess = torch.zeros(())
     with frozen(classifier):
+        network = crafting.network(classifier)
         survived = correct_as_they_are(classifier, image_set, batch_size, device)
         for number, attack in enumerate(attacks):
             places = survived.nonzero().squeeze(1)
             broken = torch.zeros(len(image_set), dtype=torch.long)
             stream = my_batches(image_set, places, batch_size, device)
             for batch in track(stream, stage, my_share(len(places), batch_size)):
-                loss_of = cross_entropy_of(classifier, batch.labels)
+                loss_of = cross_entropy_of(network, batch.labels)
                 generator = generator_for(seed, number, batch.number, device=device)
                 delta = attack.perturb(batch.images, loss_of, generator)
                 judged, beyond = admitted(batch.images, batch.images + delta, epsilon)

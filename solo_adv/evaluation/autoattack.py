@@ -4,7 +4,7 @@ The attacks, their settings and their order are pyautoattack's: APGD on the cros
 APGD on the DLR loss, targeted FAB, Square. This file only deals out the batches, as
 ``AutoAttack.run_standard_evaluation`` does, so that several processes can share them, and writes
 down every verdict. (pyautoattack's own state deals the survivors out anew on resuming, so that a
-resumed run is another one.)
+resumed run is another one.) ``undecided.py`` leaves out the passes that cannot change a verdict.
 
 Source:
     Croce and Hein 2020, https://arxiv.org/abs/2003.01690; https://github.com/fra31/auto-attack
@@ -34,6 +34,7 @@ from solo_adv.evaluation.attacks import (
     epsilon_text,
 )
 from solo_adv.evaluation.classifier import frozen, predict, require_eval
+from solo_adv.evaluation.crafting import Crafting
 from solo_adv.evaluation.files import write_whole
 from solo_adv.evaluation.fingerprints import fingerprint, model_fingerprint
 from solo_adv.evaluation.images import batches, my_batches, select
@@ -44,6 +45,7 @@ NAME = "AutoAttack"
 STEPS = 100
 MAX_TARGETS = 9
 STANDS, WRONG = -1, -2
+_LOG = logging.getLogger("auto-attack")  # pyautoattack's
 SQUARE_SHARE = 0.002
 """Of all images: as much as pyautoattack lets Square find alone before it warns."""
 
@@ -58,11 +60,14 @@ def evaluate_autoattack(
     seed: int = 5,
     max_images: int | None = None,
     directory: Path | None = None,
+    compile: bool = False,
 ) -> AttackResult:
     """Accuracy of ``classifier`` under AutoAttack ``standard``.
 
     An image counts only if it is classified correctly as it is and after all four attacks. The
-    result is that of ``AutoAttack(..., seed=seed).run_standard_evaluation`` with this batch size.
+    verdicts are those of ``AutoAttack(..., seed=seed).run_standard_evaluation`` with this batch
+    size, in fewer passes: an image is not attacked any more once it is broken. (On hardware where
+    an image's logits depend on the size of the batch by rounding, so may a borderline verdict.)
 
     With fewer than ten classes every other class is a target. The DLR losses need three classes,
     the targeted one four: with three, APGD runs on the plain DLR loss, with two without it.
@@ -73,6 +78,7 @@ def evaluate_autoattack(
         max_images: judge this many images of the set, drawn by ``seed`` alone; None for all.
         directory: where the state lies, written after every batch; a killed evaluation continues
             from it and ends with the same result. None: nothing is kept.
+        compile: let the attacks' passes go through ``torch.compile``. They are in float32 anyway.
 
     Raises:
         UserError: a setting is out of range, part of the classifier is in training mode, the set
@@ -86,8 +92,9 @@ def evaluate_autoattack(
     if len(image_set) == 0:
         raise UserError("There is no image to attack: the test set is empty.")
     with frozen(classifier), _random_state_kept(device), _Warnings() as warnings:
-        num_classes = _num_classes(classifier, image_set, device)
-        ensemble = _ensemble(classifier, epsilon, num_classes, device, seed)
+        num_classes = _inspected(classifier, image_set, batch_size, device)
+        network = Crafting(compile=compile).network(classifier)
+        ensemble = _ensemble(network, epsilon, num_classes, device, seed)
         names = _attack_names(num_classes)
         key = fingerprint(
             model_fingerprint(classifier),
@@ -217,21 +224,33 @@ def _run_attack(
 
 
 def _attack(ensemble: Any, name: str, images: Tensor, labels: Tensor) -> Tensor:
-    """What one attack makes of one batch; pyautoattack seeds itself anew for each."""
-    ensemble.attacks_to_run = [name]
-    attacked, _ = ensemble.run_standard_evaluation(images, labels, batch_size=len(images))
-    return torch.as_tensor(attacked)
+    """What one attack makes of one batch; it seeds itself anew for each, as pyautoattack has it."""
+    attack = {
+        "apgd-ce": ensemble.apgd,
+        "apgd-dlr": ensemble.apgd,
+        "apgd-t": ensemble.apgd_targeted,
+        "fab-t": ensemble.fab,
+        "square": ensemble.square,
+    }[name]
+    attack.seed = ensemble.get_seed()
+    if attack is ensemble.apgd:
+        attack.loss = name.removeprefix("apgd-")
+    with torch.no_grad():
+        return torch.as_tensor(attack.perturb(images, labels))
 
 
 def _ensemble(
     classifier: nn.Module, epsilon: float, num_classes: int, device: torch.device | str, seed: int
 ) -> Any:
+    # pyautoattack is loaded where it is needed only.
     from pyautoattack import AutoAttack  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    from solo_adv.evaluation.undecided import only_undecided  # noqa: PLC0415
 
     ensemble = AutoAttack(classifier, device=device, eps=epsilon, seed=seed, version="standard")
     targets = min(MAX_TARGETS, num_classes - 1)
     ensemble.apgd_targeted.n_target_classes = ensemble.fab.n_target_classes = targets
-    return ensemble
+    return only_undecided(ensemble)
 
 
 def _attack_names(num_classes: int) -> list[str]:
@@ -240,10 +259,21 @@ def _attack_names(num_classes: int) -> list[str]:
     return ["apgd-ce", *(["apgd-dlr"] if num_classes == 3 else []), "fab-t", "square"]
 
 
-def _num_classes(classifier: nn.Module, image_set: ImageSet, device: torch.device | str) -> int:
-    images, _ = next(iter(batches(image_set.subset([0]), 1, device)))
+def _inspected(
+    classifier: nn.Module,
+    image_set: ImageSet,
+    batch_size: int,
+    device: torch.device | str,
+) -> int:
+    """Number of classes; pyautoattack's checks of the classifier, on one batch, warn in its log."""
+    from pyautoattack import checks  # noqa: PLC0415
+
+    first = range(min(batch_size, len(image_set)))
+    images, labels = next(iter(batches(image_set.subset(list(first)), batch_size, device)))
+    checks.check_randomized(classifier, images, labels, bs=batch_size, logger=_LOG)
     with torch.no_grad():
-        return int(classifier(images).shape[1])
+        checks.check_dynamic(classifier, images, False, logger=_LOG)
+    return int(checks.check_range_output(classifier, images, logger=_LOG))
 
 
 def _result(
@@ -297,7 +327,7 @@ class _Warnings(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.found: set[str] = set()
-        self.logger = logging.getLogger("auto-attack")
+        self.logger = _LOG
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage().split(" See flags_doc.md")[0]

@@ -14,6 +14,7 @@ from solo_adv.checks import choice, known_keys, number, whole
 from solo_adv.data import ImageSet
 from solo_adv.errors import UserError
 from solo_adv.evaluation.classifier import Classifier, frozen
+from solo_adv.evaluation.crafting import IN_FLOAT32, Crafting
 from solo_adv.evaluation.features import extract
 from solo_adv.evaluation.images import batches
 from solo_adv.evaluation.progress import track
@@ -61,9 +62,15 @@ class HeadRecipe:
     def build_optimizer(self, head: nn.Module) -> torch.optim.Optimizer:
         if self.optimizer == "sgd":
             return torch.optim.SGD(
-                head.parameters(), lr=self.lr, momentum=0.9, weight_decay=self.weight_decay
+                head.parameters(),
+                lr=self.lr,
+                momentum=0.9,
+                weight_decay=self.weight_decay,
+                fused=True,
             )
-        return torch.optim.Adam(head.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.Adam(
+            head.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True
+        )
 
 
 def train_head(
@@ -76,12 +83,16 @@ def train_head(
     adversary: PGD | None,
     device: torch.device | str,
     seed: int,
+    crafting: Crafting = IN_FLOAT32,
 ) -> nn.Linear:
     """A linear head (``features_dim`` to ``num_classes``) from scratch; the encoder stays as it is.
 
     Without an adversary the features of the whole un-augmented images are taken once and the head
     trains on them. With one (r-LE) every batch is attacked end to end, through encoder and head,
     on the cross-entropy, and the head learns from the attacked features.
+
+    Args:
+        crafting: how the passes of the attack are computed; the head learns in float32.
 
     Returns:
         The head in eval mode on ``device``.
@@ -101,14 +112,14 @@ def train_head(
     head = _new_head(features_dim, num_classes, seed, device)
     optimizer = recipe.build_optimizer(head)
     with frozen(encoder):
-        classifier = Classifier(encoder, head)
+        network = crafting.network(Classifier(encoder, head))
         epochs = recipe.epochs_for(len(train_set))
         stream = batches(train_set, recipe.batch_size, device, shuffle_seed=seed, epochs=epochs)
         generator = torch.Generator(device).manual_seed(seed)
         for images, labels in track(stream, "Robust head", _updates(recipe, len(train_set))):
 
             def loss_of(attacked: Tensor, labels: Tensor = labels) -> Tensor:
-                return F.cross_entropy(classifier(attacked), labels, reduction="sum")
+                return F.cross_entropy(network(attacked), labels, reduction="sum")
 
             delta = adversary.perturb(images, loss_of, generator)
             with torch.no_grad():
@@ -131,8 +142,11 @@ def train_head_on_features(
             shuffled = torch.randperm(len(labels), generator=order).to(features.device)
             yield from shuffled.split(recipe.batch_size)
 
+    # One buffer for the batches of all updates: beside so small a head, allocating counts.
+    buffer = features.new_empty(min(recipe.batch_size, len(features)), features.shape[1])
     for picked in track(stream(), "Standard head", _updates(recipe, len(labels))):
-        _update(head, optimizer, features[picked], labels[picked])
+        batch = torch.index_select(features, 0, picked, out=buffer[: len(picked)])
+        _update(head, optimizer, batch, labels[picked])
     return head
 
 

@@ -157,6 +157,7 @@ def evaluate_robustness(
                             device=device,
                             seed=settings.seed,
                             directory=directory,
+                            compile=settings.compile,
                         )
                     )
                     said.append(f"{attacks[-1].accuracy:.2%}")
@@ -277,7 +278,7 @@ def _classifier(
         key = fingerprint(
             model_fingerprint(subject.encoder),
             subject.train_set.fingerprint(),
-            (*training, *attack, settings.seed),
+            (*training, *attack, settings.crafting, settings.seed),
         )
         classifier = kept_weights(
             directory / f"classifier-{key}.pt",
@@ -310,6 +311,7 @@ def _head(
         adversary=_train_adversary(settings, "eval"),
         device=features.device,
         seed=settings.seed,
+        crafting=settings.crafting,
     )
 
 
@@ -340,6 +342,7 @@ def _attack(
         batch_size=settings.images_per_batch,
         device=device,
         seed=settings.seed,
+        crafting=settings.crafting,
     )
 
 

@@ -8,6 +8,7 @@ from solo_adv.adversaries import as_fraction
 from solo_adv.checks import choice, flag, known_keys, number, whole
 from solo_adv.errors import UserError
 from solo_adv.evaluation.aggregation import AUGMENTATIONS, SPACES
+from solo_adv.evaluation.crafting import Crafting
 from solo_adv.evaluation.finetune import FinetuneRecipe
 from solo_adv.evaluation.linear import HeadRecipe
 
@@ -61,6 +62,11 @@ class RobustSettings:
     """Of the attack that robust heads and fine-tuning train on, as the next two."""
     train_steps: int = 5
     train_step_size: float = 0.01
+    precision: str = "32-true"
+    """Of the passes of PGD and of training heads on it: ``32-true``, or ``bf16-mixed``, which makes
+    the attack weaker, if anything. Verdicts, AutoAttack and what is learnt: always in float32."""
+    compile: bool = False
+    """Whether the attacks' passes go through ``torch.compile``."""
     knn_k: int = 20
     knn_temperature: float = 0.07
     seed: int = 5
@@ -84,6 +90,7 @@ class RobustSettings:
         flag("autoattack", self.autoattack)
         number("knn_temperature", self.knn_temperature, above_zero=True)
         whole("seed", self.seed, 0)
+        _ = self.crafting  # checks its settings
         if not isinstance(self.head, HeadRecipe):
             raise UserError(
                 f"head must be a group of settings such as lr and epochs; got {self.head}."
@@ -122,6 +129,11 @@ class RobustSettings:
             protocol += "-geometric" if self.crop_augmentation == "geometric" else ""
         tuned = "" if self.finetune == "none" else "-finetuned"
         return f"{protocol}-{self.linear}-{self.features}{tuned}"
+
+    @property
+    def crafting(self) -> Crafting:
+        """How the attacks' passes are computed."""
+        return Crafting(precision=self.precision, compile=self.compile)
 
     @property
     def images_per_batch(self) -> int:

@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from solo_adv.cli import quiet_libraries, user_errors
+from solo_adv.cost import Cost, clock, measured_throughput
 from solo_adv.errors import UserError
 from solo_adv.reproduce.commands import commands, write_scripts
-from solo_adv.reproduce.cost import Cost, cost, measured_throughput
 from solo_adv.reproduce.plan import SCALES, Job, Request, plan
 from solo_adv.reproduce.rows import ALL, TABLES
 
@@ -23,7 +23,7 @@ def show(jobs: Sequence[Job], throughput: float | None) -> None:
     for job in jobs:
         print(f"# {job.name}")
         print("\n".join(commands(job)), end="\n\n")
-    costs = [cost(job) for job in jobs]
+    costs = [job.cost() for job in jobs]
     measured = throughput is None
     rate = measured_throughput() if throughput is None else throughput
     table = Table(title="What it takes")
@@ -59,14 +59,6 @@ def _cells(spent: Cost, rate: float) -> list[str]:
 
 def _millions(passes: int) -> str:
     return f"{passes / 1e6:,.2f} M"
-
-
-def clock(seconds: float) -> str:
-    """Seconds in the unit that fits."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def parser() -> argparse.ArgumentParser:

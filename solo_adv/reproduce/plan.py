@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from solo_adv.checks import choice
+from solo_adv.cost import Cost, cost
 from solo_adv.errors import UserError
 from solo_adv.host import METHODS
 from solo_adv.reproduce.rows import (
@@ -112,6 +113,11 @@ class Job:
         """
         cfg = self.config()
         return METHODS[cfg.method].add_and_assert_specific_cfg(cfg)
+
+    def cost(self) -> Cost:
+        """From the configs alone; nothing is loaded or trained."""
+        evaluations = [composed("robust", self.judging(e)) for e in self.evaluations]
+        return cost(self.complete_config(), evaluations)
 
 
 def tiny_crops(num_crops: int) -> int:

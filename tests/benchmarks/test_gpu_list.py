@@ -1,12 +1,11 @@
 """The runner of the GPU list: order, budget, continuing, failures."""
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu.__main__ import Item, State, command, items, run
+from benchmarks.gpu.__main__ import SPARE_SECONDS, Item, State, command, items, main, run
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ if not begun:
 log.write('finished ')
 """
     todo = [script("slow", code, resumes=True), script("after", "log.write('after ')")]
-    run(todo, State(Path("state.json")), 5 + 3)
+    run(todo, State(Path("state.json")), SPARE_SECONDS + 3)
     assert log() == []
     assert not State(Path("state.json")).is_done("slow")
     run(todo, State(Path("state.json")), 60)
@@ -63,16 +62,76 @@ def test_nothing_starts_without_time(script):
     assert log() == []
 
 
-def test_the_newest_run_is_judged(tmp_path):
-    for seconds, name in enumerate(("older", "newer"), start=1):
-        folder = tmp_path / "trained/cfamc" / name
-        folder.mkdir(parents=True)
-        os.utime(folder, (seconds, seconds))
-    item = next(item for item in items("DATA", tmp_path) if item.name == "cfamc-pgd")
-    assert f"checkpoint={tmp_path}/trained/cfamc/newer" in command(item)
-    assert command(item)[:3] == [sys.executable, "-m", "solo_adv.main_robust"]
+def test_what_must_start_anew_waits_for_more_time(script, capsys):
+    todo = [script("slow", "import time; time.sleep(60)"), script("after", "log.write('after ')")]
+    run(todo, State(Path("state.json")), SPARE_SECONDS + 2)
+    assert log() == []
+    run(todo, State(Path("state.json")), SPARE_SECONDS + 2)  # no longer than before: not again
+    assert log() == ["after"]
+    assert "slow: needs more" in capsys.readouterr().out
+    assert not State(Path("state.json")).is_done("slow")
+
+
+def test_a_run_that_asks_to_be_continued_is_not_done(script):
+    code = """
+import os
+begun = os.path.exists('begun')
+open('begun', 'w').close()
+if not begun:
+    raise SystemExit(75)
+log.write('finished ')
+"""
+    todo = [script("stopped", code, resumes=True)]
+    run(todo, State(Path("state.json")), 60)
+    assert not State(Path("state.json")).is_done("stopped")
+    run(todo, State(Path("state.json")), 60)
+    assert log() == ["finished"]
+
+
+def test_results_go_where_the_caller_says(script, tmp_path):
+    code = "import os; log.write(os.environ['BENCHMARK_RESULTS'])"  # benchmarks.record reads it
+    run([script("a", code)], State(Path("state.json")), 60, results=tmp_path / "elsewhere")
+    assert log() == [str(tmp_path / "elsewhere")]
+
+
+def test_evaluations_judge_the_run_that_was_trained(tmp_path):
+    by_name = {item.name: item for item in items("DATA", tmp_path)}
+    training, judging = (command(by_name[name]) for name in ("cfamc_m3", "cfamc_m3-autoattack"))
+    assert training[:3] == [sys.executable, "-m", "solo_adv.reproduce"]
+    # The same row into the same directory: the second finds the checkpoint of the first.
+    assert [a for a, b in zip(training, judging, strict=True) if a != b] == ["table4"]
+    assert "DATA" in training
+    assert "precision=bf16-mixed" in training
+
+
+def test_settings_reach_every_training(tmp_path):
+    for item in items("DATA", tmp_path, settings=["performance.compile=default"]):
+        asked = "performance.compile=default" in item.arguments
+        assert asked == (item.module == "solo_adv.reproduce")
+
+
+def test_a_rehearsal_needs_no_data_and_is_small(tmp_path):
+    for item in items("DATA", tmp_path, rehearsal=True):
+        line = command(item, rehearsal=True)
+        assert "DATA" not in line
+        assert item.toy or item.module in ("pytest", "solo_adv.reproduce")
+        if item.module == "solo_adv.reproduce":
+            assert line[line.index("--scale") + 1] == "tiny"
 
 
 def test_the_names_of_the_list_are_unique(tmp_path):
     names = [item.name for item in items("DATA", tmp_path)]
     assert len(names) == len(set(names))
+
+
+def test_the_command_lists_and_names_what_failed(script, monkeypatch, capsys):
+    failing = script("bad", "raise SystemExit(3)")
+    monkeypatch.setattr("benchmarks.gpu.__main__.items", lambda *_, **__: [failing])
+    monkeypatch.setattr(sys, "argv", ["gpu", "--rehearse"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+    assert "Failed: bad" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["gpu", "--rehearse", "--list"])
+    main()
+    assert "bad: {" in capsys.readouterr().out

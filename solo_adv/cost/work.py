@@ -1,25 +1,17 @@
-"""What a job costs: updates, crop passes, and from a throughput the time.
+"""What a run costs: updates, crop passes, and from a throughput the time.
 
 A crop pass is one crop forward and backward, the unit that reports and progress bars count in too.
 """
 
-import json
-import time
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from functools import lru_cache
-from typing import NamedTuple
 
-import torch
 from omegaconf import DictConfig
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from solo_adv.backbones import build_backbone
+from solo_adv.cost.network import YARDSTICK, Network, pass_flops
 from solo_adv.data import digits
 from solo_adv.evaluation import RobustSettings
-from solo_adv.methods.projector import Projector
 from solo_adv.methods.settings import plain
-from solo_adv.reproduce.plan import Job, composed
 
 IMAGES = {
     "cifar10": (50_000, 10_000),
@@ -31,29 +23,13 @@ IMAGES = {
 
 FORWARD = 1 / 3
 """A forward pass alone, in crop passes: a backward pass is about twice a forward one."""
-_SECONDS_OF_MEASUREMENT = 3.0
-
-
-class Network(NamedTuple):
-    """What the arithmetic of a pass depends on."""
-
-    backbone: str
-    kwargs: str
-    """As JSON."""
-    size: int
-    """Side of the crops, in pixels."""
-    hidden: int
-    """Width of the projector."""
-
-
-YARDSTICK = Network("resnet18", "{}", 32, 4096)
-"""The network that a throughput is of."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a job takes. Passes are crop passes."""
+    """What a run takes. Passes are crop passes."""
 
+    batches: int
     updates: int
     """Optimizer steps."""
     pretraining: int
@@ -69,25 +45,42 @@ class Cost:
         return (self.pretraining + self.evaluation) * self.relative / throughput
 
 
-def cost(job: Job) -> Cost:
-    """From the job's configs alone; nothing is loaded or trained."""
-    cfg = job.complete_config()
-    train, test = IMAGES[cfg.data.dataset]
-    if cfg.data.fraction != -1:
-        train = round(train * cfg.data.fraction)
+def cost(
+    cfg: DictConfig, evaluations: Iterable[DictConfig] = (), images: int | None = None
+) -> Cost:
+    """From configs alone; nothing is loaded or trained.
+
+    Args:
+        cfg: of the pretraining run, complete.
+        evaluations: of its evaluations, as ``robust.yaml`` has them.
+        images: train images; None: as many as the data set has (one of ``IMAGES``).
+    """
+    train, test = train_images(cfg, images), IMAGES.get(cfg.data.dataset, (0, 0))[1]
     batch = cfg.optimizer.batch_size
     batches = train // batch * cfg.max_epochs
     per_batch = passes_of_batch(cfg)
     return Cost(
+        batches=batches,
         updates=batches * cfg.adversary.get("replays", 1),
         pretraining=batches * batch * per_batch,
         per_image=per_batch * cfg.max_epochs,
-        evaluation=sum(
-            evaluation_passes(train, test, composed("robust", job.judging(e)))
-            for e in job.evaluations
-        ),
-        relative=_operations(_network(cfg)) / _operations(YARDSTICK),
+        evaluation=sum(evaluation_passes(train, test, judging) for judging in evaluations),
+        relative=pass_flops(Network.of(cfg)) / pass_flops(YARDSTICK),
     )
+
+
+def train_images(cfg: DictConfig, images: int | None = None) -> int:
+    """How many a run trains on: ``data.fraction`` of ``images``, or of what the data set has."""
+    count = IMAGES[cfg.data.dataset][0] if images is None else images
+    return count if cfg.data.fraction == -1 else round(count * cfg.data.fraction)
+
+
+def clock(seconds: float) -> str:
+    """Seconds in the unit that fits."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def passes_of_batch(cfg: DictConfig) -> int:
@@ -115,43 +108,3 @@ def evaluation_passes(train: int, test: int, cfg: DictConfig) -> int:
     features = (train + judged) * crops * FORWARD
     attacks = judged * crops * settings.steps * settings.restarts * len(settings.epsilons)
     return round(head + features + attacks)
-
-
-def measured_throughput(seconds: float = _SECONDS_OF_MEASUREMENT) -> float:
-    """Crop passes a second of the yardstick network on this machine, from a short measurement."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = _build(YARDSTICK).to(device).train()
-    crops = torch.rand(512 if device.type == "cuda" else 32, 3, YARDSTICK.size, YARDSTICK.size)
-    crops = crops.to(device)
-    done = -1  # the first pass is a warm-up
-    begun = time.perf_counter()
-    while done < 1 or time.perf_counter() - begun < seconds:
-        network(crops).square().mean().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        done += 1
-        if done == 0:
-            begun = time.perf_counter()
-    return done * len(crops) / (time.perf_counter() - begun)
-
-
-def _network(cfg: DictConfig) -> Network:
-    kwargs = json.dumps(plain(cfg.backbone.kwargs), sort_keys=True)
-    return Network(cfg.backbone.name, kwargs, cfg.crops.size, cfg.method_kwargs.proj_hidden_dim)
-
-
-def _build(network: Network) -> nn.Module:
-    backbone, dim = build_backbone(
-        network.backbone, image_size=network.size, **json.loads(network.kwargs)
-    )
-    return nn.Sequential(backbone, Projector(dim, network.hidden, 1024).hidden)
-
-
-@lru_cache
-def _operations(network: Network) -> int:
-    """Floating-point operations of a forward pass of one crop."""
-    with torch.device("meta"):
-        module = _build(network).eval()
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            module(torch.empty(1, 3, network.size, network.size))
-    return counter.get_total_flops()

@@ -1,0 +1,20 @@
+"""What a run costs before it is started: arithmetic, crop passes, bytes, memory, time, money."""
+
+from solo_adv.cost.memory import StepMemory, step_memory
+from solo_adv.cost.network import YARDSTICK, Network, measured_throughput, pass_flops
+from solo_adv.cost.work import IMAGES, Cost, clock, cost, evaluation_passes, passes_of_batch
+
+__all__ = [
+    "IMAGES",
+    "YARDSTICK",
+    "Cost",
+    "Network",
+    "StepMemory",
+    "clock",
+    "cost",
+    "evaluation_passes",
+    "measured_throughput",
+    "pass_flops",
+    "passes_of_batch",
+    "step_memory",
+]

@@ -1,0 +1,107 @@
+"""A method's own training step without a Trainer around it, to be counted, measured or checked."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from solo_adv.cost.network import autocast
+from solo_adv.host.standalone import METHODS
+from solo_adv.methods.adversarial import AdversarialMethod
+
+
+class RehearsedStep:
+    """Training steps of a method on the stand-in host; nothing is logged, no schedule runs.
+
+    Works on tensors without memory, too (``FakeTensorMode``).
+
+    Args:
+        cfg: complete config with ``data.num_classes``.
+        batch_size: images in the batch.
+        device: where.
+        ready_crops: every step gets other crops of noise, in place of drawing them from images.
+
+    Attributes:
+        method: in training mode.
+        optimizer: its optimiser.
+    """
+
+    def __init__(
+        self,
+        cfg: DictConfig,
+        batch_size: int,
+        *,
+        device: torch.device | str = "cpu",
+        ready_crops: bool = True,
+    ) -> None:
+        method: Any = METHODS[cfg.method](cfg).train()
+        self.device = torch.device(device)
+        if self.device.type != "cpu":
+            # On the CPU the weights keep their memory format, as those without memory cannot
+            # change it in place; activations follow the crops'.
+            method = method.to(self.device, memory_format=torch.channels_last)
+        self.method: AdversarialMethod = method
+        method._trainer = _IdleTrainer(cfg.max_epochs)
+        found = method.configure_optimizers()
+        self.optimizer = found[0][0] if isinstance(found, list | tuple) else found
+        method.optimizers = lambda *_, **__: self.optimizer
+        method.manual_backward = lambda loss, *_, **__: loss.backward()
+        method.log_dict = method.log = lambda *_, **__: None
+        method._is_logging_due = lambda *_: False
+        if ready_crops:
+            spec, _ = method.crop_settings(cfg)
+            method.crops = _Noise(
+                (spec.num_crops * batch_size, 3, spec.size, spec.size),
+                self.device,
+                torch.contiguous_format if method.no_channel_last else torch.channels_last,
+            )
+        self.precision = cfg.get("precision")
+        size = cfg.data.get("image_size") or cfg.crops.size
+        images = torch.randint(
+            0, 256, (batch_size, 3, size, size), dtype=torch.uint8, device=self.device
+        )
+        views = [images]
+        if cfg.crops.source == "loader":
+            spec, _ = method.crop_settings(cfg)
+            shape = (batch_size, 3, spec.size, spec.size)
+            views = [torch.rand(shape, device=self.device) for _ in range(spec.num_crops)]
+        targets = torch.arange(batch_size, device=self.device) % cfg.data.num_classes
+        self.batch = [torch.arange(batch_size, device=self.device), views, targets]
+
+    def __call__(self) -> None:
+        """Take one step."""
+        with autocast(self.precision, self.device):
+            self.method.training_step(self.batch, 0)
+
+
+class _IdleTrainer(Trainer):
+    """What a method asks of its Trainer; it never fits."""
+
+    def __init__(self, batches: int) -> None:
+        super().__init__(
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        self.batches = batches
+
+    @property
+    def estimated_stepping_batches(self) -> int:
+        return self.batches
+
+
+class _Noise(nn.Module):
+    def __init__(
+        self, shape: tuple[int, ...], device: torch.device, memory_format: torch.memory_format
+    ) -> None:
+        super().__init__()
+        self.shape, self.device, self.memory_format = shape, device, memory_format
+
+    def forward(self, images: Tensor) -> Tensor:
+        empty = torch.empty(self.shape, device=self.device, memory_format=self.memory_format)
+        return empty.uniform_()

@@ -1,0 +1,129 @@
+"""The cost command as a user types it, and the arithmetic behind it."""
+
+import sys
+
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from torch import nn
+
+from solo_adv.cost import Network, pass_flops
+from solo_adv.cost.__main__ import main
+
+TINY = ("data=digits", "backbone.kwargs.width=4", "crops.num_crops=2", "optimizer.batch_size=16")
+
+
+@pytest.fixture
+def cost(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["cost", *map(str, arguments)])
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_what_the_papers_run_costs(cost):
+    status, out, err = cost("--config-name", "cfamc.yaml", "--throughput", 60_000, "--price", 3)
+    assert status == 0, err
+    assert "5,000 batches of 100 images x 16 crops, 15,000 updates" in out
+    assert "4,800 crop passes" in out
+    assert "24.00 M crop passes" in out
+    assert "6.8 min" in out  # 24 M / 60,000 s is 6.67 min; gradients of the crops come on top
+    assert "0.34 USD at 3 an hour" in out
+    assert "146 MiB" in out  # 50,000 x 3 x 32 x 32 bytes
+    assert "18.8 MiB of a batch" in out  # 1,600 x 3 x 32 x 32 x 4 bytes
+    rows = [line for line in out.splitlines() if line.startswith("│")]
+    assert [row.split("│")[1].strip() for row in rows] == ["25", "50", "100", "200", "400"]
+
+
+def test_a_throughput_is_measured_if_none_is_given(cost, monkeypatch):
+    asked = []
+
+    def measured(network, precision):
+        asked.append((network, precision))
+        return 123.0
+
+    monkeypatch.setattr("solo_adv.cost.__main__.measured_throughput", measured)
+    status, out, err = cost("--config-name", "cfamc.yaml", *TINY, "precision=bf16-mixed")
+    assert status == 0, err
+    assert "123 crop passes a second (measured just now" in out
+    ((network, precision),) = asked
+    assert network.size == 16
+    assert '"width": 4' in network.kwargs
+    assert precision == "bf16-mixed"
+
+
+def test_data_that_are_not_here(cost):
+    given = ("--config-name", "cfamc.yaml", "--throughput", 1000, "data.train_path=/not/here")
+    status, out, err = cost(*given, "data=custom", "--images", 12_345, "data.image_size=48")
+    assert status == 0, err
+    assert "123 batches" not in out
+    assert "1,230 batches" in out  # 12,345 // 100 a epoch, 10 epochs
+    status, _, err = cost(*given, "data=custom", "data.image_size=48")
+    assert status == 2
+    assert "--images" in err
+
+
+def test_what_the_loader_sends(cost):
+    given = ("--config-name", "cfamc.yaml", *TINY, "--throughput", 1000)
+    assert "nothing: images are resident" in cost(*given)[1]
+    out = cost(*given, "data.resident=false")[1]
+    assert "12 KiB: images" in out  # 16 x 3 x 16 x 16 bytes
+    out = cost(*given, "data.format=dali")[1]
+    assert "96 KiB: the loader delivers crops" in out  # 16 x 2 x 3 x 16 x 16 x 4 bytes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--config-name", "cfamc.yaml", "--throughput", 0), "--throughput"),
+        (("--config-name", "cfamc.yaml", "--throughput", 1, "--price", -1), "--price"),
+        (("--config-name", "cfamc.yaml", "--throughput", 1, "--images", 0), "--images"),
+        (("--config-name", "cfamc.yaml", "--throughput", 1, "--images", 3), "no batch"),
+        (("--config-name", "cfamc.yaml", "adversary.epsilon=8"), "8/255"),
+        (("--config-name", "cfamc.yaml", "optimizer.batch_sise=8"), "batch_sise"),
+        (("--config-name", "cfamcc.yaml"), "cfamc"),
+        ((), "--config-name"),
+    ],
+)
+def test_mistakes_read_as_one_line(cost, arguments, message):
+    status, _, err = cost(*arguments)
+    assert status == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_operations_of_a_pass_are_those_counted_by_hand(monkeypatch):
+    size, channels, hidden, output = 8, 4, 16, 8
+
+    def one_convolution(*_, **__):
+        layers = nn.Sequential(
+            nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        )
+        return layers, channels
+
+    monkeypatch.setattr("solo_adv.cost.network.build_backbone", one_convolution)
+    network = Network("by hand", "{}", size, hidden, output)
+    # Multiplications and additions of the convolution forward and for its weights (its input needs
+    # no gradient), and of the three layers of the projector forward, for weights, for inputs.
+    convolution = 2 * size * size * channels * 3 * 9
+    projector = 2 * (channels * hidden + hidden * hidden + hidden * output)
+    assert pass_flops(network) == 2 * convolution + 3 * projector
+
+
+def test_a_measured_throughput_is_of_the_network_asked_for():
+    from solo_adv.cost import measured_throughput  # noqa: PLC0415
+
+    small = Network("resnet18", '{"width": 4}', 8, 16, 8)
+    rate = measured_throughput(small, seconds=0.0)
+    assert 0 < rate < 1e7
+    assert measured_throughput(small, precision="bf16-mixed", seconds=0.0) > 0
+    assert torch.is_grad_enabled()
