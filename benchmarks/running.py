@@ -3,9 +3,9 @@
 import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import repeat
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 from benchmarks.record import wait
 from solo_adv.config import parse_cfg
 from solo_adv.host import METHODS
-from solo_adv.methods.attacked_views import join
 from solo_adv.reproduce.plan import composed
 
 WARMUP = 2
@@ -31,6 +30,8 @@ def step_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--compile", default="none", help="mode of torch.compile")
     parser.add_argument("--contiguous", action="store_true", help="NCHW in place of channels_last")
+    parser.add_argument("--name", help="of the result file in benchmarks/results, without .json")
+    parser.add_argument("--output", type=Path, help="of the result (JSON), in place of --name")
     parser.add_argument("overrides", nargs="*", help="of the config, key=value")
 
 
@@ -91,7 +92,7 @@ def configured(
     method: str, args: argparse.Namespace, precision: str, overrides: Sequence[str] = ()
 ) -> DictConfig:
     """The complete config of a method at the benchmark's size."""
-    return parse_cfg(
+    cfg = parse_cfg(
         composed(
             method,
             [
@@ -109,12 +110,13 @@ def configured(
             ],
         )
     )
+    cfg.data.num_classes = 10
+    return cfg
 
 
 def build(cfg: DictConfig) -> Any:
     """The method on the device, in the memory format of its config."""
     torch.manual_seed(0)
-    cfg.data.num_classes = 10
     module = METHODS[cfg.method](cfg).to(device())
     if not cfg.performance.disable_channel_last:
         module = module.to(memory_format=torch.channels_last)
@@ -143,44 +145,6 @@ def batch_of(size: int) -> list[Any]:
     """Indexes, random images and targets, as the loaders deliver them."""
     images = torch.randint(0, 256, (size, 3, 32, 32), dtype=torch.uint8, device=device())
     return [torch.arange(size), [images], torch.zeros(size, dtype=torch.long, device=device())]
-
-
-class PlainStep:
-    """The same step as the method's, without Lightning, logging and schedule.
-
-    Args:
-        module: a method; it is trained.
-        batch: as the loaders deliver it.
-    """
-
-    def __init__(self, module: Any, batch: list[Any]) -> None:
-        self.module = module.train()
-        self.images, self.targets = batch[1][0], batch[2]
-        learnable = [p for group in module.learnable_params for p in group["params"]]
-        self.optimizer = torch.optim.SGD(learnable, lr=1e-3, momentum=0.9)
-
-    def __call__(self) -> None:
-        """Take it."""
-        module, precision = self.module, self.module.cfg.precision
-        crops = module.crops(self.images)
-        clean, attacked = module.attacked_views.split(crops, len(self.targets))
-        for _ in range(module.adversary.replays):
-            self.optimizer.zero_grad()
-            with cast(precision):
-                delta = module.perturb(clean, attacked, self.targets)
-                pixels = crops if delta is None else join(clean, attacked + delta)
-                out = module.outputs_of(pixels)
-                loss = module.loss_of(out["z"], self.targets).total
-            (loss + out["logits"].float().square().mean()).backward()
-            self.optimizer.step()
-            module.adversary.update(attacked, delta)
-
-
-def cast(precision: str) -> AbstractContextManager[object]:
-    if precision.startswith("bf16"):
-        # As Lightning has it: no copies of the weights are kept from pass to pass.
-        return torch.autocast(device().type, dtype=torch.bfloat16, cache_enabled=False)
-    return nullcontext()
 
 
 def seconds_in_turn(works: Sequence[Work], repeats: int) -> list[list[float]]:

@@ -5,7 +5,6 @@ in chunks (``crops.chunk``) and the bytes that a chunk's forward pass keeps, aga
 """
 
 import argparse
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -13,15 +12,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.record import store
-from benchmarks.running import (
-    PlainStep,
-    batch_of,
-    build,
-    configured,
-    device,
-    seconds_in_turn,
-    step_options,
-)
+from benchmarks.running import configured, device, seconds_in_turn, step_options
+from solo_adv.cost.rehearsal import RehearsedStep
 
 CASES = [
     *((views, 3) for views in (4, 8, 16, 32, 64)),
@@ -37,7 +29,7 @@ def scaling(args: argparse.Namespace, precision: str) -> list[dict[str, Any]]:
     for views, replays in CASES:
         sized = argparse.Namespace(**{**vars(args), "views": views})
         cfg = configured("cfamc", sized, precision, [f"adversary.replays={replays}"])
-        steps.append(PlainStep(build(cfg), batch_of(args.batch)))
+        steps.append(RehearsedStep(cfg, args.batch, device=device(), ready_crops=False))
     seconds = seconds_in_turn(steps, args.repeats)
     passes = [taken / (v * m) for (v, m), taken in zip(CASES, map(median, seconds), strict=True)]
     usual = passes[CASES.index((16, 3))]
@@ -59,9 +51,9 @@ def chunks(args: argparse.Namespace, precision: str) -> list[dict[str, Any]]:
     steps, kept = [], []
     for parts in PARTS:
         chunk = "null" if parts == 1 else str(crops // parts)
-        module = build(configured("cfamc", args, precision, [f"crops.chunk={chunk}"]))
-        steps.append(PlainStep(module, batch_of(args.batch)))
-        kept.append(_bytes_kept(module, crops // parts))
+        cfg = configured("cfamc", args, precision, [f"crops.chunk={chunk}"])
+        steps.append(RehearsedStep(cfg, args.batch, device=device(), ready_crops=False))
+        kept.append(_bytes_kept(steps[-1].method, crops // parts))
     seconds = seconds_in_turn(steps, args.repeats)
     return [
         {
@@ -93,17 +85,15 @@ def main() -> None:
     step_options(parser)
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--chunks", action="store_true", help="time and memory by crops.chunk")
-    parser.add_argument("--output", type=Path, help="of the result (JSON)")
     args = parser.parse_args()
     kind = "chunks" if args.chunks else "scaling"
     rows = (chunks if args.chunks else scaling)(args, args.precision)
     for row in rows:
         shown = {key: value for key, value in row.items() if key != "seconds"}
         print("  ".join(f"{key} {value:.4g}" for key, value in shown.items()))
-    settings = {key: value for key, value in vars(args).items() if key not in ("output", "chunks")}
-    print(
-        store(f"{kind}_{device().type}", {"benchmark": kind, **settings, "rows": rows}, args.output)
-    )
+    settings = ("precision", "views", "batch", "compile", "contiguous", "overrides")
+    result = {"benchmark": kind, **{key: getattr(args, key) for key in settings}, "rows": rows}
+    print(store(args.name or f"{kind}_{device().type}", result, args.output))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Of the same work, in one run and in turn, so that all meet the same load of the 
 
 import argparse
 import copy
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from benchmarks.naive import NaiveStep
 from benchmarks.record import store
-from benchmarks.running import Work, batch_of, build, cast, configured, device, run, step_options
+from benchmarks.running import Work, batch_of, build, configured, device, run, step_options
+from solo_adv.cost.network import autocast
 
 NAIVE_METHODS = ("emp_ssl", "robust_emp", "cfamc")
 
@@ -75,13 +75,13 @@ def measure(method: str, args: argparse.Namespace, precision: str) -> dict[str, 
 def _pass(module: Any, crops: Tensor, precision: str) -> None:
     """Forward and backward of the network that is trained, on ready crops."""
     module.zero_grad()
-    with cast(precision):
+    with autocast(precision, device()):
         z = module.projector(module.backbone(crops))[1]
     z.float().square().mean().backward()
 
 
 def _attack(module: Any, crops: Tensor, targets: Tensor, precision: str) -> None:
-    with cast(precision):
+    with autocast(precision, device()):
         module.perturb(crops[:0], crops, targets)
 
 
@@ -92,7 +92,6 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["emp_ssl", "robust_emp", "cfamc"])
     parser.add_argument("--precisions", nargs="+", default=["32-true"])
     parser.add_argument("--no-naive", action="store_true", help="leave the naive way out")
-    parser.add_argument("--output", type=Path, help="of the result (JSON)")
     args = parser.parse_args()
     print(f"Training step, {device().type}, medians of {args.repeats}, V={args.views}")
     rows = []
@@ -101,7 +100,7 @@ def main() -> None:
             rows.append(measure(method, args, precision))
             print(_line(rows[-1]), flush=True)
     result = {"benchmark": "step", "overrides": args.overrides, "rows": rows}
-    print(store(f"step_{device().type}", result, args.output))
+    print(store(args.name or f"step_{device().type}", result, args.output))
 
 
 def _line(row: dict[str, Any]) -> str:

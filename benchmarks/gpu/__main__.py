@@ -91,7 +91,7 @@ def items(
         *(
             benchmark(
                 *("step", *step, "--batch", str(batch), "--compile", mode),
-                *("--output", f"step_cuda_{batch}_{mode}"),
+                *("--name", f"step_cuda_{batch}_{mode}"),
                 name=f"step-{batch}-{mode}",
                 toy=small,
             )
@@ -101,13 +101,13 @@ def items(
             )
         ),
         benchmark(
-            *("step", *step, "--batch", "100", "--contiguous", "--output", "step_cuda_contiguous"),
+            *("step", *step, "--batch", "100", "--contiguous", "--name", "step_cuda_contiguous"),
             name="step-contiguous",
             toy=small,
         ),
         benchmark(
             *("step", "--batch", "100", "--precisions", "32-true", "bf16-mixed"),
-            *("--methods", "emp_ssl", "robust_emp", "cfamc", "--output", "step_cuda_methods"),
+            *("--methods", "emp_ssl", "robust_emp", "cfamc", "--name", "step_cuda_methods"),
             name="step-methods",
             toy=(*small, "--methods", "cfamc"),
         ),

@@ -121,4 +121,5 @@ def autocast(precision: object, device: torch.device | str) -> AbstractContextMa
     dtype = _AUTOCAST.get(str(precision))
     if dtype is None:
         return nullcontext()
-    return torch.autocast(torch.device(device).type, dtype=dtype)
+    # Without the cache, whose copies of the weights would outlive an update within the step.
+    return torch.autocast(torch.device(device).type, dtype=dtype, cache_enabled=False)

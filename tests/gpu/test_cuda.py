@@ -41,6 +41,7 @@ def step(method: str, device: str, *overrides: str, ready_crops: bool = True) ->
             method,
             [
                 *("data=digits", f"optimizer.batch_size={BATCH}", "backbone.kwargs.width=8"),
+                "precision=32-true",
                 *("method_kwargs.proj_hidden_dim=64", *overrides),
             ],
         )
