@@ -32,7 +32,7 @@ setup(
         "torch>=2.6",
         "torchvision>=0.21",
         "lightning>=2.4",
-        "hydra-core>=1.3",
+        "hydra-core>=1.3.2",
         "omegaconf>=2.3",
         "timm>=1.0.12",
         "scikit-learn>=1.3",

@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from solo_adv.errors import UserError
-from solo_adv.integrity import DamagedFileError, verify
+from solo_adv.integrity import DamagedFileError, verify, write_text
 from solo_adv.methods.settings import plain
 
 # What may differ between a run and its continuation without changing the result.
@@ -51,7 +51,8 @@ class Run:
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            (self.directory / "args.json").write_text(json.dumps(plain(self.cfg), indent=2))
+            # Whole or not at all: a run whose config is cut off would not be found again.
+            write_text(self.directory / "args.json", json.dumps(plain(self.cfg), indent=2))
         except OSError as error:
             raise UserError(
                 f"checkpoint.dir={self.cfg.checkpoint.dir} cannot be written: {error}. "
