@@ -51,15 +51,13 @@ class Torture:
         """Kill runs until every method has had its share; why they failed, if any did."""
         counts = self.record.setdefault("kills", {})
         moments = random.Random(self.arguments.seed)
-        share = -(-self.arguments.kills // len(self.arguments.methods))
         for method in self.arguments.methods:
-            count = counts.setdefault(method, {})
-            if _kills(count) >= share or self.time_is_up:
+            if self._kills_left(method) <= 0 or self.time_is_up:
                 continue
             with tempfile.TemporaryDirectory() as directory:
                 job = kills.Job(method, Path(directory))
-                for chain in self._chains(job, moments, lambda: share - _kills(counts[method])):
-                    count = counts[method] = kills.added(counts[method], chain)
+                for chain in self._chains(job, moments):
+                    count = counts[method] = kills.added(counts.get(method, {}), chain)
                     self.store()
                     print(
                         f"{method}: {_kills(count)} kills, {count['identical']} of them in runs "
@@ -72,16 +70,20 @@ class Torture:
         failures = [f for count in counts.values() for f in count.get("failures", [])]
         return "\n".join(failures) if failures or identical != total else None
 
-    def _chains(self, job: kills.Job, moments: random.Random, left: Any) -> Iterator[kills.Count]:
+    def _kills_left(self, method: str) -> int:
+        share = -(-self.arguments.kills // len(self.arguments.methods))
+        return share - _kills(self.record["kills"].get(method, {}))
+
+    def _chains(self, job: kills.Job, moments: random.Random) -> Iterator[kills.Count]:
         """Chains of kills, some at a time, until there are none left or the time is up."""
         together = self.arguments.jobs
         first = numbers()
         with ThreadPoolExecutor(together) as pool:
-            while left() > 0 and not self.time_is_up:
-                most = min(kills.KILLS_BEFORE_THE_END, -(-left() // together))
+            while (left := self._kills_left(job.method)) > 0 and not self.time_is_up:
+                most = min(kills.KILLS_BEFORE_THE_END, -(-left // together))
                 chains = [
                     pool.submit(job.chain, random.Random(moments.random()), most, next(first))
-                    for _ in range(min(together, left()))
+                    for _ in range(min(together, left))
                 ]
                 yield from (chain.result() for chain in chains)
 

@@ -104,6 +104,7 @@ class StandaloneMethod(LightningModule):
         """Pixels to ``feats`` (N, features_dim)."""
         if not self.no_channel_last:
             X = X.contiguous(memory_format=torch.channels_last)
+        X = X.to(self.normalize.mean.dtype)  # crops are float32, whatever the precision
         return {"feats": self.backbone(self.normalize(X))}
 
     # ---------------------------------------------------------------- optimisation
