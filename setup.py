@@ -56,7 +56,7 @@ setup(
         "onnx": ONNX,
         "hf": ["huggingface-hub>=0.24"],
         "dev": [
-            "pytest>=8",
+            "pytest>=8.2",
             "ruff==0.15.*",
             "mypy>=1.15",
             "build",

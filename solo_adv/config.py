@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 
-from solo_adv.checks import choice, known_keys, number, whole
+from solo_adv.checks import choice, flag, known_keys, number, whole
 from solo_adv.data import DataConfig
 from solo_adv.errors import UserError
 from solo_adv.host import METHODS
@@ -60,15 +60,10 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
     Raises:
         UserError: an unknown key, method or data set, or a value out of range.
     """
-    known_keys("the config", plain(cfg), TRAINER_KEYS | _OTHER_KEYS | set(_SECTIONS))
-    check_types(plain(cfg))
-    check_trainer_settings(cfg)
-    for name, keys in _WITHOUT_DEFAULT.items():
-        known_keys(name, section(cfg, name), [*DEFAULTS[name], *keys])
+    _check_keys(cfg)
     choice("method", cfg.get("method"), METHODS)
     for name, defaults in _SECTIONS.items():
         given = section(cfg, name)
-        known_keys(name, given, defaults)
         cfg[name] = {**defaults, **{k: v for k, v in given.items() if v is not None}}
     cfg.seed = 5 if cfg.get("seed") is None else cfg.seed
     cfg.name = cfg.get("name") or f"{cfg.method}-{cfg.data.dataset}"
@@ -84,6 +79,28 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
     data_config(cfg)
     scale_learning_rates(cfg)
     return cfg
+
+
+def check_probe_cfg(cfg: DictConfig) -> None:
+    """Check a config of linear evaluation (``conf/linear.yaml``), as far as it is pretraining's.
+
+    Raises:
+        UserError: an unknown key, or a value of another type.
+    """
+    _check_keys(cfg, "pretrained_feature_extractor", "features", "augment", "pretrain_method")
+    flag("augment", cfg.get("augment"))
+    _check_run_length(cfg)
+
+
+def _check_keys(cfg: DictConfig, *besides: str) -> None:
+    """Refuse keys that nobody reads, and values of the wrong type, at every level."""
+    known_keys("the config", plain(cfg), TRAINER_KEYS | _OTHER_KEYS | {*_SECTIONS, *besides})
+    check_types(plain(cfg))
+    _check_trainer_settings(cfg)
+    for name, keys in _WITHOUT_DEFAULT.items():
+        known_keys(name, section(cfg, name), [*DEFAULTS[name], *keys])
+    for name, defaults in _SECTIONS.items():
+        known_keys(name, section(cfg, name), defaults)
 
 
 def scale_learning_rates(cfg: DictConfig) -> None:
@@ -104,7 +121,7 @@ def trainer_settings(cfg: DictConfig) -> dict[str, Any]:
     return {key: plain(cfg[key]) for key in cfg if key in TRAINER_KEYS and cfg[key] is not None}
 
 
-def check_trainer_settings(cfg: DictConfig) -> None:
+def _check_trainer_settings(cfg: DictConfig) -> None:
     """Hold them against the types that Lightning's Trainer declares.
 
     Raises:

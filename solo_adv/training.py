@@ -25,7 +25,9 @@ def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = 
     Raises:
         UserError: Lightning does not accept the settings, or a logger is not installed.
     """
-    callbacks = [RunProgress(), *(callbacks or [])]
+    callbacks = [*(callbacks or [])]
+    if cfg.get("enable_progress_bar") is not False:
+        callbacks.insert(0, RunProgress())
     if cfg.checkpoint.enabled:
         callbacks.append(
             Checkpointer(

@@ -55,7 +55,7 @@ class ProcessBatchNorm(_BatchNorm):
 
     def _shares(self) -> bool:
         several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        return several and (self.training or self.running_mean is None)
+        return several and self.training
 
     def _shared(self, input: Tensor) -> Tensor:
         exact = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input

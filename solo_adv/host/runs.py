@@ -43,6 +43,11 @@ class Run:
         self.version = version or f"offline-{secrets.token_hex(4)}"
         self.directory = Path(cfg.checkpoint.dir) / cfg.method / self.version
 
+    @property
+    def config_path(self) -> Path:
+        """Where the config of the run lies, as it is used."""
+        return self.directory / "args.json"
+
     def create(self) -> None:
         """Make the directory and write the config into it.
 
@@ -52,7 +57,7 @@ class Run:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             # Whole or not at all: a run whose config is cut off would not be found again.
-            write_text(self.directory / "args.json", json.dumps(plain(self.cfg), indent=2))
+            write_text(self.config_path, json.dumps(plain(self.cfg), indent=2))
         except OSError as error:
             raise UserError(
                 f"checkpoint.dir={self.cfg.checkpoint.dir} cannot be written: {error}. "
