@@ -31,7 +31,7 @@ setup(
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
-        "lightning>=2.4",
+        "lightning>=2.5",
         "hydra-core>=1.3.2",
         "omegaconf>=2.3",
         "timm>=1.0.12",
