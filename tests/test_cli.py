@@ -272,13 +272,22 @@ def test_weights_that_do_not_fit_are_refused(command, checkpoint, tmp_path):
     assert "backbone.conv1.weight" in err
 
 
-def test_a_pickle_is_not_executed(command, tmp_path):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("main_robust", "checkpoint=evil.ckpt"),
+        ("main_pretrain", "--config-name", "cfamc", *TINY, "+resume_from_checkpoint=evil.ckpt"),
+    ],
+    ids=["evaluated", "resumed"],
+)
+def test_a_pickle_is_not_executed(command, tmp_path, arguments):
     class Evil:
         def __reduce__(self):
             return open, (str(tmp_path / "pwned"), "w")
 
     torch.save({"state_dict": Evil(), "solo_adv": {}}, tmp_path / "evil.ckpt")
-    status, _, err = command("main_robust", "checkpoint=evil.ckpt")
+    status, _, err = command(*arguments)
     assert status == 2
     assert "not a readable checkpoint" in err
+    assert "Traceback" not in err
     assert not (tmp_path / "pwned").exists()

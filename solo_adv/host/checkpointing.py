@@ -78,6 +78,10 @@ class Checkpointer(Callback):
         self._last_save = time.monotonic()
         self._last_path: Path | None = None
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # New runs have names of chance: all processes are in the first one's.
+        self.run.version = trainer.strategy.broadcast(self.run.version)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._last_save = time.monotonic()
         self._stop.listen()

@@ -41,7 +41,11 @@ class Run:
     def __init__(self, cfg: DictConfig, version: str | None = None) -> None:
         self.cfg = cfg
         self.version = version or f"offline-{secrets.token_hex(4)}"
-        self.directory = Path(cfg.checkpoint.dir) / cfg.method / self.version
+
+    @property
+    def directory(self) -> Path:
+        """Where everything of the run lies."""
+        return Path(self.cfg.checkpoint.dir) / self.cfg.method / self.version
 
     @property
     def config_path(self) -> Path:

@@ -116,6 +116,7 @@ def test_killed_processes_continue_bit_by_bit(tmp_path, sent):
     assert status != 0
     if sent is signal.SIGTERM:
         assert "the same command continues it" in said
+        assert len(list(tmp_path.glob("broken/cfamc/*"))) == 1
     assert not list(tmp_path.glob("broken/*/*/*ep=1.ckpt"))
     status, said = end_of(launch(2, tmp_path, *broken))
     assert status == 0, said
