@@ -16,7 +16,7 @@ def gather_batch(z: Tensor, dim: int) -> Tensor:
     """
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return z
-    joined: Tensor = _Gather.apply(z, dim)  # type: ignore[no-untyped-call]
+    joined: Tensor = _Gather.apply(z, dim)
     return joined
 
 
