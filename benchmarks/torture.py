@@ -90,7 +90,7 @@ class Torture:
     def fuzz(self) -> str | None:
         """Run the tests in ``tests/fuzz`` with many examples, drawn anew."""
         done = self.record.setdefault("fuzz", {})
-        for name in FUZZ:
+        for name in self.arguments.fuzz:
             held = done.setdefault(name, {"examples": 0, "outcomes": {}})
             while held["examples"] < self.arguments.examples and not self.time_is_up:
                 more = min(EXAMPLES_AT_A_TIME, self.arguments.examples - held["examples"])
@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(STEPS), choices=STEPS)
     parser.add_argument("--kills", type=int, default=200, help="of all methods together")
     parser.add_argument("--jobs", type=int, default=2, help="runs that are killed side by side")
+    parser.add_argument("--fuzz", nargs="+", default=list(FUZZ), choices=FUZZ)
     parser.add_argument("--examples", type=int, default=5000, help="of each fuzzing test")
     parser.add_argument("--steps", type=int, default=2000, help="of training, for its memory")
     parser.add_argument("--methods", nargs="+", default=list(kills.METHODS), choices=kills.METHODS)
