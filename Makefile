@@ -1,13 +1,15 @@
 # Everything runs in .venv, which is made on first use. PYTHON chooses the interpreter (3.10 or newer).
 PYTHON ?= python3
 VENV ?= .venv
+LOWEST ?= .venv-lowest
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test torture lint format clean help
+.PHONY: demo test test-lowest torture lint format clean help
 
 help:
 	@echo "make demo   set up, train cfamc and emp_ssl on handwritten digits, compare them under attack"
 	@echo "make test   set up, run the tests (TESTS='-m slow' for the long ones)"
+	@echo "make test-lowest PYTHON=python3.10   the tests, with the oldest libraries that setup.py allows"
 	@echo "make torture   kill, damage and confuse it for hours (TORTURE='--kills 6' for minutes)"
 	@echo "make lint   ruff and mypy"
 
@@ -25,6 +27,16 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(RUN) -m pytest $(TESTS)
 
+$(LOWEST)/.installed: setup.py pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/python -m uv pip install --python $(LOWEST)/bin/python --resolution lowest-direct \
+		--config-settings editable_mode=compat -e '.[dev]'
+	@touch $@
+
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest $(TESTS)
+
 torture: $(VENV)/.installed
 	$(RUN) -m benchmarks.torture $(TORTURE)
 
@@ -38,4 +50,4 @@ format: $(VENV)/.installed
 	$(RUN) -m ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info

@@ -1,13 +1,16 @@
 """Training runs that are killed at random moments and started again until they are through."""
 
+import csv
 import hashlib
 import multiprocessing
 import os
 import random
 import signal
 import sys
+import tempfile
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,29 +35,32 @@ JOB = [
     *("accelerator=cpu", "checkpoint.minutes=0.003", "checkpoint.dir=runs"),
 ]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
-KILLS_BEFORE_THE_END = 4
+KILLS_BEFORE_THE_END = 8
 PATIENCE = 300  # seconds
 
 
 @dataclass
 class Count:
-    """Of kills, and of those after which the run ended with the weights it should have.
+    """Of kills, and of those after which the run ended as it should have.
 
     Attributes:
         sigkill, sigterm: how often each signal was sent to a running process.
-        saved_on_sigterm: how many of them were answered by a checkpoint and exit status 75; the
-            others came before the first batch or after the last.
+        while_writing: how many of the former left a checkpoint half written.
+        saved_on_sigterm: how many of the latter were answered by a checkpoint and exit status 75;
+            the others came before the first batch or after the last.
         chains: runs that were killed and continued until they were through.
-        identical: kills in runs that ended bit-identical to one that was never killed.
+        identical: kills in runs that ended bit-identical, in weights, optimiser, schedule,
+            adversary, random states and the last epoch's metrics, to one that was never killed.
         failures: what went wrong.
     """
 
     sigkill: int = 0
+    while_writing: int = 0
     sigterm: int = 0
     saved_on_sigterm: int = 0
     chains: int = 0
     identical: int = 0
-    failures: list[str] | None = None
+    failures: list[str] = field(default_factory=list)
 
     @property
     def kills(self) -> int:
@@ -74,6 +80,9 @@ class Job:
         self.directory = directory
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["solo_adv.main_pretrain"])
+        idle = self._context.Process(target=_nothing)  # the first start loads the libraries
+        idle.start()
+        idle.join()
         self.expected, self.seconds = self._straight()
 
     def chain(self, random_: random.Random, most: int, first: int) -> Count:
@@ -84,10 +93,8 @@ class Job:
             most: kills at most.
             first: which of the signals comes first.
         """
-        count = Count(failures=[])
-        assert count.failures is not None
-        place = self.directory / f"chain-{time.time_ns()}"
-        place.mkdir(parents=True)
+        count = Count()
+        place = Path(tempfile.mkdtemp(prefix="chain-", dir=self.directory))
         for number in range(most):
             wait = random_.uniform(0, self.seconds)
             sent = SIGNALS[(first + number) % len(SIGNALS)]
@@ -101,6 +108,7 @@ class Job:
                 break
             if sent is signal.SIGKILL:
                 count.sigkill += 1
+                count.while_writing += any(place.rglob("*.ckpt.unfinished"))
             else:
                 count.sigterm += 1
                 count.saved_on_sigterm += process.exitcode == TRY_AGAIN
@@ -120,10 +128,7 @@ class Job:
         return count
 
     def _straight(self) -> tuple[str, float]:
-        place = self.directory / "straight"
-        place.mkdir(parents=True, exist_ok=True)
-        for path in place.rglob("*.ckpt"):
-            path.unlink()
+        place = Path(tempfile.mkdtemp(prefix="straight-", dir=self.directory))
         begin = time.monotonic()
         process = self._start(place)
         process.join(PATIENCE)
@@ -132,13 +137,17 @@ class Job:
         return fingerprint(place), time.monotonic() - begin
 
     def _start(self, place: Path) -> Any:
-        arguments = ["--config-name", self.method, *JOB, *METHODS[self.method]]
-        process = self._context.Process(target=_pretrain, args=(str(place), arguments))
+        process = self._context.Process(target=pretrain, args=(place, self.method))
         process.start()
         return process
 
 
-def _pretrain(place: str, arguments: list[str]) -> None:
+def _nothing() -> None:
+    pass
+
+
+def pretrain(place: Path, method: str, more: Sequence[str] = ()) -> None:
+    """The job in this process, which writes into ``place``, its output too."""
     from solo_adv.main_pretrain import main  # noqa: PLC0415
 
     os.chdir(place)
@@ -146,17 +155,23 @@ def _pretrain(place: str, arguments: list[str]) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     torch.set_num_threads(1)
-    sys.argv = ["main_pretrain.py", *arguments]
+    sys.argv = ["main_pretrain.py", "--config-name", method, *JOB, *METHODS[method], *more]
     main()
 
 
 def fingerprint(directory: Path) -> str:
-    """SHA-256 of weights, optimiser, adversary and random states at the end of the run.
+    """SHA-256 of all that a run below ``directory`` ends with: the checkpoint and the metrics.
 
     A run that was killed when all was done is found finished, and the next start is a new run,
-    which must end alike.
+    which must end alike; of the former, the metrics may not be written.
     """
-    found = {_of_checkpoint(path) for path in directory.rglob(f"*-ep={EPOCHS - 1}.ckpt")}
+    finished = sorted(
+        directory.rglob(f"*-ep={EPOCHS - 1}.ckpt"), key=lambda path: path.stat().st_mtime_ns
+    )
+    found = {_of_checkpoint(path) for path in finished}
+    if finished:
+        metrics = _last_metrics(finished[-1].with_name("metrics.csv"))
+        found.add(hashlib.sha256(repr(metrics).encode()).hexdigest())
     return " and ".join(sorted(found))
 
 
@@ -167,6 +182,14 @@ def _of_checkpoint(path: Path) -> str:
         value = checkpoint[part]
         _add(digest, {**value, "config": None} if part == "solo_adv" else value)
     return digest.hexdigest()
+
+
+def _last_metrics(path: Path) -> list[tuple[str, str]]:
+    """The last epoch's means and validation."""
+    with path.open() as file:
+        rows = [row for row in csv.DictReader(file) if row["epoch"] == str(EPOCHS - 1)]
+    last = {key: value for row in rows for key, value in row.items() if value}
+    return sorted((k, v) for k, v in last.items() if k.startswith("val_") or k.endswith("_epoch"))
 
 
 def _add(digest: Any, value: Any) -> None:

@@ -1,5 +1,7 @@
 """Backbones by name, from timm, with the CIFAR stems of the field and an optional width."""
 
+import inspect
+import re
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -106,11 +108,25 @@ def build_backbone(
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
+        _check_options(name, error)
         raise UserError(
             f"backbone.name={name} cannot be built with {kwargs or 'these settings'} "
             f"for {image_size}-pixel images: {error}"
         ) from error
     return backbone, int(backbone.num_features)  # type: ignore[arg-type]
+
+
+def _check_options(name: str, error: Exception) -> None:
+    """Say of an option that the network does not have which it has.
+
+    Raises:
+        UserError: the error is of one.
+    """
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if found and timm.is_model(name):
+        takes = inspect.signature(type(timm.create_model(name)))
+        options = {*takes.parameters, "width", "layers", "zero_init_residual"} - {"block"}
+        raise unknown(f"key in backbone.kwargs of {name}", found[1], options) from error
 
 
 def set_stem(resnet: nn.Module, stem: str, width: int = 64) -> None:

@@ -10,7 +10,7 @@ from importlib import resources
 import hydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from solo_adv.errors import TRY_AGAIN, RunStopped, UserError, unknown
 
@@ -69,11 +69,26 @@ def _message(error: BaseException) -> str | None:
         group, _, name = error.missing_cfg_file.removesuffix(".yaml").rpartition("/")
         accepted = error.options or [file.removesuffix(".yaml") for file in _primary_configs()]
         return str(unknown(group or "--config-name", name, accepted))
+    if isinstance(error.__cause__, ConfigKeyError | ConfigAttributeError):
+        refused = _unknown_key(error.__cause__)
+        if refused is not None:
+            return refused
     if isinstance(error, HydraException | OmegaConfBaseException):
         where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return f"{where}{' '.join(lines)} (--cfg job prints the whole config)"
     return None
+
+
+def _unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str | None:
+    """The message for ``key=value`` of a key that the config does not have."""
+    parent, *sections = error.parent_node, *str(error.full_key or error.key).split(".")[:-1]
+    if not isinstance(parent, DictConfig) or not parent:
+        return None
+    known = [str(key) for key in parent if key != "hydra"]
+    where = ".".join(sections) or "the config"
+    refused = unknown(f"key in {where}", error.key, known)
+    return f"{refused} (+KEY=VALUE gives a key that is not in this list.)"
 
 
 def _flags() -> set[str]:

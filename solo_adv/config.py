@@ -1,16 +1,17 @@
 """The complete config of a pretraining run: solo-learn's schema, checked before any work."""
 
 import inspect
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 
-from solo_adv.checks import choice, known_keys, number, whole
+from solo_adv.checks import choice, flag, known_keys, number, whole
 from solo_adv.data import DataConfig
 from solo_adv.errors import UserError
 from solo_adv.host import METHODS
+from solo_adv.host.standalone import DEFAULTS
 from solo_adv.methods.settings import plain, section
 from solo_adv.schema import check_types
 
@@ -29,6 +30,21 @@ _SECTIONS: dict[str, dict[str, Any]] = {
     "wandb": {"enabled": False, "entity": None, "project": "solo-adv", "offline": False},
     "tensorboard": {"enabled": False},
 }
+# Of the sections that the host completes, the keys that have no default.
+_WITHOUT_DEFAULT = {
+    "backbone": ("name",),
+    "optimizer": ("name", "batch_size", "lr", "classifier_lr", "weight_decay"),
+    "scheduler": ("name",),
+    "knn_eval": (),
+    "performance": (),
+}
+_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    type(None): "null",
+}
 _OTHER_KEYS = {
     *("name", "method", "backbone", "method_kwargs", "adversary", "crops", "data", "optimizer"),
     *("preset", "scheduler", "knn_eval", "performance", "seed", "resume_from_checkpoint"),
@@ -44,12 +60,10 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
     Raises:
         UserError: an unknown key, method or data set, or a value out of range.
     """
-    known_keys("the config", plain(cfg), TRAINER_KEYS | _OTHER_KEYS | set(_SECTIONS))
-    check_types(plain(cfg))
+    _check_keys(cfg)
     choice("method", cfg.get("method"), METHODS)
     for name, defaults in _SECTIONS.items():
         given = section(cfg, name)
-        known_keys(name, given, defaults)
         cfg[name] = {**defaults, **{k: v for k, v in given.items() if v is not None}}
     cfg.seed = 5 if cfg.get("seed") is None else cfg.seed
     cfg.name = cfg.get("name") or f"{cfg.method}-{cfg.data.dataset}"
@@ -65,6 +79,28 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
     data_config(cfg)
     scale_learning_rates(cfg)
     return cfg
+
+
+def check_probe_cfg(cfg: DictConfig) -> None:
+    """Check a config of linear evaluation (``conf/linear.yaml``), as far as it is pretraining's.
+
+    Raises:
+        UserError: an unknown key, or a value of another type.
+    """
+    _check_keys(cfg, "pretrained_feature_extractor", "features", "augment", "pretrain_method")
+    flag("augment", cfg.get("augment"))
+    _check_run_length(cfg)
+
+
+def _check_keys(cfg: DictConfig, *besides: str) -> None:
+    """Refuse keys that nobody reads, and values of the wrong type, at every level."""
+    known_keys("the config", plain(cfg), TRAINER_KEYS | _OTHER_KEYS | {*_SECTIONS, *besides})
+    check_types(plain(cfg))
+    _check_trainer_settings(cfg)
+    for name, keys in _WITHOUT_DEFAULT.items():
+        known_keys(name, section(cfg, name), [*DEFAULTS[name], *keys])
+    for name, defaults in _SECTIONS.items():
+        known_keys(name, section(cfg, name), defaults)
 
 
 def scale_learning_rates(cfg: DictConfig) -> None:
@@ -83,6 +119,39 @@ def data_config(cfg: DictConfig) -> DataConfig:
 def trainer_settings(cfg: DictConfig) -> dict[str, Any]:
     """The top-level keys that belong to Lightning's Trainer."""
     return {key: plain(cfg[key]) for key in cfg if key in TRAINER_KEYS and cfg[key] is not None}
+
+
+def _check_trainer_settings(cfg: DictConfig) -> None:
+    """Hold them against the types that Lightning's Trainer declares.
+
+    Raises:
+        UserError: a value is of another type.
+    """
+    declared = get_type_hints(Trainer.__init__)
+    for key, value in trainer_settings(cfg).items():
+        accepted = _simple_types(declared[key])
+        if accepted and not any(_fits(value, kind) for kind in accepted):
+            names = dict.fromkeys(_NAMES.get(kind, repr(kind)) for kind in accepted)
+            raise UserError(f"{key} must be {' or '.join(names)}; got {value!r}.")
+
+
+def _simple_types(declared: Any) -> list[Any]:
+    """Classes and literal values of a type; empty if a config cannot hold all it allows."""
+    parts = list(get_args(declared)) or [declared]
+    if get_origin(declared) is Literal:
+        return parts
+    if len(parts) > 1:
+        found = [_simple_types(part) for part in parts]
+        return [kind for kinds in found for kind in kinds] if all(found) else []
+    return parts if declared in (int, float, bool, str, type(None)) else []
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if not isinstance(kind, type):  # a literal value
+        return bool(value == kind) and type(value) is type(kind)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def _check_run_length(cfg: DictConfig) -> None:

@@ -1,5 +1,6 @@
 """What ended a training run, in one line: the cause, what is left of the run, what to do."""
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from solo_adv.errors import UserError
@@ -38,6 +39,6 @@ def _save_batch(error: NonFiniteLossError, run: Run) -> str:
     path = run.directory / "non_finite_batch.safetensors"
     try:
         save_file({name: part.cpu().contiguous() for name, part in error.batch.items()}, path)
-    except OSError as reason:
+    except (OSError, SafetensorError) as reason:
         return f"The batch could not be saved: {reason}."
     return f"The batch after which it was noticed: {path}."

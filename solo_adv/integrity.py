@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from solo_adv.errors import UserError
 
 _UNFINISHED = ".unfinished"
+_DIGEST = ".sha256"
 _CHUNK = 1 << 20
 
 
@@ -22,7 +23,7 @@ class DamagedFileError(UserError):
 
 def digest_path(path: Path) -> Path:
     """Where the checksum of a file lies."""
-    return path.with_name(f"{path.name}.sha256")
+    return path.with_name(path.name + _DIGEST)
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -46,7 +47,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             _to_disk(file)
         _compare(unfinished, hashing.digest.hexdigest())
         # The checksum first: a file without one would pass for unchecked.
-        _write_digest(path, hashing.digest.hexdigest())
+        write_text(digest_path(path), f"{hashing.digest.hexdigest()}  {path.name}\n")
         unfinished.replace(path)
         _directory_to_disk(path.parent)
     except BaseException as error:
@@ -55,6 +56,19 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         if hashing is not None and hashing.error is not None:
             raise hashing.error from error
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file, without a checksum, such that a crash leaves the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    unfinished = path.with_name(path.name + _UNFINISHED)
+    with unfinished.open("wb") as file:
+        file.write(text.encode())
+        _to_disk(file)
+    unfinished.replace(path)
 
 
 def verify(path: Path) -> None:
@@ -85,9 +99,12 @@ def remove(path: Path) -> None:
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Delete what a killed process was writing."""
+    """Delete what a killed process was writing, and checksums whose file never came."""
     for path in directory.glob(f"*{_UNFINISHED}"):
         path.unlink(missing_ok=True)
+    for digest in directory.glob(f"*{_DIGEST}"):
+        if not digest.with_name(digest.name.removesuffix(_DIGEST)).exists():
+            digest.unlink(missing_ok=True)
 
 
 class _Hashing:
@@ -109,15 +126,6 @@ class _Hashing:
 
     def flush(self) -> None:
         self.file.flush()
-
-
-def _write_digest(path: Path, digest: str) -> None:
-    final = digest_path(path)
-    unfinished = final.with_name(final.name + _UNFINISHED)
-    with unfinished.open("wb") as file:
-        file.write(f"{digest}  {path.name}\n".encode())
-        _to_disk(file)
-    unfinished.replace(final)
 
 
 def _to_disk(file: BinaryIO) -> None:

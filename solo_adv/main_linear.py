@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from solo_adv.checkpoint import find_checkpoint, load_pretrained
 from solo_adv.cli import run_app
-from solo_adv.config import scale_learning_rates
+from solo_adv.config import check_probe_cfg, scale_learning_rates
 from solo_adv.crops import CropSpec, build
 from solo_adv.data import DataConfig, ImageDataModule
 from solo_adv.errors import UserError
@@ -31,6 +31,7 @@ def linear(cfg: DictConfig) -> dict[str, float]:
         raise UserError(
             "pretrained_feature_extractor=PATH is missing: a .ckpt file or a run's directory."
         )
+    check_probe_cfg(cfg)
     seed_everything(cfg.seed, verbose=False)
     checkpoint = find_checkpoint(cfg.pretrained_feature_extractor)
     encoder = load_pretrained(checkpoint, features=cfg.features)

@@ -1,12 +1,12 @@
 """Pretrain an encoder: ``main_pretrain.py --config-name cfamc.yaml [key=value ...]``."""
 
-import inspect
+from functools import partial
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from solo_adv.cli import run_app
 from solo_adv.config import data_config, parse_cfg
@@ -19,8 +19,12 @@ from solo_adv.host.runs import Run, explain_difference, find_unfinished
 from solo_adv.training import build_trainer
 
 
-def pretrain(cfg: DictConfig) -> Path | None:
+def pretrain(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
     """Train as a config (see ``solo_adv/conf``) says.
+
+    Args:
+        cfg: composed by Hydra; completed in place.
+        print_config: print all settings as they are used, which ``args.json`` holds too.
 
     Returns:
         The path of the last checkpoint; None if checkpoints are off.
@@ -62,8 +66,10 @@ def pretrain(cfg: DictConfig) -> Path | None:
     trainer = build_trainer(cfg, run, callbacks)
     if trainer.is_global_zero:
         run.create()
+        if print_config:
+            print(f"{OmegaConf.to_yaml(cfg, resolve=True)}Saved as {run.config_path}")
     try:
-        trainer.fit(method, datamodule=data, ckpt_path=resume_from, **_safely())
+        trainer.fit(method, datamodule=data, ckpt_path=resume_from)
     except Exception as error:
         message = explain(error, run)
         if message is None:
@@ -90,16 +96,9 @@ def _checkpoint_to_continue(cfg: DictConfig) -> Path | None:
     return found
 
 
-def _safely() -> dict[str, bool]:
-    # Our checkpoints hold tensors and plain values only, so nothing else need be unpickled.
-    # Lightning knows the argument from 2.6 on.
-    known = "weights_only" in inspect.signature(Trainer.fit).parameters
-    return {"weights_only": True} if known else {}
-
-
 def main() -> None:
     """The command line."""
-    run_app(pretrain)
+    run_app(partial(pretrain, print_config=True))
 
 
 if __name__ == "__main__":

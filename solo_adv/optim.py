@@ -1,5 +1,6 @@
 """Optimisers and learning-rate schedules by solo-learn's names, on torch's and timm's own."""
 
+import inspect
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
-from solo_adv.checks import choice
+from solo_adv.checks import choice, known_keys
 from solo_adv.errors import UserError
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -48,6 +49,7 @@ def build_optimizer(
         UserError: unknown name or option.
     """
     choice("optimizer.name", name, OPTIMIZERS)
+    known_keys("optimizer.kwargs", kwargs, _options_of(name))
     split = exclude_bias_n_norm_wd
     plain: dict[str, Any] = {"weight_decay": 0.0}
     if name == "lars":
@@ -66,6 +68,15 @@ def build_optimizer(
             f"optimizer.name={name} does not take these optimizer.kwargs: {error} "
             "(optimizer.kwargs=null clears them)"
         ) from error
+
+
+def _options_of(name: str) -> set[str]:
+    """What ``optimizer.kwargs`` may hold."""
+    options = set(inspect.signature(OPTIMIZERS[name]).parameters)
+    if name == "lars":
+        options = options - {*_LARS_NAMES.values(), "always_adapt"} | _LARS_NAMES.keys()
+        options.add("exclude_bias_n_norm")
+    return options - {"params", "lr", "weight_decay"}
 
 
 def _prepare(group: Mapping[str, Any], plain: dict[str, Any] | None) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from solo_adv.config import trainer_settings
 from solo_adv.errors import UserError
+from solo_adv.host.batch_norm import SyncedBatchNorm
 from solo_adv.host.checkpointing import CheckedCheckpointIO, Checkpointer
 from solo_adv.host.runs import Run
 from solo_adv.methods.settings import plain
@@ -24,7 +25,9 @@ def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = 
     Raises:
         UserError: Lightning does not accept the settings, or a logger is not installed.
     """
-    callbacks = [RunProgress(), *(callbacks or [])]
+    callbacks = [*(callbacks or [])]
+    if cfg.get("enable_progress_bar") is not False:
+        callbacks.insert(0, RunProgress())
     if cfg.checkpoint.enabled:
         callbacks.append(
             Checkpointer(
@@ -37,15 +40,17 @@ def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = 
     settings = trainer_settings(cfg)
     if settings.get("strategy") == "ddp":
         settings["strategy"] = DDPStrategy(find_unused_parameters=False)
-    if not torch.cuda.is_available() or settings.get("accelerator") == "cpu":
-        settings["sync_batchnorm"] = False  # torch has it for GPUs only
+    plugins = [*_listed(settings.get("plugins")), CheckedCheckpointIO()]
+    if settings.pop("sync_batchnorm", False):
+        on_gpu = torch.cuda.is_available() and settings.get("accelerator") != "cpu"
+        plugins.append(SyncedBatchNorm(gpu=on_gpu))
     settings |= {
         "callbacks": callbacks,
         "logger": _loggers(cfg, run),
         "enable_checkpointing": False,
         "enable_model_summary": False,
         "use_distributed_sampler": False,
-        "plugins": [*_listed(settings.get("plugins")), CheckedCheckpointIO()],
+        "plugins": plugins,
     }
     try:
         return Trainer(**settings)

@@ -12,7 +12,7 @@ torch.set_num_threads(1)
 
 _ROOT = os.environ.get("SOLO_LEARN_ROOT")
 if _ROOT:
-    sys.path.insert(0, _ROOT)
+    sys.path.append(_ROOT)  # it has a package called tests, too
 
 
 @pytest.fixture

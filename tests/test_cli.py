@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -42,6 +43,18 @@ def test_pretraining_leaves_what_solo_learn_leaves(checkpoint):
     header, *rows = (directory / "metrics.csv").read_text().splitlines()
     assert {"train_emp_loss_epoch", "lr", "val_acc1", "val_knn_acc1"} <= set(header.split(","))
     assert rows
+
+
+def test_the_config_is_printed_as_it_is_saved(command, tmp_path):
+    arguments = ["--config-name", "cfamc", *TINY, "max_epochs=1", "+enable_progress_bar=false"]
+    status, out, err = command("main_pretrain", *arguments, "precision=64-true")
+    assert status == 0, err
+    assert "crop passes" not in err  # no progress bar
+    printed, _, path = out.partition("Checkpoint: ")[0].rpartition("Saved as ")
+    assert OmegaConf.to_container(OmegaConf.create(printed)) == json.loads(
+        (tmp_path / path.strip()).read_text()
+    )
+    assert "lr: 0.00125" in printed  # scaled by the batch size
 
 
 def test_load_pretrained(checkpoint):
@@ -169,6 +182,29 @@ MISTAKES = {
         (*PRETRAIN, "data=digits", "+method_kwargs.proj_dim=1"),
         "proj_hidden_dim",
     ),
+    "nearest key": ((*PRETRAIN, "optimizer.lrr=1"), "optimizer 'lrr'. Did you mean 'lr'?"),
+    "nearest of all": ((*PRETRAIN, "max_epoch=1"), "Did you mean 'max_epochs'?"),
+    "nearest new key": ((*PRETRAIN, "+optimizer.lrr=1"), "Did you mean 'lr'?"),
+    "nearest of the schedule": ((*PRETRAIN, "+scheduler.warmup_epoch=1"), "'warmup_epochs'?"),
+    "nearest of kNN": ((*PRETRAIN, "+knn_eval.distance=cosine"), "'distance_func'?"),
+    "nearest of checkpoints": ((*PRETRAIN, "+checkpoint.minute=1"), "'minutes'?"),
+    "nearest of the backbone": ((*PRETRAIN, "+backbone.stm=auto"), "'stem'?"),
+    "nearest backbone option": (
+        (*PRETRAIN, "data=digits", "+backbone.kwargs.widht=4"),
+        "Did you mean 'width'?",
+    ),
+    "nearest optimiser option": (
+        (*PRETRAIN, "+optimizer.kwargs.momentun=0.5"),
+        "Did you mean 'momentum'?",
+    ),
+    "epochs in words": ((*PRETRAIN, "max_epochs=two"), "a whole number"),
+    "batches in words": ((*PRETRAIN, "+limit_train_batches=all"), "a whole number or a number"),
+    "a number for a switch": ((*PRETRAIN, "sync_batchnorm=3"), "true or false"),
+    "nearest of robust": (("main_robust", "epsilon=1/255"), "Did you mean 'epsilons'?"),
+    "nearest of linear": (
+        ("main_linear", "pretrained_feature_extractor=x", "+optimizer.lrr=1"),
+        "Did you mean 'lr'?",
+    ),
     "missing path": (
         (*PRETRAIN, "data=custom", "data.train_path=nowhere"),
         "data.train_path does not exist",
@@ -188,7 +224,7 @@ MISTAKES = {
     "unknown backbone": ((*PRETRAIN, "data=digits", "backbone.name=resnet19"), "resnet18"),
     "bad optimiser option": (
         (*PRETRAIN, "data=digits", "+optimizer.kwargs={eta: 1}"),
-        "optimizer.kwargs",
+        "optimizer.kwargs 'eta'",
     ),
     "bad optimiser": ((*PRETRAIN, "data=digits", "optimizer.name=adamm"), "adam"),
     "unwritable": ((*PRETRAIN, "data=digits", "checkpoint.dir=/proc/x"), "checkpoint.dir"),
@@ -236,13 +272,22 @@ def test_weights_that_do_not_fit_are_refused(command, checkpoint, tmp_path):
     assert "backbone.conv1.weight" in err
 
 
-def test_a_pickle_is_not_executed(command, tmp_path):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("main_robust", "checkpoint=evil.ckpt"),
+        ("main_pretrain", "--config-name", "cfamc", *TINY, "+resume_from_checkpoint=evil.ckpt"),
+    ],
+    ids=["evaluated", "resumed"],
+)
+def test_a_pickle_is_not_executed(command, tmp_path, arguments):
     class Evil:
         def __reduce__(self):
             return open, (str(tmp_path / "pwned"), "w")
 
     torch.save({"state_dict": Evil(), "solo_adv": {}}, tmp_path / "evil.ckpt")
-    status, _, err = command("main_robust", "checkpoint=evil.ckpt")
+    status, _, err = command(*arguments)
     assert status == 2
     assert "not a readable checkpoint" in err
+    assert "Traceback" not in err
     assert not (tmp_path / "pwned").exists()

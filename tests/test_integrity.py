@@ -1,13 +1,25 @@
 """Files appear whole or not at all, and damage to them is found."""
 
 import errno
+import itertools
+import os
 import resource
+import signal
+from pathlib import Path
 
 import pytest
 import torch
 
+from solo_adv import integrity
 from solo_adv.checkpoint import read_checkpoint
-from solo_adv.integrity import DamagedFileError, digest_path, remove, verify, write_whole
+from solo_adv.integrity import (
+    DamagedFileError,
+    digest_path,
+    remove,
+    remove_unfinished,
+    verify,
+    write_whole,
+)
 
 
 @pytest.fixture
@@ -53,6 +65,52 @@ def test_a_crash_while_writing_leaves_the_old_file(file):
         write_whole(file, crash)
     assert file.read_bytes() == before
     verify(file)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process that can be killed")
+@pytest.mark.parametrize("name", ["a.ckpt", "b.ckpt"], ids=["in its place", "beside it"])
+def test_sigkill_at_any_moment_leaves_whole_files(file, name):
+    before, moments = file.read_bytes(), 0
+    new = {"state_dict": {"w": torch.zeros(3000)}}
+    while _write_and_die(file.with_name(name), new, moments):
+        moments += 1
+        if name == "b.ckpt":
+            assert file.read_bytes() == before
+            verify(file)
+        for path in file.parent.glob("*.ckpt"):
+            if path.read_bytes() == before:
+                continue  # its checksum may be the new one's already: refused, never loaded
+            verify(path)
+            assert torch.equal(read_checkpoint(path)["state_dict"]["w"], torch.zeros(3000))
+        remove_unfinished(file.parent)
+        names = {path.name for path in file.parent.iterdir()}
+        assert names <= {f"{n}.ckpt{end}" for n in "ab" for end in ("", ".sha256")}
+        assert all(n.removesuffix(".sha256") in names for n in names)
+    assert moments > 8
+    verify(file.with_name(name))
+
+
+def _write_and_die(path, contents, moment):
+    """Write in a process that is killed at its so-manieth step; whether it was."""
+    child = os.fork()
+    if child == 0:
+        steps = itertools.count()
+
+        def dying(work):
+            def step(*arguments, **settings):
+                if next(steps) == moment:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return work(*arguments, **settings)
+
+            return step
+
+        Path.open, Path.replace, os.fsync = map(dying, (Path.open, Path.replace, os.fsync))
+        integrity._Hashing.write = dying(integrity._Hashing.write)
+        write_whole(path, lambda out: torch.save(contents, out))
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL)
+    return status == signal.SIGKILL
 
 
 def test_an_exchanged_checksum_is_refused(file):

@@ -12,9 +12,10 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from solo_adv.checkpoint import read_checkpoint
 from solo_adv.errors import RunStopped, UserError
 from solo_adv.host.runs import Run, ends_epoch
-from solo_adv.integrity import remove, remove_unfinished, verify, write_whole
+from solo_adv.integrity import remove, remove_unfinished, write_whole
 
 _BATCHES_BETWEEN_AGREEMENTS = 20  # of several processes, on whether to save or stop
 
@@ -37,15 +38,15 @@ class CheckedCheckpointIO(TorchCheckpointIO):
         except OSError as error:
             raise UserError(f"The checkpoint {path} cannot be written: {error}.") from error
 
-    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The checkpoint at ``path``.
+    def load_checkpoint(
+        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """The checkpoint at ``path``; nothing in it is executed, whatever Lightning asks.
 
         Raises:
-            DamagedFileError: it is not what was written.
+            UserError: it is not what was written, or not a training checkpoint.
         """
-        verify(Path(path))
-        checkpoint: dict[str, Any] = super().load_checkpoint(path, *args, **kwargs)
-        return checkpoint
+        return read_checkpoint(Path(path))
 
 
 class Checkpointer(Callback):
@@ -76,6 +77,10 @@ class Checkpointer(Callback):
         self._stop = StopSignals()
         self._last_save = time.monotonic()
         self._last_path: Path | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # New runs have names of chance: all processes are in the first one's.
+        self.run.version = trainer.strategy.broadcast(self.run.version)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._last_save = time.monotonic()

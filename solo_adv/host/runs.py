@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from solo_adv.errors import UserError
-from solo_adv.integrity import DamagedFileError, verify
+from solo_adv.integrity import DamagedFileError, verify, write_text
 from solo_adv.methods.settings import plain
 
 # What may differ between a run and its continuation without changing the result.
@@ -41,7 +41,16 @@ class Run:
     def __init__(self, cfg: DictConfig, version: str | None = None) -> None:
         self.cfg = cfg
         self.version = version or f"offline-{secrets.token_hex(4)}"
-        self.directory = Path(cfg.checkpoint.dir) / cfg.method / self.version
+
+    @property
+    def directory(self) -> Path:
+        """Where everything of the run lies."""
+        return Path(self.cfg.checkpoint.dir) / self.cfg.method / self.version
+
+    @property
+    def config_path(self) -> Path:
+        """Where the config of the run lies, as it is used."""
+        return self.directory / "args.json"
 
     def create(self) -> None:
         """Make the directory and write the config into it.
@@ -51,7 +60,8 @@ class Run:
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            (self.directory / "args.json").write_text(json.dumps(plain(self.cfg), indent=2))
+            # Whole or not at all: a run whose config is cut off would not be found again.
+            write_text(self.config_path, json.dumps(plain(self.cfg), indent=2))
         except OSError as error:
             raise UserError(
                 f"checkpoint.dir={self.cfg.checkpoint.dir} cannot be written: {error}. "

@@ -105,6 +105,7 @@ class StandaloneMethod(LightningModule):
     def _features(self, X: Tensor) -> Tensor:
         if not self.no_channel_last:
             X = X.contiguous(memory_format=torch.channels_last)
+        X = X.to(self.normalize.mean.dtype)  # crops are float32, whatever the precision
         feats: Tensor = self.backbone(self.normalize(X))
         return feats
 

@@ -1,8 +1,10 @@
 """Joining the embeddings of all processes, so that a loss is that of the global batch."""
 
+from typing import Any
+
+import torch
 import torch.distributed as dist
-from torch import Tensor, cat, empty_like
-from torch.distributed.nn.functional import all_gather
+from torch import Tensor
 
 
 def gather_batch(z: Tensor, dim: int) -> Tensor:
@@ -14,8 +16,23 @@ def gather_batch(z: Tensor, dim: int) -> Tensor:
     """
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return z
-    if not z.is_floating_point():  # labels, which have no gradient
-        parts = [empty_like(z) for _ in range(dist.get_world_size())]
+    joined: Tensor = _Gather.apply(z, dim)
+    return joined
+
+
+class _Gather(torch.autograd.Function):
+    """All processes' tensors, all of one shape, joined; backward the sum of their gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, dim: int) -> Tensor:
+        ctx.dim = dim
+        parts = [z.new_empty(z.shape) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, z.contiguous())
-        return cat(parts, dim=dim)
-    return cat(all_gather(z.contiguous()), dim=dim)
+        return torch.cat(parts, dim=dim)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        # Of its own, as an all-reduce works in place.
+        gradient = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(gradient)
+        return gradient.chunk(dist.get_world_size(), dim=ctx.dim)[dist.get_rank()], None

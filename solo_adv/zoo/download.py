@@ -82,7 +82,7 @@ def fetch_index(url: str) -> str | None:
     """
     copy = places.cache() / f"index-{hashlib.sha256(url.encode()).hexdigest()[:16]}.json"
     if places.offline():
-        return copy.read_text(encoding="utf-8") if copy.exists() else None
+        return copy.read_text(encoding="utf-8", errors="replace") if copy.exists() else None
     try:
         with _session() as session, session.get(url, timeout=TIMEOUT_SECONDS) as response:
             if response.status_code == 404:

@@ -71,6 +71,8 @@ def read_index(file: Path) -> dict[str, Entry]:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"Cannot read the zoo's index '{file}': {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"The zoo's index '{file}' is not JSON: {error}") from error
     return _models(parse(text, file))
 
 

@@ -234,7 +234,7 @@ def test_state_of_the_run_survives_a_checkpoint(host, name, tmp_path):
     assert loaded["solo_adv"]["config"]["method"] == name
     twin = HOSTS[host][name](config(host, name, max_epochs=1))
     again = trainer(cfg)
-    again.fit(twin, *loaders(host), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    again.fit(twin, *loaders(host), ckpt_path=tmp_path / "a.ckpt")
     assert twin.crop_passes == method.crop_passes
     x = torch.randint(0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8)
     assert torch.equal(twin.crops(x), method.crops(x))
