@@ -296,7 +296,7 @@ def test_chunks_bound_the_memory(make_images):
     largest = {}
     for chunk in (16, 640):
         with torch.profiler.profile(profile_memory=True, record_shapes=False) as profile:
-            TorchCrops(CropSpec(num_crops=16), chunk=chunk)(make_images(40))
+            TorchCrops(CropSpec(num_crops=64), chunk=chunk)(make_images(10))
         result = 4 * 640 * 3 * 32 * 32
         events = (event.cpu_memory_usage for event in profile.events())
         largest[chunk] = max(size for size in events if size != result)
