@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -26,10 +27,10 @@ from solo_adv.crops.operations import (
 from solo_adv.crops.parameters import CropParameters, draw
 from solo_adv.crops.settings import NUM_ROWS, jitter_order, pack
 from solo_adv.crops.spec import CropSpec
-from solo_adv.crops.threads import run_all
+from solo_adv.crops.threads import computing_alone, run_all
 from solo_adv.errors import UserError
 
-CPU_CHUNK_PIXELS = 2**18
+CPU_CHUNK_PIXELS = 2**19
 """Pixels of the crops that the CPU works on at a time if no chunk is asked: they stay in cache."""
 
 
@@ -83,7 +84,8 @@ class TorchCrops:
 
     def draw(self, batch_size: int, height: int, width: int) -> CropParameters:
         """The parameters of the next batch of (height, width) images."""
-        return draw(self.spec, batch_size, height, width, self._generator)
+        with computing_alone():
+            return draw(self.spec, batch_size, height, width, self._generator)
 
     def apply(self, images: Tensor, parameters: CropParameters) -> Tensor:
         """Crop with given parameters: the deterministic part of a call, differentiable in images.
@@ -130,7 +132,8 @@ class TorchCrops:
         self._generator.set_state(state["generator"].cpu())
 
     def _crop(self, images: Tensor, parameters: CropParameters) -> Tensor:
-        choices = pack(parameters)
+        with computing_alone():
+            choices = pack(parameters)
         # Autocast would cost the crops more precision than rounding to 8 bits does.
         with _without_autocast(images.device):
             if torch.is_grad_enabled() and images.requires_grad:
@@ -159,7 +162,7 @@ class TorchCrops:
         views, batch = settings.shape[1:]
         grid = crops.unflatten(0, (views, batch))
         whole = _compiled(fixed_shape_crops) if self.compiled else None
-        for some_views, some_images in _chunks(views, batch, self._chunk_on(images)):
+        for some_views, some_images in _chunks(views, batch, self._chunk_on(images, len(crops))):
             part = settings[:, some_views, some_images]
             target = grid[some_views, some_images]
             if whole is None:
@@ -177,7 +180,9 @@ class TorchCrops:
 
     def _crop_few(self, images: Tensor, choices: Tensor, crops: Tensor) -> None:
         """Write the crops on the CPU, in the order in which they take the least work."""
-        columns = by_column(images)
+        with computing_alone():
+            columns = by_column(images)
+            order = jitter_order(choices)
 
         def work(some: Tensor) -> None:
             settings = choices.index_select(1, some)
@@ -191,11 +196,11 @@ class TorchCrops:
             done = recolor(done, settings, settings, rewrite_chosen, rewrite_runs)
             put(done, crops, some)
 
-        run_all(work, jitter_order(choices).split(self._chunk_on(images)))
+        run_all(work, order.split(self._chunk_on(images, len(order))))
 
     def _recolor(self, crops: Tensor, choices: Tensor) -> None:
         """Let the crops undergo all that comes after the flip, in place."""
-        chunk = self._chunk_on(crops)
+        chunk = self._chunk_on(crops, len(crops))
         if self.compiled:
             settings = send(choices, crops.device)
             for start in range(0, len(crops), chunk):
@@ -217,12 +222,14 @@ class TorchCrops:
         size, interpolation = self.spec.size, self.spec.interpolation
         return cut(images, settings, size=size, interpolation=interpolation)
 
-    def _chunk_on(self, images: Tensor) -> int:
+    def _chunk_on(self, images: Tensor, count: int) -> int:
         if self.chunk is not None:
             return self.chunk
         if images.device.type == "cpu":
             side = max(self.spec.size, *images.shape[2:])
-            return max(1, CPU_CHUNK_PIXELS // (self.spec.size * side))
+            chunks = math.ceil(count * self.spec.size * side / CPU_CHUNK_PIXELS)
+            # An even number of equal ones, to be shared by threads.
+            return math.ceil(count / (chunks if chunks == 1 else chunks + chunks % 2))
         return sys.maxsize
 
 
