@@ -17,8 +17,13 @@ from solo_adv.data import DataConfig, ImageSet, ResidentLoader, load_split, stre
 WAYS = ("pil", "torch", "torch-compiled", "dali")
 SOURCE_SIZES = {32: 32, 224: 256}
 """Side of the images that crops of a size are cut from; those of 256 pixels are JPEG files."""
-BATCH_SIZES = {32: 96, 224: 8}
 NUM_FILES = 64
+
+
+def batch_size(size: int, views: int) -> int:
+    """Images a batch: at least a few batches must fit into a second, also of PIL's crops."""
+    most, crops = {32: (96, 1536), 224: (8, 128)}[size]
+    return min(most, crops // views)
 
 
 def smooth_images(count: int, size: int) -> Tensor:
@@ -55,7 +60,7 @@ def stream(
         yield from _pil(spec, cores, folder)
         return
     images = _image_set(size, folder)
-    order = {"batch_size": BATCH_SIZES[size], "shuffle": True, "drop_last": True}
+    order = {"batch_size": batch_size(size, views), "shuffle": True, "drop_last": True}
     if way == "dali":
         from solo_adv.data.dali import DaliLoader  # noqa: PLC0415
 
@@ -79,7 +84,7 @@ def _pil(spec: CropSpec, cores: int, folder: Path) -> Iterator[int]:
     """V crops one by one with PIL in worker processes, as the reference code has it."""
     loader = DataLoader(
         _PILCrops(spec, folder),
-        batch_size=BATCH_SIZES[spec.size],
+        batch_size=batch_size(spec.size, spec.num_crops),
         shuffle=True,
         drop_last=True,
         num_workers=cores if cores > 1 else 0,

@@ -1,70 +1,124 @@
 """Crops a second and memory of every backend, beside the reference's PIL way.
 
-``python -m benchmarks.crops [--sizes 32 224] [--views 2 16 64] [--backends ...] [--seconds 2]``
+``python -m benchmarks.crops [--sizes 32 224] [--views 2 16 64] [--backends ...] [--add]``
 
-Each line is measured in a process of its own, so that its peak memory is its own. Crops of 32
-pixels are cut from images in memory, of 224 pixels from 256-pixel JPEG files, decoding included.
+Crops of 32 pixels are cut from images in memory, of 224 pixels from 256-pixel JPEG files, decoding
+included. Every way has a process of its own, so that its peak memory is its own, bound to as many
+cores as its line says. The ways take turns: each works for a window while all others are stopped,
+then the next, round after round. So a load that comes and goes meets all of them, and what is
+compared is the rate of a way with that of PIL in the same round.
+
+``--add`` adds to the result file, so that parts can be measured one at a time, and the same part
+several times.
 """
 
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.crop_ways import SOURCE_SIZES, WAYS, stream, write_files
-from benchmarks.record import store
+from benchmarks.record import RESULTS, store
+from solo_adv.cli import user_errors
 from solo_adv.crops.dali import import_dali
 from solo_adv.errors import UserError
+from solo_adv.evaluation import environment
 
 CORES = 2
-WINDOWS = 5
 BASELINE = f"pil in {CORES} workers"
 
 
-def measure(
-    way: str, *, size: int, views: int, cores: int, folder: Path, seconds: float
-) -> dict[str, Any]:
-    """Crops a second (median of ``WINDOWS`` windows of ``seconds``) and peak memory."""
+class Runner:
+    """One way in a process of its own, which works only when it is told to.
+
+    Args:
+        way: One of ``WAYS``.
+        cores: That it may use, and so many threads or worker processes.
+        settings: The other arguments of :func:`benchmarks.crop_ways.stream`.
+    """
+
+    def __init__(self, way: str, cores: int, **settings: Any) -> None:
+        self.way, self.cores = way, cores
+        command = [sys.executable, "-m", "benchmarks.crops", "--work"]
+        command.append(json.dumps({"way": way, "cores": cores, **settings}))
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            # As many threads as asked, also in libraries that read it when they are loaded.
+            env={**os.environ, "OMP_NUM_THREADS": str(cores)},
+        )
+        self._answer()
+        self._stop()
+
+    def window(self, seconds: float) -> dict[str, Any]:
+        """Let it work for so long; what :func:`_work` says of it."""
+        assert self._process.stdin is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
+        self._process.stdin.write(f"{seconds}\n")
+        self._process.stdin.flush()
+        answer = self._answer()
+        self._stop()
+        return answer
+
+    def end(self) -> None:
+        """End the process and its workers."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
+
+    def _stop(self) -> None:
+        # With its workers, which would fill their queues.
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("{"):
+                answer: dict[str, Any] = json.loads(line)
+                return answer
+        raise SystemExit(f"{self.way} failed:\n{self._process.communicate()[1]}")
+
+
+def _work(settings: dict[str, Any]) -> None:
+    """The other end of a :class:`Runner`."""
+    cores = settings["cores"]
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     torch.set_num_threads(cores)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     before = _peak_mib()
-    batches = stream(way, size=size, views=views, cores=cores, folder=folder, device=device)
+    batches = stream(**{**settings, "folder": Path(settings["folder"]), "device": device})
     for _ in range(4):  # workers started, kernels compiled, queues full
         next(batches)
-    rates = []
-    for _ in range(WINDOWS):
+    print("{}", flush=True)
+    for line in sys.stdin:
         made, start = 0, time.perf_counter()
-        while time.perf_counter() - start < seconds:
+        while time.perf_counter() - start < float(line):
             made += next(batches)
         if device.type == "cuda":
             torch.cuda.synchronize()
-        rates.append(made / (time.perf_counter() - start))
-    batches.close()
-    workers = cores if cores > 1 and (way == "pil" or size == 224) and way != "dali" else 0
-    result = {
-        "backend": way,
-        "size": size,
-        "views": views,
-        "cores": cores,
-        "worker_processes": workers,
-        "device": "cpu" if way == "pil" else device.type,
-        "crops_per_second": statistics.median(rates),
-        "slowest_window": min(rates),
-        "fastest_window": max(rates),
-        "peak_mib": _peak_mib(),
-        "peak_mib_beyond_imports": _peak_mib() - before,
-    }
-    if device.type == "cuda":
-        result["peak_gpu_mib"] = torch.cuda.max_memory_allocated() / 2**20
-    return result
+        answer = {
+            "rate": made / (time.perf_counter() - start),
+            "peak_mib": _peak_mib(),
+            "peak_mib_beyond_imports": _peak_mib() - before,
+        }
+        if device.type == "cuda":
+            answer["peak_gpu_mib"] = torch.cuda.max_memory_allocated() / 2**20
+        print(json.dumps(answer), flush=True)
 
 
 def _peak_mib() -> float:
@@ -73,15 +127,51 @@ def _peak_mib() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def _in_new_process(settings: dict[str, Any]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.crops", "--one", json.dumps(settings)]
-    # As many threads as asked, also in libraries that read it when they are loaded.
-    environment = {**os.environ, "OMP_NUM_THREADS": str(settings["cores"])}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        raise SystemExit(f"{settings} failed:\n{done.stderr}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+@contextmanager
+def _runners(ways: list[str], **settings: Any) -> Iterator[list[Runner]]:
+    with ExitStack() as ends:
+        runners = []
+        for way in ways:
+            for cores in (CORES, 1):
+                runner = Runner(way, cores, **settings)
+                ends.callback(runner.end)
+                runners.append(runner)
+        yield runners
+
+
+def compare(
+    ways: list[str], *, size: int, views: int, folder: Path, rounds: int, seconds: float
+) -> list[dict[str, Any]]:
+    """A row for each way, on ``CORES`` cores and on one; the first is the baseline."""
+    with _runners(ways, size=size, views=views, folder=str(folder)) as runners:
+        answers: list[list[dict[str, Any]]] = [[] for _ in runners]
+        for _ in range(rounds):
+            for runner, given in zip(runners, answers, strict=True):
+                given.append(runner.window(seconds))
+    baseline = [answer["rate"] for answer in answers[0]]
+    rows = []
+    for runner, given in zip(runners, answers, strict=True):
+        rates = [answer.pop("rate") for answer in given]
+        ratios = [rate / other for rate, other in zip(rates, baseline, strict=True)]
+        in_workers = runner.way == "pil" or (size == 224 and runner.way != "dali")
+        rows.append(
+            {
+                "backend": runner.way,
+                "size": size,
+                "views": views,
+                "cores": runner.cores,
+                "worker_processes": runner.cores if in_workers and runner.cores > 1 else 0,
+                "device": "cuda" if torch.cuda.is_available() and runner.way != "pil" else "cpu",
+                "crops_per_second": statistics.median(rates),
+                "slowest_window": min(rates),
+                "fastest_window": max(rates),
+                "ratio": statistics.median(ratios),
+                "lowest_ratio": min(ratios),
+                "highest_ratio": max(ratios),
+                **given[-1],
+            }
+        )
+    return rows
 
 
 def _has_dali() -> bool:
@@ -93,64 +183,89 @@ def _has_dali() -> bool:
     return True
 
 
+def _earlier(path: Path) -> list[dict[str, Any]]:
+    """The rows of a result of the same versions on the same hardware."""
+    if not path.exists():
+        return []
+    result = json.loads(path.read_text())
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    here = {"hardware": environment.hardware(device), "versions": environment.versions()}
+    for name, value in here.items():
+        if result[name] != value:
+            raise UserError(
+                f"'{path}' was measured with other {name} ({result[name]} there, {value} here); "
+                "leave out --add, or choose another --output."
+            )
+    rows: list[dict[str, Any]] = result["rows"]
+    return rows
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     sizes = sorted(SOURCE_SIZES)
+    # On a CPU the compiled operations were not faster, and compiling takes a minute.
+    usual = [way for way in WAYS if way != "torch-compiled" or torch.cuda.is_available()]
     parser.add_argument("--sizes", type=int, nargs="+", choices=sizes, default=sizes)
     parser.add_argument("--views", type=int, nargs="+", default=[2, 16, 64])
-    parser.add_argument("--backends", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a window")
+    parser.add_argument("--backends", nargs="+", choices=WAYS, default=usual)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a window")
+    parser.add_argument("--add", action="store_true", help="to what --output holds already")
     parser.add_argument("--output", type=Path, help="of the result (JSON)")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--work", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measure everything asked in one run, print the table, store the result."""
+    """Measure everything asked, print the table, store the result."""
     options = _parse()
-    if options.one:
-        settings = json.loads(options.one)
-        settings["folder"] = Path(settings["folder"])
-        print(json.dumps(measure(settings.pop("way"), **settings)))
+    if options.work:
+        _work(json.loads(options.work))
         return
     ways = [way for way in options.backends if way != "dali" or _has_dali()]
     ways = ["pil", *(way for way in ways if way != "pil")]
-    rows = []
+    name = f"crops_{'cuda' if torch.cuda.is_available() else 'cpu'}"
+    path = options.output or RESULTS / f"{name}.json"
+    with user_errors():
+        rows = _earlier(path) if options.add else []
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder))
         for size in options.sizes:
             for views in options.views:
-                # The baseline first: what follows is compared with it.
-                cases = [("pil", CORES), ("pil", 1)]
-                cases += [(way, cores) for way in ways[1:] for cores in (CORES, 1)]
-                baseline = None
-                for way, cores in cases:
-                    settings = {"way": way, "size": size, "views": views, "cores": cores}
-                    row = _in_new_process(
-                        {**settings, "folder": folder, "seconds": options.seconds}
-                    )
-                    baseline = baseline or row["crops_per_second"]
-                    row["ratio"] = row["crops_per_second"] / baseline
-                    rows.append(row)
+                run = 1 + max(
+                    (row["run"] for row in rows if (row["size"], row["views"]) == (size, views)),
+                    default=0,
+                )
+                for row in compare(
+                    ways,
+                    size=size,
+                    views=views,
+                    folder=Path(folder),
+                    rounds=options.rounds,
+                    seconds=options.seconds,
+                ):
+                    rows.append({"run": run, **row})
                     print(
-                        f"{size:3} px, {views:2} views, {way:14} on {cores} cores: "
-                        f"{row['crops_per_second']:9,.0f} crops/s, "
-                        f"{row['ratio']:5.2f} x {BASELINE}, "
+                        f"{size:3} px, {views:2} views, {row['backend']:14} on {row['cores']} "
+                        f"cores: {row['crops_per_second']:9,.0f} crops/s, "
+                        f"{row['ratio']:5.2f} x {BASELINE} "
+                        f"({row['lowest_ratio']:.2f} to {row['highest_ratio']:.2f}), "
                         f"{row['peak_mib']:6,.0f} MiB",
                         flush=True,
                     )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    result = {
-        "benchmark": "crops",
-        "baseline": BASELINE,
-        "windows": WINDOWS,
-        "seconds_per_window": options.seconds,
-        "dali": import_dali().__version__ if "dali" in ways else None,
-        "rows": rows,
-    }
-    print(store(f"crops_{device}", result, options.output))
+                # After each part: what was measured is not lost.
+                result = {
+                    "benchmark": "crops",
+                    "baseline": BASELINE,
+                    "rounds": options.rounds,
+                    "seconds_per_window": options.seconds,
+                    "dali": import_dali().__version__ if "dali" in ways else None,
+                    "rows": rows,
+                }
+                store(name, result, path)
+    print(path)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The command line as a user types it: jobs end to end, and mistakes as one line with status 2."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -291,3 +292,12 @@ def test_a_pickle_is_not_executed(command, tmp_path, arguments):
     assert "not a readable checkpoint" in err
     assert "Traceback" not in err
     assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("asked", ["data.format=dali", "crops.backend=dali"])
+def test_missing_dali_names_the_extra(asked, command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    status, _, err = command("main_pretrain", "--config-name", "cfamc", *TINY, asked)
+    assert status == 2
+    assert "pip install 'solo-adv[dali]'" in err
+    assert "Traceback" not in err

@@ -1,13 +1,17 @@
 """The preview as a user types it."""
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
+from solo_adv.crops import BACKENDS
 from solo_adv.preview.__main__ import main
+
+HAS_DALI = find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
 
 TINY = ["data=digits", "backbone.kwargs.width=4", "crops.num_crops=3", "crops.size=12"]
 
@@ -51,7 +55,9 @@ def test_every_kind_of_adversary(preview, method):
 
 
 def test_backends_draw_other_crops(preview, tmp_path):
-    for backend in ("torch", "torchvision"):
+    for backend in BACKENDS:
+        if backend == "dali" and not HAS_DALI:
+            continue
         arguments = ("emp_ssl.yaml", *TINY, "--images", "2", "--output", f"{backend}.png")
         status, _, err = preview(*arguments, f"crops.backend={backend}")
         assert status == 0, err

@@ -5,8 +5,8 @@ from torch import Tensor
 
 # PIL rounds to 8 bits before it compares with 128.
 _SOLARIZE_FROM = 127.5 / 255
-# Below it a colour is gray to the eye; its square, of which gradients are made, is still a float.
-_SMALLEST_CHROMA = 1e-12
+_WHEEL = 6
+"""Length of the colour wheel, from primary to primary 2."""
 
 
 def luma(crops: Tensor) -> Tensor:
@@ -20,62 +20,68 @@ def grayscale(crops: Tensor) -> Tensor:
     return luma(crops).expand_as(crops)
 
 
-def blend_(crops: Tensor, *, amount: Tensor, to_mean: Tensor, to_gray: Tensor) -> Tensor:
-    """Change the brightness, contrast or saturation of each crop, in place.
-
-    All three move a crop away from, or towards, another image: black for brightness, the even gray
-    of its mean for contrast, its own gray for saturation.
+def brightness_(crops: Tensor, amount: Tensor) -> Tensor:
+    """Move each crop towards black, or away from it, in place.
 
     Args:
         crops: Crops (N, 3, h, w).
-        amount: 1 - factor; 0 leaves a crop as it is; (N, 1, 1, 1).
-        to_mean: 1 where the contrast is meant, else 0; (N, 1, 1, 1).
-        to_gray: 1 where the saturation is meant, else 0; (N, 1, 1, 1).
+        amount: 1 - factor; (N,).
     """
-    gray = luma(crops)
-    mean = gray.mean(dim=(2, 3), keepdim=True).mul_(to_mean)
-    other = gray.mul_(to_gray).add_(mean)
-    return crops.lerp_(other, amount).clamp_(0, 1)
+    return crops.mul_(1 - _per_crop(amount)).clamp_(0, 1)
+
+
+def contrast_(crops: Tensor, amount: Tensor) -> Tensor:
+    """Move each crop towards the even gray of its mean, or away from it; as `brightness_`."""
+    means = crops.mean(dim=(2, 3), keepdim=True)
+    return _blend_(crops, luma(means), amount)
+
+
+def saturation_(crops: Tensor, amount: Tensor) -> Tensor:
+    """Move each crop towards its own gray, or away from it; as `brightness_`."""
+    return _blend_(crops, luma(crops), amount)
+
+
+def _blend_(crops: Tensor, other: Tensor, amount: Tensor) -> Tensor:
+    amount = _per_crop(amount)
+    # On a CPU lerp_ takes several times as long where it broadcasts.
+    return crops.mul_(1 - amount).add_(other.mul_(amount)).clamp_(0, 1)
+
+
+def _per_crop(amount: Tensor) -> Tensor:
+    return amount.view(-1, 1, 1, 1)
 
 
 def shift_hue(crops: Tensor, turns: Tensor) -> Tensor:
-    """Turn the HSV hue of each crop.
+    """Turn the HSV hue of each crop, which keeps its value and saturation.
+
+    The highest of a pixel's primaries is the value V, the highest less the lowest its chroma C.
+    A primary's level is a trapezoid of how far the hue is, on a wheel of 6 parts, from that
+    primary: V up to 1, V - C from 2 on, and a straight line between. All is computed in units of
+    C, so nothing is divided, and gray needs no care.
 
     Args:
         crops: Crops (N, 3, h, w).
         turns: Shift in whole turns of the colour wheel; (N,).
 
     Returns:
-        New crops of the same value and saturation.
+        New crops.
     """
     red, green, blue = crops.split(1, dim=1)
     high = torch.maximum(torch.maximum(red, green), blue)
     low = torch.minimum(torch.minimum(red, green), blue)
     chroma = high - low
-    per_chroma = chroma.clamp(min=_SMALLEST_CHROMA).reciprocal_()
-    # 1 where this primary is the highest, else 0. Blending by it costs a fraction of what
-    # torch.where does on a CPU, as frac_ does of remainder_, and gives the same.
-    is_red = (red - high).sign_().add_(1)
-    is_green = (green - high).sign_().add_(1)
-    sixths = (
-        (red - green)
-        .mul_(per_chroma)
-        .add_(4)
-        .lerp((blue - red).mul_(per_chroma).add_(2), is_green)
-        .lerp((green - blue).mul_(per_chroma), is_red)
-    )
-    sixths = (sixths / 6).add_(turns[:, None, None, None]).add_(1).frac_().mul_(6)
+    # How far from red, times C; it grows from 0 to 3 through green, and through blue as well.
+    from_red = (green + blue).sub_(red).add_(high).sub_(low, alpha=2)
+    hue = from_red.copysign_(green - blue)
 
-    # Each primary's level is a trapezoid of the hue; value and saturation fix its floor and height.
-    level = torch.cat(
-        [
-            (sixths - 3).abs_().sub_(1),
-            (sixths - 2).abs_().neg_().add_(2),
-            (sixths - 4).abs_().neg_().add_(2),
-        ],
-        dim=1,
-    )
-    return level.clamp_(0, 1).mul_(chroma).add_(low)
+    primaries = torch.arange(0, _WHEEL, 2, device=crops.device)
+    shift = _per_crop(turns) * _WHEEL - primaries.view(1, 3, 1, 1)
+    # Within half a wheel, so that with the hue's it is within a whole one.
+    shift = (shift + _WHEEL / 2).remainder_(_WHEEL) - _WHEEL / 2
+    distance = torch.addcmul(hue, chroma, shift).abs_()
+    # A whole wheel is as near as none: folded at half of it.
+    level = distance.sub_(chroma, alpha=_WHEEL / 2).abs_().add_(low - chroma)
+    return torch.clamp(level, min=low, max=high)
 
 
 def solarize(crops: Tensor) -> Tensor:

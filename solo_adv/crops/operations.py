@@ -1,25 +1,35 @@
 """All operations on a batch of crops, in the order of the spec.
 
-What only some crops undergo is applied in one of two ways with the same result: to the chosen
-crops alone, which costs least where work is paid by the pixel, or to all with the others put back,
-which keeps every shape fixed, for ``torch.compile``.
+What only some crops undergo is applied to the chosen ones alone, which costs least where work is
+paid by the pixel, or to all with the others put back, which keeps every shape fixed, for
+``torch.compile``. The result is the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from solo_adv.crops.blur import blur
-from solo_adv.crops.color import blend_, grayscale, shift_hue, solarize
+from solo_adv.crops.color import (
+    brightness_,
+    contrast_,
+    grayscale,
+    saturation_,
+    shift_hue,
+    solarize,
+)
 from solo_adv.crops.images import as_unit_float
-from solo_adv.crops.resampling import crop_and_resize
+from solo_adv.crops.resampling import crop_and_resize, crop_and_resize_few
 from solo_adv.crops.settings import BLENDS, unpack
 
 Operation = Callable[[Tensor, Tensor], Tensor]
 Rewrite = Callable[[Tensor, Tensor, Tensor, Operation], Tensor]
+
+_BLENDS: tuple[Operation, ...] = (brightness_, contrast_, saturation_)
 
 
 def cut(images: Tensor, settings: Tensor, *, size: int, interpolation: str) -> Tensor:
@@ -31,14 +41,9 @@ def cut(images: Tensor, settings: Tensor, *, size: int, interpolation: str) -> T
         size: Side of the crops in pixels.
         interpolation: ``bilinear`` or ``bicubic``.
     """
-    box = unpack(settings)
     crops = crop_and_resize(
         as_unit_float(images),
-        top=box.top,
-        left=box.left,
-        height=box.height,
-        width=box.width,
-        flip=box.flip != 0,
+        **_box(settings),
         size=size,
         interpolation=interpolation,
     )
@@ -48,7 +53,46 @@ def cut(images: Tensor, settings: Tensor, *, size: int, interpolation: str) -> T
         return crops.clamp_(0, 1)
 
 
-def recolor(crops: Tensor, settings: Tensor, choices: Tensor, rewrite: Rewrite) -> Tensor:
+def cut_few(
+    columns: Tensor, images: Tensor, settings: Tensor, *, size: int, interpolation: str
+) -> Tensor:
+    """:func:`cut` of any crops, in any order, on the CPU.
+
+    Args:
+        columns: What :func:`by_column` makes of the images.
+        images: Which image each crop is of; int64 (N,).
+        settings: Packed settings (NUM_ROWS, N).
+        size: Side of the crops in pixels.
+        interpolation: ``bilinear`` or ``bicubic``.
+    """
+    return crop_and_resize_few(
+        columns, images, **_box(settings), size=size, interpolation=interpolation
+    ).clamp_(0, 1)
+
+
+def by_column(images: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in float with pixels in [0, 1], column by column: (B, W, 3, H)."""
+    return as_unit_float(images.permute(0, 3, 1, 2).contiguous())
+
+
+def _box(settings: Tensor) -> dict[str, Tensor]:
+    box = unpack(settings)
+    return {
+        "top": box.top,
+        "left": box.left,
+        "height": box.height,
+        "width": box.width,
+        "flip": box.flip != 0,
+    }
+
+
+def recolor(
+    crops: Tensor,
+    settings: Tensor,
+    choices: Tensor,
+    rewrite: Rewrite,
+    rewrite_jitter: Rewrite | None = None,
+) -> Tensor:
     """Colour jitter, grayscale, blur and solarise; may overwrite the crops.
 
     Args:
@@ -56,22 +100,34 @@ def recolor(crops: Tensor, settings: Tensor, choices: Tensor, rewrite: Rewrite) 
         settings: Packed settings (NUM_ROWS, ...) of N crops, on their device.
         choices: The same where ``rewrite`` reads which crops an operation is meant for.
         rewrite: How an operation that is not meant for all crops is applied.
+        rewrite_jitter: The same for the operations of the jitter, if it is another way.
     """
     given, chosen = unpack(settings.flatten(1)), unpack(choices.flatten(1))
+    jitter = rewrite_jitter or rewrite
     for place in range(BLENDS):
-        crops = rewrite(crops, given.turns[place], chosen.turns[place], shift_hue)
-        # Where nothing blends, its clamp would cost black and white pixels their gradient.
-        if rewrite is rewrite_all or chosen.amount[place].any():
-            crops = blend_(
-                crops,
-                amount=_per_crop(given.amount[place]),
-                to_mean=_per_crop(given.to_mean[place]),
-                to_gray=_per_crop(given.to_gray[place]),
-            )
-    crops = rewrite(crops, given.turns[BLENDS], chosen.turns[BLENDS], shift_hue)
+        crops = jitter(crops, given.turns[place], chosen.turns[place], shift_hue)
+        for blend, amount, choice in zip(
+            _BLENDS, given.amounts[place], chosen.amounts[place], strict=True
+        ):
+            crops = jitter(crops, amount, choice, blend)
+    crops = jitter(crops, given.turns[BLENDS], chosen.turns[BLENDS], shift_hue)
     crops = rewrite(crops, given.grayscale, chosen.grayscale, lambda some, _: grayscale(some))
     crops = rewrite(crops, given.blur_sigma, chosen.blur_sigma, blur)
     return rewrite(crops, given.solarize, chosen.solarize, lambda some, _: solarize(some))
+
+
+def rewrite_runs(crops: Tensor, settings: Tensor, choices: Tensor, operation: Operation) -> Tensor:
+    """:func:`rewrite_chosen` where most of the chosen crops adjoin: nothing is gathered.
+
+    Not differentiable.
+    """
+    edges = np.flatnonzero(np.diff(choices.numpy() != 0, prepend=False, append=False))
+    for start, stop in edges.reshape(-1, 2).tolist():
+        some = crops[start:stop]
+        result = operation(some, settings[start:stop])
+        if result is not some:
+            some.copy_(result)
+    return crops
 
 
 def rewrite_chosen(
@@ -102,7 +158,26 @@ def rewrite_all(crops: Tensor, settings: Tensor, choices: Tensor, operation: Ope
         choices: Those crops are chosen where it is not 0; (N,), on their device.
         operation: Takes some crops and their settings, and returns as many.
     """
-    return torch.where(_per_crop(choices) != 0, operation(crops, settings), crops)
+    changed = operation(crops.clone(), settings)
+    return torch.where(choices[:, None, None, None] != 0, changed, crops)
+
+
+def put(some: Tensor, crops: Tensor, where: Tensor) -> None:
+    """Write some crops (n, 3, h, w) to where they belong among all, whatever their memory format.
+
+    Args:
+        some: The crops to write; contiguous.
+        crops: Crops (N, 3, h, w), contiguous or channels last.
+        where: Their places, int64 (n,), on the crops' device.
+    """
+    if crops.device.type != "cpu":
+        crops.index_copy_(0, where, some)
+    elif crops.is_contiguous():
+        # Torch copies number by number, NumPy crop by crop.
+        crops.numpy()[where.numpy()] = some.numpy()
+    else:
+        some = some.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+        crops.permute(0, 2, 3, 1).numpy()[where.numpy()] = some.numpy()
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
@@ -110,7 +185,3 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
-
-
-def _per_crop(settings: Tensor) -> Tensor:
-    return settings[:, None, None, None]

@@ -1,12 +1,17 @@
-"""Crop, antialiased resize and flip of every crop at once, as two batched matrix products."""
+"""Crop, antialiased resize and flip of every crop at once, by linear maps of rows and columns.
 
+Each pixel of a crop is a weighted sum of a few pixels of the image. On a CPU only those few are
+read (`crop_and_resize_few`); elsewhere the weights are the entries of matrices, most of them 0, and
+two batched products do the work (`crop_and_resize`).
+"""
+
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-# Further than any filter reaches, even after rescaling.
-_OUT_OF_REACH = 4.0
+from torch.nn.functional import embedding_bag
 
 
 def crop_and_resize(
@@ -36,14 +41,12 @@ def crop_and_resize(
     """
     views, batch = top.shape
     source_height, source_width = images.shape[2:]
-    kernel = _KERNELS[interpolation]
 
     # Image-major boxes let one product serve all views of an image, without copying it V times.
     def matrices(start: Tensor, length: Tensor, source: int, mirror: Tensor | None) -> Tensor:
         mirror = None if mirror is None else mirror.T.reshape(-1)
-        return _matrices(
-            start.T.reshape(-1), length.T.reshape(-1), source, size, kernel, mirror=mirror
-        )
+        line = _Line(start.T.reshape(-1), length.T.reshape(-1), size, interpolation, mirror)
+        return line.weights(torch.arange(source, device=start.device))
 
     rows = matrices(top, height, source_height, None).view(batch, views * size, source_height)
     columns = matrices(left, width, source_width, flip)
@@ -53,35 +56,105 @@ def crop_and_resize(
     return crops.permute(1, 0, 3, 2, 4).reshape(views * batch, 3, size, size)
 
 
-def _matrices(
-    start: Tensor,
-    length: Tensor,
-    source: int,
-    size: int,
-    kernel: Callable[[Tensor], Tensor],
+def crop_and_resize_few(
+    columns: Tensor,
+    images: Tensor,
     *,
-    mirror: Tensor | None,
+    top: Tensor,
+    left: Tensor,
+    height: Tensor,
+    width: Tensor,
+    flip: Tensor,
+    size: int,
+    interpolation: str,
 ) -> Tensor:
-    """The matrices (N, size, source) that resample intervals of a line to ``size`` pixels.
+    """`crop_and_resize` of any crops, reading no more pixels than a crop needs; on the CPU.
+
+    Args:
+        columns: The images, column by column: float (B, W, 3, H), contiguous.
+        images: Which image each crop is of; int64 (N,).
+        top, left, height, width: Boxes in pixels; float (N,).
+        flip: Whether to flip left-right; bool (N,).
+        size: Side of the output in pixels.
+        interpolation: ``bilinear`` or ``bicubic``.
+
+    Returns:
+        Crops (N, 3, size, size).
+    """
+    source_width, _, source_height = columns.shape[1:]
+    count = len(images)
+    crops = _weighted_sums(
+        columns, _Line(left, width, size, interpolation, flip), source_width, images
+    )
+    rows = crops.view(count, size, 3, source_height).permute(0, 3, 2, 1).contiguous()
+    crops = _weighted_sums(
+        rows, _Line(top, height, size, interpolation), source_height, torch.arange(count)
+    )
+    return crops.view(count, size, 3, size).transpose(1, 2).contiguous()
+
+
+def _weighted_sums(lines: Tensor, line: "_Line", source: int, which: Tensor) -> Tensor:
+    """Sums of lines (M, source, ...) of pixels: of ``which[n]``, those that ``line`` reaches."""
+    reached = line.reached()
+    weights = line.weights(reached)
+    # What lies outside has no weight, but must be somewhere.
+    places = reached.clamp_(0, source - 1).add_((which * source)[:, None, None])
+    return embedding_bag(
+        places.flatten(0, 1),
+        lines.view(-1, lines.shape[2:].numel()),
+        per_sample_weights=weights.flatten(0, 1),
+        mode="sum",
+    )
+
+
+class _Line:
+    """Resamples intervals of a line of pixels to ``size`` pixels.
 
     As PIL does, the kernel widens when it shrinks, and where it hangs over an end of the interval
     it is cut off and rescaled.
+
+    Args:
+        start, length: Of N intervals, in pixels; (N,).
+        size: Number of pixels to resample them to.
+        interpolation: ``bilinear`` or ``bicubic``.
+        mirror: Which are reversed; bool (N,).
     """
-    start, length = start[:, None], length[:, None]
-    step = length / size
-    reach = step.clamp(min=1)
-    place = torch.arange(size, device=start.device, dtype=torch.float32) + 0.5
-    if mirror is not None:
-        place = torch.where(mirror[:, None], size - place, place)
-    centre = (start + place * step) / reach
 
-    pixel = torch.arange(source, device=start.device, dtype=torch.float32) + 0.5
-    inside = (pixel > start) & (pixel < start + length)
-    far = (source + start + length) / reach + _OUT_OF_REACH
-    pixel = torch.where(inside, pixel / reach, far)
+    def __init__(
+        self,
+        start: Tensor,
+        length: Tensor,
+        size: int,
+        interpolation: str,
+        mirror: Tensor | None = None,
+    ) -> None:
+        self.kernel = _KERNELS[interpolation]
+        self.start, length = start[:, None, None], length[:, None, None]
+        self.end = self.start + length
+        step = length / size
+        self.reach = step.clamp(min=1)
+        place = torch.arange(0.5, size, device=start.device)
+        if mirror is not None:
+            place = torch.where(mirror[:, None], size - place, place)
+        self.centre = self.start + place[..., None] * step
 
-    weights = kernel((pixel[:, None, :] - centre[:, :, None]).abs_())
-    return weights.div_(weights.sum(dim=-1, keepdim=True))
+    def reached(self) -> Tensor:
+        """The pixels from which each resampled one is made; int64 (N, size, K).
+
+        Their number K is what the longest interval needs; others have weight 0.
+        """
+        radius = self.reach * self.kernel.radius
+        most = math.ceil(2 * radius.max().item())
+        first = (self.centre - radius).add_(0.5).floor_().long()
+        return first + torch.arange(most, device=first.device)
+
+    def weights(self, pixels: Tensor) -> Tensor:
+        """The share of pixels (N, size, K), or (K,), in the resampled ones; (N, size, K)."""
+        place = pixels + 0.5
+        inside = (place > self.start) & (place < self.end)
+        place = torch.where(inside, place / self.reach, torch.inf)
+        weights = self.kernel.weight((place - self.centre / self.reach).abs_())
+        return weights.div_(weights.sum(dim=-1, keepdim=True))
 
 
 def _triangle(distance: Tensor) -> Tensor:
@@ -96,4 +169,9 @@ def _cubic(distance: Tensor) -> Tensor:
     return tail.lerp(near, (x < 1).to(x.dtype))  # cheaper than torch.where on a CPU
 
 
-_KERNELS: dict[str, Callable[[Tensor], Tensor]] = {"bilinear": _triangle, "bicubic": _cubic}
+class _Kernel(NamedTuple):
+    weight: Callable[[Tensor], Tensor]
+    radius: int
+
+
+_KERNELS = {"bilinear": _Kernel(_triangle, 1), "bicubic": _Kernel(_cubic, 2)}

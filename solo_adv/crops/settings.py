@@ -7,11 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from solo_adv.crops.parameters import CONTRAST, HUE, SATURATION, CropParameters
+from solo_adv.crops.parameters import HUE, CropParameters
 
 BLENDS = 3
-"""Brightness, contrast and saturation: one kind of operation, applied so many times."""
-NUM_ROWS = 5 + 3 * BLENDS + (BLENDS + 1) + 3
+"""Brightness, contrast and saturation, of which each crop undergoes all, in its own order."""
+_BOX_ROWS = 5
+_JITTER_ROWS = (BLENDS + 1) + BLENDS * BLENDS
+NUM_ROWS = _BOX_ROWS + _JITTER_ROWS + 3
 
 
 class CropSettings(NamedTuple):
@@ -20,9 +22,9 @@ class CropSettings(NamedTuple):
     Attributes:
         top, left, height, width: Box in source pixels.
         flip: 1 to flip left-right.
-        amount, to_mean, to_gray: For each of the three blends, in each crop's own order: 1 minus
-            the factor, 1 if it is the contrast, 1 if it is the saturation.
         turns: Shift of the hue before the first, second and third blend, and after the third.
+        amounts: For the first, second and third blend, in each crop's own order: 1 minus the
+            factor if it is the brightness; if it is the contrast; if it is the saturation.
         grayscale: 1 to drop the colour.
         blur_sigma: Standard deviation in output pixels.
         solarize: 1 to solarise.
@@ -33,10 +35,8 @@ class CropSettings(NamedTuple):
     height: Tensor
     width: Tensor
     flip: Tensor
-    amount: tuple[Tensor, ...]
-    to_mean: tuple[Tensor, ...]
-    to_gray: tuple[Tensor, ...]
     turns: tuple[Tensor, ...]
+    amounts: tuple[tuple[Tensor, ...], ...]
     grayscale: Tensor
     blur_sigma: Tensor
     solarize: Tensor
@@ -46,18 +46,15 @@ def pack(parameters: CropParameters) -> Tensor:
     """The settings of N crops as one tensor (NUM_ROWS, N), to be sent to a device at once."""
     order = parameters.jitter_order
     hue_place = (order == HUE).int().argmax(dim=1)
-    blends = order[order != HUE].view(-1, BLENDS)
-    factors = torch.stack(
-        [parameters.brightness, parameters.contrast, parameters.saturation], dim=1
-    )
+    blends = order[order != HUE].view(-1, BLENDS).T
+    factors = torch.stack([parameters.brightness, parameters.contrast, parameters.saturation])
+    kinds = torch.arange(BLENDS)[:, None]
     places = torch.arange(BLENDS + 1)[:, None]
     rows = [
         torch.stack([parameters.top, parameters.left, parameters.height, parameters.width]),
         parameters.flip[None],
-        (1 - factors.gather(1, blends)).T,
-        (blends == CONTRAST).T,
-        (blends == SATURATION).T,
         torch.where(hue_place == places, parameters.hue, 0.0),
+        torch.where(blends[:, None] == kinds, 1 - factors, 0.0).flatten(0, 1),
         parameters.grayscale[None],
         parameters.blur_sigma[None],
         parameters.solarize[None],
@@ -67,19 +64,33 @@ def pack(parameters: CropParameters) -> Tensor:
 
 def unpack(packed: Tensor) -> CropSettings:
     """The rows of a packed tensor (NUM_ROWS, ...) by name; views."""
-    top, left, height, width, flip, *others = packed.unbind(0)
-    *others, grayscale, blur_sigma, solarize = others
+    top, left, height, width, flip, *jitter, grayscale, blur_sigma, solarize = packed.unbind(0)
+    turns, amounts = jitter[: BLENDS + 1], jitter[BLENDS + 1 :]
     return CropSettings(
         top=top,
         left=left,
         height=height,
         width=width,
         flip=flip,
-        amount=tuple(others[:BLENDS]),
-        to_mean=tuple(others[BLENDS : 2 * BLENDS]),
-        to_gray=tuple(others[2 * BLENDS : 3 * BLENDS]),
-        turns=tuple(others[3 * BLENDS :]),
+        turns=tuple(turns),
+        amounts=tuple(
+            tuple(amounts[first : first + BLENDS]) for first in range(0, len(amounts), BLENDS)
+        ),
         grayscale=grayscale,
         blur_sigma=blur_sigma,
         solarize=solarize,
     )
+
+
+def jitter_order(packed: Tensor) -> Tensor:
+    """An order of the crops in which those adjoin that jitter the same way, in the same order.
+
+    Args:
+        packed: Settings (NUM_ROWS, N).
+
+    Returns:
+        Numbers of the crops, int64 (N,).
+    """
+    done = packed[_BOX_ROWS : _BOX_ROWS + _JITTER_ROWS] != 0
+    values = 2 ** torch.arange(_JITTER_ROWS).flip(0)
+    return (done * values[:, None]).sum(dim=0).argsort(stable=True)

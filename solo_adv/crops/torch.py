@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -10,13 +12,25 @@ import torch
 from torch import Tensor
 
 from solo_adv.crops.images import check_images
-from solo_adv.crops.operations import cut, recolor, rewrite_all, rewrite_chosen, send
+from solo_adv.crops.memory import empty_crops
+from solo_adv.crops.operations import (
+    by_column,
+    cut,
+    cut_few,
+    put,
+    recolor,
+    rewrite_all,
+    rewrite_chosen,
+    rewrite_runs,
+    send,
+)
 from solo_adv.crops.parameters import CropParameters, draw
-from solo_adv.crops.settings import NUM_ROWS, pack
+from solo_adv.crops.settings import NUM_ROWS, jitter_order, pack
 from solo_adv.crops.spec import CropSpec
+from solo_adv.crops.threads import computing_alone, run_all
 from solo_adv.errors import UserError
 
-CPU_CHUNK_PIXELS = 2**18
+CPU_CHUNK_PIXELS = 2**19
 """Pixels of the crops that the CPU works on at a time if no chunk is asked: they stay in cache."""
 
 
@@ -70,7 +84,8 @@ class TorchCrops:
 
     def draw(self, batch_size: int, height: int, width: int) -> CropParameters:
         """The parameters of the next batch of (height, width) images."""
-        return draw(self.spec, batch_size, height, width, self._generator)
+        with computing_alone():
+            return draw(self.spec, batch_size, height, width, self._generator)
 
     def apply(self, images: Tensor, parameters: CropParameters) -> Tensor:
         """Crop with given parameters: the deterministic part of a call, differentiable in images.
@@ -104,16 +119,8 @@ class TorchCrops:
         Returns:
             The finished crops, (N, 3, size, size).
         """
-        choices = pack(parameters)
-        settings = send(choices, crops.device)
-        chunk = self._chunk_on(crops.device) or len(crops)
         with _without_autocast(crops.device):
-            for start in range(0, len(crops), chunk):
-                part = (slice(None), slice(start, start + chunk))
-                some = crops[start : start + chunk]
-                done = self._recolor_chunk(some, settings[part], choices[part])
-                if done.data_ptr() != some.data_ptr():
-                    some.copy_(done)
+            self._recolor(crops, pack(parameters))
         return crops.contiguous(memory_format=self.memory_format)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -125,45 +132,105 @@ class TorchCrops:
         self._generator.set_state(state["generator"].cpu())
 
     def _crop(self, images: Tensor, parameters: CropParameters) -> Tensor:
-        choices = pack(parameters).view(NUM_ROWS, -1, len(images))
-        settings = send(choices, images.device)
-        views, batch = settings.shape[1:]
+        with computing_alone():
+            choices = pack(parameters)
         # Autocast would cost the crops more precision than rounding to 8 bits does.
         with _without_autocast(images.device):
             if torch.is_grad_enabled() and images.requires_grad:
-                # The graph keeps everything in memory anyway.
-                crops = self._crop_chunk(images, settings, choices)
+                crops = self._differentiable(images, choices)
                 return crops.contiguous(memory_format=self.memory_format)
-            crops = torch.empty(
-                (views * batch, 3, self.spec.size, self.spec.size),
+            crops = empty_crops(
+                len(parameters),
+                self.spec.size,
                 device=images.device,
                 memory_format=self.memory_format,
             )
-            grid = crops.unflatten(0, (views, batch))
-            for some_views, some_images in _chunks(views, batch, self._chunk_on(images.device)):
-                part = (slice(None), some_views, some_images)
-                done = self._crop_chunk(images[some_images], settings[part], choices[part])
-                target = grid[some_views, some_images]
-                target.copy_(done.view(target.shape))
+            if images.device.type == "cpu" and not self.compiled:
+                self._crop_few(images, choices, crops)
+            else:
+                self._crop_grid(images, choices, crops)
         return crops
 
-    def _chunk_on(self, device: torch.device) -> int | None:
-        if self.chunk is None and device.type == "cpu":
-            return max(1, CPU_CHUNK_PIXELS // self.spec.size**2)
-        return self.chunk
+    def _differentiable(self, images: Tensor, choices: Tensor) -> Tensor:
+        settings = send(choices.view(NUM_ROWS, -1, len(images)), images.device)
+        crops = self._cut(images, settings)
+        return recolor(crops, settings, choices, rewrite_chosen)
 
-    def _crop_chunk(self, images: Tensor, settings: Tensor, choices: Tensor) -> Tensor:
+    def _crop_grid(self, images: Tensor, choices: Tensor, crops: Tensor) -> None:
+        """Write the crops, cut by matrix products that all views of an image share."""
+        settings = send(choices.view(NUM_ROWS, -1, len(images)), images.device)
+        views, batch = settings.shape[1:]
+        grid = crops.unflatten(0, (views, batch))
+        whole = _compiled(fixed_shape_crops) if self.compiled else None
+        for some_views, some_images in _chunks(views, batch, self._chunk_on(images, len(crops))):
+            part = settings[:, some_views, some_images]
+            target = grid[some_views, some_images]
+            if whole is None:
+                done = self._cut(images[some_images], part)
+            else:
+                done = whole(
+                    images[some_images],
+                    part,
+                    size=self.spec.size,
+                    interpolation=self.spec.interpolation,
+                )
+            target.copy_(done.view(target.shape))
+        if whole is None:
+            self._recolor(crops, choices)
+
+    def _crop_few(self, images: Tensor, choices: Tensor, crops: Tensor) -> None:
+        """Write the crops on the CPU, in the order in which they take the least work."""
+        with computing_alone():
+            columns = by_column(images)
+            order = jitter_order(choices)
+
+        def work(some: Tensor) -> None:
+            settings = choices.index_select(1, some)
+            done = cut_few(
+                columns,
+                some % len(images),
+                settings,
+                size=self.spec.size,
+                interpolation=self.spec.interpolation,
+            )
+            done = recolor(done, settings, settings, rewrite_chosen, rewrite_runs)
+            put(done, crops, some)
+
+        run_all(work, order.split(self._chunk_on(images, len(order))))
+
+    def _recolor(self, crops: Tensor, choices: Tensor) -> None:
+        """Let the crops undergo all that comes after the flip, in place."""
+        chunk = self._chunk_on(crops, len(crops))
+        if self.compiled:
+            settings = send(choices, crops.device)
+            for start in range(0, len(crops), chunk):
+                some = crops[start : start + chunk]
+                part = settings[:, start : start + chunk]
+                some.copy_(_compiled(_fixed_shape_recolor)(some, part))
+            return
+
+        def work(some: Tensor) -> None:
+            mine = choices.index_select(1, some)
+            where = send(some, crops.device)
+            done = crops.index_select(0, where)
+            done = recolor(done, send(mine, crops.device), mine, rewrite_chosen, rewrite_runs)
+            put(done, crops, where)
+
+        run_all(work, jitter_order(choices).split(chunk))
+
+    def _cut(self, images: Tensor, settings: Tensor) -> Tensor:
         size, interpolation = self.spec.size, self.spec.interpolation
-        if self.compiled:
-            work = _compiled(fixed_shape_crops)
-            return work(images, settings, size=size, interpolation=interpolation)
-        crops = cut(images, settings, size=size, interpolation=interpolation)
-        return recolor(crops, settings, choices, rewrite_chosen)
+        return cut(images, settings, size=size, interpolation=interpolation)
 
-    def _recolor_chunk(self, crops: Tensor, settings: Tensor, choices: Tensor) -> Tensor:
-        if self.compiled:
-            return _compiled(_fixed_shape_recolor)(crops, settings)
-        return recolor(crops, settings, choices, rewrite_chosen)
+    def _chunk_on(self, images: Tensor, count: int) -> int:
+        if self.chunk is not None:
+            return self.chunk
+        if images.device.type == "cpu":
+            side = max(self.spec.size, *images.shape[2:])
+            chunks = math.ceil(count * self.spec.size * side / CPU_CHUNK_PIXELS)
+            # An even number of equal ones, to be shared by threads.
+            return math.ceil(count / (chunks if chunks == 1 else chunks + chunks % 2))
+        return sys.maxsize
 
 
 def fixed_shape_crops(images: Tensor, settings: Tensor, *, size: int, interpolation: str) -> Tensor:
@@ -191,13 +258,13 @@ def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return torch.compile(function, fullgraph=True, dynamic=False)
 
 
-def _chunks(views: int, batch: int, most: int | None) -> Iterator[tuple[slice, slice]]:
+def _chunks(views: int, batch: int, most: int) -> Iterator[tuple[slice, slice]]:
     """Parts of the (views, batch) crops of at most so many: all views of some images, if possible.
 
     An image is then converted once, and one product cuts all its crops.
     """
-    images = batch if most is None else min(batch, max(1, most // views))
-    rows = views if most is None else min(views, most)
+    images = min(batch, max(1, most // views))
+    rows = min(views, most)
     for image in range(0, batch, images):
         for view in range(0, views, rows):
             yield slice(view, view + rows), slice(image, image + images)

@@ -1,3 +1,5 @@
+import multiprocessing
+import os
 from itertools import permutations
 from shutil import which
 
@@ -8,7 +10,11 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import functional
 
 from solo_adv.crops import CropSpec
-from solo_adv.crops.settings import pack
+from solo_adv.crops.memory import empty_crops
+from solo_adv.crops.operations import by_column, cut, cut_few
+from solo_adv.crops.parameters import draw
+from solo_adv.crops.settings import jitter_order, pack
+from solo_adv.crops.threads import run_all
 from solo_adv.crops.torch import TorchCrops, fixed_shape_crops
 from solo_adv.crops.torchvision import TorchvisionCrops
 from solo_adv.errors import UserError
@@ -296,7 +302,7 @@ def test_chunks_bound_the_memory(make_images):
     largest = {}
     for chunk in (16, 640):
         with torch.profiler.profile(profile_memory=True, record_shapes=False) as profile:
-            TorchCrops(CropSpec(num_crops=16), chunk=chunk)(make_images(40))
+            TorchCrops(CropSpec(num_crops=64), chunk=chunk)(make_images(10))
         result = 4 * 640 * 3 * 32 * 32
         events = (event.cpu_memory_usage for event in profile.events())
         largest[chunk] = max(size for size in events if size != result)
@@ -384,3 +390,84 @@ def test_gray_pixels_have_a_finite_gradient_under_a_turned_hue(make_parameters):
     crops = TorchCrops(CropSpec()).apply(images.requires_grad_(), parameters)
     (gradient,) = torch.autograd.grad(crops.sum(), images)
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_threads_change_nothing(memory_format, make_images):
+    images, spec = make_images(5), CropSpec(num_crops=9, blur_prob=0.5, solarize_prob=0.5)
+    found = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        found.append(TorchCrops(spec, seed=2, chunk=4, memory_format=memory_format)(images))
+        assert torch.get_num_threads() == threads
+    assert found[1].equal(found[0])
+    assert found[2].equal(found[0])
+
+
+def test_an_error_in_a_thread_is_raised():
+    torch.set_num_threads(2)
+    with pytest.raises(ZeroDivisionError):
+        run_all(lambda item: 1 // item, [1, 0, 1])
+
+
+def test_gradients_stay_off_in_threads():
+    torch.set_num_threads(2)
+    seen = []
+    with torch.enable_grad():
+        run_all(lambda _: seen.append((torch.is_grad_enabled(), torch.get_num_threads())), range(4))
+    assert seen == [(False, 1)] * 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_process_crops_as_well(make_images):
+    torch.set_num_threads(2)
+    crops = TorchCrops(CropSpec(num_crops=4), chunk=4)
+    crops(make_images())  # the threads are there
+    process = multiprocessing.get_context("fork").Process(target=crops, args=(make_images(),))
+    process.start()
+    process.join(60)
+    hangs = process.is_alive()
+    process.kill()
+    assert not hangs
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("interpolation", RESAMPLERS)
+@pytest.mark.parametrize(("size", "height", "width"), [(32, 32, 32), (7, 61, 200), (48, 40, 30)])
+def test_reading_few_pixels_is_the_product_of_matrices(size, height, width, interpolation):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 3, height, width, generator=generator)
+    spec = CropSpec(num_crops=40, size=size, interpolation=interpolation, scale=(0.001, 1))
+    settings = pack(draw(spec, 3, height, width, generator))
+    how = {"size": size, "interpolation": interpolation}
+    dense = cut(images, settings.view(-1, 40, 3), **how)
+    few = cut_few(by_column(images), torch.arange(120) % 3, settings, **how)
+    torch.testing.assert_close(few, dense, atol=2e-5, rtol=0)
+
+
+def test_crops_that_jitter_the_same_way_adjoin():
+    spec = CropSpec(num_crops=1)
+    settings = pack(draw(spec, 2000, 32, 32, torch.Generator().manual_seed(0)))
+    kinds = (settings[5:18] != 0).int()
+    ordered = kinds[:, jitter_order(settings)]
+    runs = 1 + int((ordered.diff(dim=1) != 0).any(0).sum())
+    assert runs == len(kinds.unique(dim=1).T) == 25  # all orders of four, and none
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("count", [3, 3000])  # 3000 of them are more than what malloc keeps
+def test_memory_for_crops_is_ordinary_memory(count, memory_format):
+    form = {"device": torch.device("cpu"), "memory_format": memory_format}
+    crops = empty_crops(count, 32, **form)
+    plain = torch.empty(count, 3, 32, 32).contiguous(memory_format=memory_format)
+    assert crops.stride() == plain.stride()
+    assert crops.dtype == torch.float32
+    other = empty_crops(count, 32, **form).fill_(2)
+    crops.fill_(1)
+    assert crops.sum() == crops.numel()
+    assert other.sum() == 2 * other.numel()
+    copy = crops[-2:].clone()
+    part = crops[-2:]
+    del crops
+    assert part.equal(copy)

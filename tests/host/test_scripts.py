@@ -37,11 +37,11 @@ def images(tmp_path_factory):
 def script(solo_learn, images, tmp_path):
     """Runs one of solo-learn's scripts inside its checkout; returns what it printed."""
 
-    def run(name, *arguments, fails=False):
+    def run(name, *arguments, fails=False, workers=0):
         if not (solo_learn / name).exists():
             pytest.skip(f"solo-learn is installed without {name}; SOLO_LEARN_ROOT needs a checkout")
         data = [f"data.train_path={images}/train", f"data.val_path={images}/val"]
-        common = [f"checkpoint.dir={tmp_path}", "accelerator=cpu", "data.num_workers=0"]
+        common = [f"checkpoint.dir={tmp_path}", "accelerator=cpu", f"data.num_workers={workers}"]
         done = subprocess.run(
             [sys.executable, "-W", "ignore", name, *arguments, *data, *common],
             cwd=solo_learn,
@@ -96,6 +96,19 @@ def test_pretraining_and_linear_evaluation(script, untouched, tmp_path, method):
 def test_views_of_its_own_pipeline(script, untouched, tmp_path):
     arguments = ["--config-name", "emp_ssl.yaml", *SMALL]
     script("main_pretrain.py", *arguments, "augmentations=views", "crops.source=loader")
+    assert list(tmp_path.glob("emp_ssl/*/*.ckpt"))
+
+
+@pytest.mark.parametrize("source", ["device", "loader"])
+def test_images_of_its_own_dali_pipeline(script, untouched, tmp_path, source):
+    pytest.importorskip("nvidia.dali", reason="pip install 'solo-adv[dali]'")
+    views = ["augmentations=views"] if source == "loader" else []
+    script(
+        "main_pretrain.py",
+        *("--config-name", "emp_ssl.yaml", *SMALL, *views, f"crops.source={source}"),
+        *("data.format=dali", "dali.device=cpu"),
+        workers=1,
+    )
     assert list(tmp_path.glob("emp_ssl/*/*.ckpt"))
 
 
