@@ -1,6 +1,7 @@
 """The complete config of a pretraining run: solo-learn's schema, checked before any work."""
 
 import inspect
+from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
@@ -12,6 +13,7 @@ from solo_adv.data import DataConfig
 from solo_adv.errors import UserError
 from solo_adv.host import METHODS
 from solo_adv.host.standalone import DEFAULTS
+from solo_adv.methods.performance import AUTO, Performance, resolved_precision
 from solo_adv.methods.settings import plain, section
 from solo_adv.schema import check_types
 
@@ -36,7 +38,7 @@ _WITHOUT_DEFAULT = {
     "optimizer": ("name", "batch_size", "lr", "classifier_lr", "weight_decay"),
     "scheduler": ("name",),
     "knn_eval": (),
-    "performance": (),
+    "performance": tuple(field.name for field in fields(Performance)),
 }
 _NAMES = {
     int: "a whole number",
@@ -82,13 +84,14 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
 
 
 def check_probe_cfg(cfg: DictConfig) -> None:
-    """Check a config of linear evaluation (``conf/linear.yaml``), as far as it is pretraining's.
+    """Complete and check a config of linear evaluation, as far as it is pretraining's.
 
     Raises:
         UserError: an unknown key, or a value of another type.
     """
     _check_keys(cfg, "pretrained_feature_extractor", "features", "augment", "pretrain_method")
     flag("augment", cfg.get("augment"))
+    cfg.precision = resolved_precision(cfg)
     _check_run_length(cfg)
 
 
@@ -98,7 +101,7 @@ def _check_keys(cfg: DictConfig, *besides: str) -> None:
     check_types(plain(cfg))
     _check_trainer_settings(cfg)
     for name, keys in _WITHOUT_DEFAULT.items():
-        known_keys(name, section(cfg, name), [*DEFAULTS[name], *keys])
+        known_keys(name, section(cfg, name), [*DEFAULTS.get(name, ()), *keys])
     for name, defaults in _SECTIONS.items():
         known_keys(name, section(cfg, name), defaults)
 
@@ -130,6 +133,8 @@ def _check_trainer_settings(cfg: DictConfig) -> None:
     declared = get_type_hints(Trainer.__init__)
     for key, value in trainer_settings(cfg).items():
         accepted = _simple_types(declared[key])
+        if key == "precision":
+            accepted = [AUTO, *accepted]
         if accepted and not any(_fits(value, kind) for kind in accepted):
             names = dict.fromkeys(_NAMES.get(kind, repr(kind)) for kind in accepted)
             raise UserError(f"{key} must be {' or '.join(names)}; got {value!r}.")

@@ -47,7 +47,7 @@ def test_any_timm_model_whatever_a_preset_says_of_resnets():
     [
         ("resnet19", {}, "resnet18"),
         ("resnet18", {"stem": "cfar"}, "cifar"),
-        ("resnet18", {"wide": 2}, "backbone.name=resnet18 cannot be built"),
+        ("resnet18", {"wide": 2}, "backbone.kwargs of resnet18 'wide'. Did you mean 'width'"),
     ],
 )
 def test_mistakes(name, settings, words):

@@ -68,7 +68,7 @@ def test_backends_draw_other_crops(preview, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["crops.bakend=torch"], "crops.bakend"),
+        (["crops.bakend=torch"], "Unknown key in crops 'bakend'"),
         (["+crops.bakend=torch"], "Did you mean 'backend'"),
         (["--images", "1"], "--images must be a whole number of at least 2"),
         (["--checkpoint", "nowhere.ckpt"], "No checkpoint at"),

@@ -22,7 +22,8 @@ class CropOptions:
         backend: ``torch`` (batched, on the images' device), ``dali`` (NVIDIA DALI cuts and
             resizes) or ``torchvision`` (PIL, crop by crop, the yardstick).
         source: ``device``: the training step draws them; ``loader``: the loader delivers them.
-        chunk: Crops worked on at a time; None: a size that suits the device.
+        chunk: Crops worked on, and in training passed through the network, at a time; None: a size
+            that suits the device, and all through the network.
         compile: Whether the operations go through ``torch.compile``.
 
     Raises:

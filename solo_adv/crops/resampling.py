@@ -133,7 +133,7 @@ class _Line:
         self.end = self.start + length
         step = length / size
         self.reach = step.clamp(min=1)
-        place = torch.arange(0.5, size, device=start.device)
+        place = torch.arange(0.5, size, device=start.device, dtype=start.dtype)
         if mirror is not None:
             place = torch.where(mirror[:, None], size - place, place)
         self.centre = self.start + place[..., None] * step
@@ -150,7 +150,7 @@ class _Line:
 
     def weights(self, pixels: Tensor) -> Tensor:
         """The share of pixels (N, size, K), or (K,), in the resampled ones; (N, size, K)."""
-        place = pixels + 0.5
+        place = pixels.to(self.start.dtype) + 0.5
         inside = (place > self.start) & (place < self.end)
         place = torch.where(inside, place / self.reach, torch.inf)
         weights = self.kernel.weight((place - self.centre / self.reach).abs_())
