@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks import zoo_model
 from benchmarks.attack import bare_passes, naive_pgd
 from benchmarks.counting import Counting
-from benchmarks.record import median_seconds, store
+from benchmarks.record import ratios, store
 from solo_adv.adversaries import PGD
 from solo_adv.data import ImageSet
 from solo_adv.evaluation import (
@@ -161,19 +161,9 @@ def _row(
     floor: Callable[[], object],
     repeats: int,
 ) -> dict[str, Any]:
-    floor_seconds, ours_seconds, naive_seconds = (
-        median_seconds(work, repeats=repeats, warmup=1) for work in (floor, ours, naive)
-    )
-    row = {
-        "part": part,
-        "floor_seconds": floor_seconds,
-        "ours_seconds": ours_seconds,
-        "naive_seconds": naive_seconds,
-        "ours_to_floor": ours_seconds / floor_seconds,
-        "naive_to_ours": naive_seconds / ours_seconds,
-    }
+    row = {"part": part, **ratios(ours, naive, floor, repeats=repeats)}
     print(
-        f"{part}: ours {ours_seconds:.3f} s, {row['ours_to_floor']:.2f} x floor, "
+        f"{part}: ours {row['ours_seconds']:.3f} s, {row['ours_to_floor']:.2f} x floor, "
         f"naive {row['naive_to_ours']:.1f} x ours",
         flush=True,
     )

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig
-from torch.utils.data import DataLoader
 
 from benchmarks.record import store
+from benchmarks.running import train
 from solo_adv.cli import quiet_libraries, user_errors
 from solo_adv.config import parse_cfg
 from solo_adv.cost import Network, step_memory
@@ -81,18 +81,7 @@ def _train(cfg: DictConfig, device: torch.device) -> None:
     size, batch = cfg.crops.size, cfg.optimizer.batch_size
     images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8)
     ready = [torch.arange(batch), [images], torch.zeros(batch, dtype=torch.long)]
-    trainer = Trainer(
-        accelerator=device.type,
-        devices=1,
-        precision=cfg.precision,
-        max_epochs=1,
-        logger=False,
-        callbacks=[_PeakOfTheLastSteps(device)],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(method, DataLoader([ready] * STEPS, batch_size=None))  # type: ignore[arg-type]
+    train(method, ready, STEPS, _PeakOfTheLastSteps(device))
 
 
 def _passes(cfg: DictConfig, device: torch.device) -> None:

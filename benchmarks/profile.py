@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 from torch.profiler import ProfilerActivity, profile, record_function
-from torch.utils.data import DataLoader
 
 from benchmarks.record import store
+from benchmarks.running import train
 from solo_adv.cli import quiet_libraries, user_errors
 from solo_adv.config import parse_cfg
 from solo_adv.host import METHODS
@@ -126,20 +126,8 @@ def profiled(args: argparse.Namespace) -> tuple[profile, int]:
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
     recorder = profile(activities=activities)
-    trainer = Trainer(
-        accelerator=device.type,
-        devices=1,
-        precision=args.precision,
-        max_epochs=1,
-        logger=False,
-        callbacks=[Steps(recorder)],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    loader = DataLoader([batch] * (WARMUP + args.steps), batch_size=None)  # type: ignore[arg-type]
     with marked_gradients():
-        trainer.fit(method, loader)
+        train(method, batch, WARMUP + args.steps, Steps(recorder))
     recorder.stop()
     return recorder, len(batch[0])
 

@@ -32,6 +32,26 @@ def median_seconds(work: Callable[[], object], *, repeats: int = 7, warmup: int 
     return statistics.median(seconds)
 
 
+def ratios(
+    ours: Callable[[], object],
+    naive: Callable[[], object],
+    floor: Callable[[], object],
+    *,
+    repeats: int,
+) -> dict[str, float]:
+    """Median seconds of the three ways, and what they are to one another."""
+    floor_seconds, ours_seconds, naive_seconds = (
+        median_seconds(work, repeats=repeats, warmup=1) for work in (floor, ours, naive)
+    )
+    return {
+        "floor_seconds": floor_seconds,
+        "ours_seconds": ours_seconds,
+        "naive_seconds": naive_seconds,
+        "ours_to_floor": ours_seconds / floor_seconds,
+        "naive_to_ours": naive_seconds / ours_seconds,
+    }
+
+
 def store(name: str, result: dict[str, Any], path: Path | None = None) -> Path:
     """Write ``path`` or ``benchmarks/results/<name>.json``, with what was measured on, and when."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -126,19 +126,24 @@ def build(cfg: DictConfig) -> Any:
 def run(module: Any, batch: list[Any], repeats: int, others: dict[str, Work]) -> Rounds:
     """Train on a batch again and again, the other ways in between."""
     rounds = Rounds(others)
+    train(module, batch, WARMUP + repeats, rounds)
+    return rounds
+
+
+def train(module: Any, batch: list[Any], times: int, callback: Callback) -> None:
+    """Train on a batch some times over, under a Trainer that does nothing else."""
     trainer = Trainer(
         accelerator=device().type,
         devices=1,
         precision=module.cfg.precision,
         max_epochs=1,
         logger=False,
-        callbacks=[rounds],
+        callbacks=[callback],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, Repeated(batch, WARMUP + repeats))
-    return rounds
+    trainer.fit(module, Repeated(batch, times))
 
 
 def batch_of(size: int) -> list[Any]:

@@ -1,15 +1,13 @@
 """The preview as a user types it."""
 
-import sys
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
 from solo_adv.crops import BACKENDS
-from solo_adv.preview.__main__ import main
 
 HAS_DALI = find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
 
@@ -17,20 +15,8 @@ TINY = ["data=digits", "backbone.kwargs.width=4", "crops.num_crops=3", "crops.si
 
 
 @pytest.fixture
-def preview(monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", ["preview", "--config-name", *arguments])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code
-        return status, *capsys.readouterr()
-
-    return run
+def preview(command):
+    return partial(command, "preview.__main__", "--config-name")
 
 
 def pixels(path):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from solo_adv.adversaries import parameters_frozen
 from solo_adv.errors import UserError
 
 
@@ -57,15 +58,11 @@ def require_eval(model: nn.Module) -> None:
 def frozen(model: nn.Module) -> Iterator[None]:
     """Eval mode and no parameter gradients inside; every flag is as it was afterwards."""
     modes = [(module, module.training) for module in model.modules()]
-    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         for module, _ in modes:
             module.training = False
-        for parameter, _ in flags:
-            parameter.requires_grad_(False)
-        yield
+        with parameters_frozen(model):
+            yield
     finally:
         for module, was_training in modes:
             module.training = was_training
-        for parameter, asked in flags:
-            parameter.requires_grad_(asked)

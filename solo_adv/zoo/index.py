@@ -73,7 +73,7 @@ def read_index(file: Path) -> dict[str, Entry]:
         raise UserError(f"Cannot read the zoo's index '{file}': {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"The zoo's index '{file}' is not JSON: {error}") from error
-    return _models(parse(text, file))
+    return _models(text, file)
 
 
 def parse(text: str, source: object) -> dict[str, Any]:
@@ -96,9 +96,13 @@ def parse(text: str, source: object) -> dict[str, Any]:
     return held
 
 
-def _models(held: dict[str, Any]) -> dict[str, Entry]:
+def _models(text: str, source: object) -> dict[str, Entry]:
+    held = parse(text, source)
     base_urls = tuple(url.rstrip("/") for url in held["base_urls"])
-    return {model["name"]: Entry.from_dict(model, base_urls) for model in held["models"]}
+    try:
+        return {model["name"]: Entry.from_dict(model, base_urls) for model in held["models"]}
+    except UserError as error:
+        raise UserError(f"The zoo's index '{source}' is not valid: {error}") from error
 
 
 def _of_host(host: str) -> dict[str, Entry]:
@@ -106,7 +110,7 @@ def _of_host(host: str) -> dict[str, Entry]:
         return read_index(Path(host).expanduser() / INDEX_FILE)
     text = fetch_index(f"{host}/{INDEX_FILE}")
     # A host without index is a mirror of known models.
-    return {} if text is None else _models(parse(text, f"{host}/{INDEX_FILE}"))
+    return {} if text is None else _models(text, f"{host}/{INDEX_FILE}")
 
 
 @cache

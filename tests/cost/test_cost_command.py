@@ -1,33 +1,19 @@
 """The cost command as a user types it, and the arithmetic behind it."""
 
-import sys
+from functools import partial
 
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 
 from solo_adv.cost import Network, pass_flops
-from solo_adv.cost.__main__ import main
 
 TINY = ("data=digits", "backbone.kwargs.width=4", "crops.num_crops=2", "optimizer.batch_size=16")
 
 
 @pytest.fixture
-def cost(monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", ["cost", *map(str, arguments)])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code
-        return status, *capsys.readouterr()
-
-    return run
+def cost(command):
+    return partial(command, "cost.__main__")
 
 
 def test_what_the_papers_run_costs(cost):

@@ -1,29 +1,18 @@
 """``python -m solo_adv.zoo``, from publishing to exporting, and how its errors read."""
 
-import sys
+from functools import partial
 
 import pytest
 
 from solo_adv.zoo import index
-from solo_adv.zoo.__main__ import main
 from solo_adv.zoo.export import hf
 from tests.zoo.conftest import NAME
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(command):
     """Runs a command; returns its exit status, output and error output."""
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["zoo", *map(str, arguments)])
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
-    return command
+    return partial(command, "zoo.__main__")
 
 
 def test_publish_then_everything_else(run, trained, tmp_path, monkeypatch):
