@@ -10,6 +10,7 @@ from statistics import median
 
 from benchmarks.record import store
 from benchmarks.running import batch_of, build, configured, device, run, step_options
+from solo_adv.cli import quiet_libraries
 from solo_adv.cost.rehearsal import RehearsedStep
 
 TINY = (
@@ -26,6 +27,7 @@ def main() -> None:
     step_options(parser)
     parser.set_defaults(views=2, batch=2, repeats=300)
     args = parser.parse_args()
+    quiet_libraries()
     cfg = configured("cfamc", args, "32-true", TINY)
     module, batch = build(cfg), batch_of(args.batch)
     plain = RehearsedStep(cfg, args.batch, device=device(), ready_crops=False)

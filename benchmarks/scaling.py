@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.record import store
 from benchmarks.running import configured, device, seconds_in_turn, step_options
+from solo_adv.cli import quiet_libraries
 from solo_adv.cost.rehearsal import RehearsedStep
 
 CASES = [
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--chunks", action="store_true", help="time and memory by crops.chunk")
     args = parser.parse_args()
+    quiet_libraries()
     kind = "chunks" if args.chunks else "scaling"
     rows = (chunks if args.chunks else scaling)(args, args.precision)
     for row in rows:

@@ -17,6 +17,7 @@ from torch import Tensor
 from benchmarks.naive import NaiveStep
 from benchmarks.record import store
 from benchmarks.running import Work, batch_of, build, configured, device, run, step_options
+from solo_adv.cli import quiet_libraries
 from solo_adv.cost.network import autocast
 
 NAIVE_METHODS = ("emp_ssl", "robust_emp", "cfamc")
@@ -93,6 +94,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["32-true"])
     parser.add_argument("--no-naive", action="store_true", help="leave the naive way out")
     args = parser.parse_args()
+    quiet_libraries()
     print(f"Training step, {device().type}, medians of {args.repeats}, V={args.views}")
     rows = []
     for precision in args.precisions:
