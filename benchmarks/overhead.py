@@ -9,9 +9,8 @@ import argparse
 from statistics import median
 
 from benchmarks.record import store
-from benchmarks.running import batch_of, build, configured, device, run, step_options
+from benchmarks.running import batch_of, build, configured, device, rehearsed, run, step_options
 from solo_adv.cli import quiet_libraries
-from solo_adv.cost.rehearsal import RehearsedStep
 
 TINY = (
     *("+backbone.kwargs.width=4", "+backbone.kwargs.layers=[1,1,1,1]"),
@@ -30,7 +29,7 @@ def main() -> None:
     quiet_libraries()
     cfg = configured("cfamc", args, "32-true", TINY)
     module, batch = build(cfg), batch_of(args.batch)
-    plain = RehearsedStep(cfg, args.batch, device=device(), ready_crops=False)
+    plain = rehearsed(cfg)
     rounds = run(module, batch, args.repeats, {"plain": plain})
     added = [a - b for a, b in zip(rounds.of("ours"), rounds.of("plain"), strict=True)]
     row = {

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from benchmarks.record import wait
 from solo_adv.config import parse_cfg
+from solo_adv.cost.rehearsal import RehearsedStep
 from solo_adv.host import METHODS
 from solo_adv.reproduce.plan import composed
 
@@ -150,6 +151,15 @@ def batch_of(size: int) -> list[Any]:
     """Indexes, random images and targets, as the loaders deliver them."""
     images = torch.randint(0, 256, (size, 3, 32, 32), dtype=torch.uint8, device=device())
     return [torch.arange(size), [images], torch.zeros(size, dtype=torch.long, device=device())]
+
+
+def rehearsed(cfg: DictConfig) -> RehearsedStep:
+    """The method's step without Lightning, on images, in the memory format of its config."""
+    torch.manual_seed(0)
+    step = RehearsedStep(cfg, cfg.optimizer.batch_size, device=device(), ready_crops=False)
+    if not cfg.performance.disable_channel_last:
+        step.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return step
 
 
 def seconds_in_turn(works: Sequence[Work], repeats: int) -> list[list[float]]:

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.record import store
-from benchmarks.running import configured, device, seconds_in_turn, step_options
+from benchmarks.running import configured, device, rehearsed, seconds_in_turn, step_options
 from solo_adv.cli import quiet_libraries
-from solo_adv.cost.rehearsal import RehearsedStep
 
 CASES = [
     *((views, 3) for views in (4, 8, 16, 32, 64)),
@@ -30,7 +29,7 @@ def scaling(args: argparse.Namespace, precision: str) -> list[dict[str, Any]]:
     for views, replays in CASES:
         sized = argparse.Namespace(**{**vars(args), "views": views})
         cfg = configured("cfamc", sized, precision, [f"adversary.replays={replays}"])
-        steps.append(RehearsedStep(cfg, args.batch, device=device(), ready_crops=False))
+        steps.append(rehearsed(cfg))
     seconds = seconds_in_turn(steps, args.repeats)
     passes = [taken / (v * m) for (v, m), taken in zip(CASES, map(median, seconds), strict=True)]
     usual = passes[CASES.index((16, 3))]
@@ -53,7 +52,7 @@ def chunks(args: argparse.Namespace, precision: str) -> list[dict[str, Any]]:
     for parts in PARTS:
         chunk = "null" if parts == 1 else str(crops // parts)
         cfg = configured("cfamc", args, precision, [f"crops.chunk={chunk}"])
-        steps.append(RehearsedStep(cfg, args.batch, device=device(), ready_crops=False))
+        steps.append(rehearsed(cfg))
         kept.append(_bytes_kept(steps[-1].method, crops // parts))
     seconds = seconds_in_turn(steps, args.repeats)
     return [
