@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from solo_adv.crops.parameters import HUE, CropParameters
 
+CUTTING = 2
+"""The work of cutting a crop out, in times of an operation on it."""
 BLENDS = 3
 """Brightness, contrast and saturation, of which each crop undergoes all, in its own order."""
 _BOX_ROWS = 5
@@ -94,3 +97,16 @@ def jitter_order(packed: Tensor) -> Tensor:
     done = packed[_BOX_ROWS : _BOX_ROWS + _JITTER_ROWS] != 0
     values = 2 ** torch.arange(_JITTER_ROWS).flip(0)
     return (done * values[:, None]).sum(dim=0).argsort(stable=True)
+
+
+def equal_work(packed: Tensor, order: Tensor, parts: int) -> Sequence[Tensor]:
+    """An order of the crops in parts that take about the same time, to be shared by threads.
+
+    Args:
+        packed: Settings (NUM_ROWS, N).
+        order: Numbers of the crops, int64 (N,).
+        parts: How many.
+    """
+    operations = (packed[_BOX_ROWS:] != 0).sum(dim=0)[order]
+    done = (operations + CUTTING).cumsum(dim=0)
+    return order.tensor_split(torch.searchsorted(done, done[-1] * torch.arange(1, parts) / parts))

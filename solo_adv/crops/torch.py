@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
@@ -25,7 +25,7 @@ from solo_adv.crops.operations import (
     send,
 )
 from solo_adv.crops.parameters import CropParameters, draw
-from solo_adv.crops.settings import NUM_ROWS, jitter_order, pack
+from solo_adv.crops.settings import NUM_ROWS, equal_work, jitter_order, pack
 from solo_adv.crops.spec import CropSpec
 from solo_adv.crops.threads import computing_alone, run_all
 from solo_adv.errors import UserError
@@ -182,7 +182,7 @@ class TorchCrops:
         """Write the crops on the CPU, in the order in which they take the least work."""
         with computing_alone():
             columns = by_column(images)
-            order = jitter_order(choices)
+            parts = self._parts(images, choices)
 
         def work(some: Tensor) -> None:
             settings = choices.index_select(1, some)
@@ -196,12 +196,12 @@ class TorchCrops:
             done = recolor(done, settings, settings, rewrite_chosen, rewrite_runs)
             put(done, crops, some)
 
-        run_all(work, order.split(self._chunk_on(images, len(order))))
+        run_all(work, parts)
 
     def _recolor(self, crops: Tensor, choices: Tensor) -> None:
         """Let the crops undergo all that comes after the flip, in place."""
-        chunk = self._chunk_on(crops, len(crops))
         if self.compiled:
+            chunk = self._chunk_on(crops, len(crops))
             settings = send(choices, crops.device)
             for start in range(0, len(crops), chunk):
                 some = crops[start : start + chunk]
@@ -216,11 +216,19 @@ class TorchCrops:
             done = recolor(done, send(mine, crops.device), mine, rewrite_chosen, rewrite_runs)
             put(done, crops, where)
 
-        run_all(work, jitter_order(choices).split(chunk))
+        run_all(work, self._parts(crops, choices))
 
     def _cut(self, images: Tensor, settings: Tensor) -> Tensor:
         size, interpolation = self.spec.size, self.spec.interpolation
         return cut(images, settings, size=size, interpolation=interpolation)
+
+    def _parts(self, images: Tensor, choices: Tensor) -> Sequence[Tensor]:
+        """The numbers of the crops, in chunks in which those adjoin that jitter the same way."""
+        order = jitter_order(choices)
+        chunk = self._chunk_on(images, len(order))
+        if self.chunk is not None or chunk >= len(order):
+            return order.split(chunk)
+        return equal_work(choices, order, math.ceil(len(order) / chunk))
 
     def _chunk_on(self, images: Tensor, count: int) -> int:
         if self.chunk is not None:

@@ -13,7 +13,7 @@ from solo_adv.crops import CropSpec
 from solo_adv.crops.memory import empty_crops
 from solo_adv.crops.operations import by_column, cut, cut_few
 from solo_adv.crops.parameters import draw
-from solo_adv.crops.settings import jitter_order, pack
+from solo_adv.crops.settings import equal_work, jitter_order, pack
 from solo_adv.crops.threads import run_all
 from solo_adv.crops.torch import TorchCrops, fixed_shape_crops
 from solo_adv.crops.torchvision import TorchvisionCrops
@@ -471,3 +471,14 @@ def test_memory_for_crops_is_ordinary_memory(count, memory_format):
     part = crops[-2:]
     del crops
     assert part.equal(copy)
+
+
+def test_parts_hold_every_crop_once_and_the_same_work():
+    spec = CropSpec.preset("multi_crop", num_crops=8, size=8)
+    parameters = draw(spec, 64, 8, 8, torch.Generator().manual_seed(0))
+    choices = pack(parameters)
+    order = jitter_order(choices)
+    parts = equal_work(choices, order, 4)
+    assert torch.cat(list(parts)).equal(order)
+    work = [sum(2 + (choices[5:, crop] != 0).sum().item() for crop in part) for part in parts]
+    assert max(work) - min(work) <= 2 * (2 + 8)  # no more than a crop at each end
