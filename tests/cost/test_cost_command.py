@@ -63,7 +63,11 @@ def test_what_the_loader_sends(cost):
     assert "nothing: images are resident" in cost(*given)[1]
     out = cost(*given, "data.resident=false")[1]
     assert "12 KiB: images" in out  # 16 x 3 x 16 x 16 bytes
-    out = cost(*given, "data.format=dali")[1]
+
+
+def test_crops_that_the_loader_sends(cost):
+    pytest.importorskip("nvidia.dali", reason="pip install 'solo-adv[dali]'")
+    out = cost("--config-name", "cfamc.yaml", *TINY, "--throughput", 1000, "data.format=dali")[1]
     assert "96 KiB: the loader delivers crops" in out  # 16 x 2 x 3 x 16 x 16 x 4 bytes
 
 

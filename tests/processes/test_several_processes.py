@@ -21,7 +21,7 @@ ALL = [
 PATIENCE = 300  # seconds
 
 
-def launch(processes, directory, *command, **settings):
+def launch(processes, directory, *command):
     """Start a script, in several processes by torchrun."""
     several = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     several += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
@@ -32,8 +32,16 @@ def launch(processes, directory, *command, **settings):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        **settings,
     )
+
+
+def descendants(process):
+    """Of a process; torchrun's are in sessions of their own, and outlive it."""
+    found = []
+    for children in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in children.read_text().split():
+            found += [int(child), *descendants(child)]
+    return found
 
 
 def end_of(run):
@@ -102,14 +110,15 @@ def test_killed_processes_continue_bit_by_bit(tmp_path, sent):
     status, said = end_of(launch(2, tmp_path, pretrain, *JOB, "checkpoint.dir=straight"))
     assert status == 0, said
     broken = [pretrain, *JOB, "checkpoint.dir=broken"]
-    run = launch(2, tmp_path, *broken, start_new_session=True)
+    run = launch(2, tmp_path, *broken)
     deadline = time.monotonic() + PATIENCE
     while not list(tmp_path.glob("broken/*/*/*-batch=*.ckpt")):
         assert time.monotonic() < deadline, "no checkpoint"
         assert run.poll() is None, run.communicate()[0]
         time.sleep(0.02)
     if sent is signal.SIGKILL:
-        os.killpg(run.pid, sent)
+        for process in [run.pid, *descendants(run.pid)]:
+            os.kill(process, sent)
     else:
         run.send_signal(sent)  # torchrun passes it on
     status, said = end_of(run)
