@@ -22,7 +22,7 @@ $(VENV)/.installed: setup.py pyproject.toml
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(RUN) -m solo_adv.demo
+	$(RUN) -m solo_adv.commands.demo
 
 test: $(VENV)/.installed
 	$(RUN) -m pytest $(TESTS)
@@ -38,7 +38,7 @@ test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest $(TESTS)
 
 torture: $(VENV)/.installed
-	$(RUN) -m benchmarks.torture $(TORTURE)
+	$(RUN) -m torture $(TORTURE)
 
 lint: $(VENV)/.installed
 	$(RUN) -m ruff check .

@@ -1,6 +1,6 @@
-"""Thin launcher of ``solo_adv.main_knn``, with solo-learn's file name."""
+"""Thin launcher of ``solo_adv.commands.knn``, with solo-learn's file name."""
 
-from solo_adv.main_knn import main
+from solo_adv.commands.knn import main
 
 if __name__ == "__main__":
     main()

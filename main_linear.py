@@ -1,6 +1,6 @@
-"""Thin launcher of ``solo_adv.main_linear``, with solo-learn's file name."""
+"""Thin launcher of ``solo_adv.commands.linear``, with solo-learn's file name."""
 
-from solo_adv.main_linear import main
+from solo_adv.commands.linear import main
 
 if __name__ == "__main__":
     main()

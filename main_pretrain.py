@@ -1,6 +1,6 @@
-"""Thin launcher of ``solo_adv.main_pretrain``, with solo-learn's file name."""
+"""Thin launcher of ``solo_adv.commands.pretrain``, with solo-learn's file name."""
 
-from solo_adv.main_pretrain import main
+from solo_adv.commands.pretrain import main
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,6 @@
-"""Thin launcher of ``solo_adv.main_robust``, with solo-learn's file name."""
+"""Thin launcher of ``solo_adv.commands.robust``, with solo-learn's file name."""
 
-from solo_adv.main_robust import main
+from solo_adv.commands.robust import main
 
 if __name__ == "__main__":
     main()

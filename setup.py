@@ -1,17 +1,15 @@
 """Packaging of solo-adv; tool settings live in pyproject.toml."""
 
-import re
 from pathlib import Path
 
 from setuptools import find_namespace_packages, find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "solo_adv/__init__.py").read_text())[1]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.17", "onnxscript"]
 
 setup(
     name="solo-adv",
-    version=VERSION,
+    version="0.1.0",
     description="Adversarial self-supervised learning: a plugin for solo-learn",
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
@@ -39,7 +37,6 @@ setup(
         "numpy>=1.26",
         "pyarrow>=15",
         "pillow>=10",
-        "safetensors>=0.4",
         "matplotlib>=3.8",
         "rich>=13",
         "pyautoattack>=0.2",
@@ -68,13 +65,12 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "solo-adv-pretrain=solo_adv.main_pretrain:main",
-            "solo-adv-linear=solo_adv.main_linear:main",
-            "solo-adv-knn=solo_adv.main_knn:main",
-            "solo-adv-robust=solo_adv.main_robust:main",
-            "solo-adv-demo=solo_adv.demo:main",
+            "solo-adv-pretrain=solo_adv.commands.pretrain:main",
+            "solo-adv-linear=solo_adv.commands.linear:main",
+            "solo-adv-knn=solo_adv.commands.knn:main",
+            "solo-adv-robust=solo_adv.commands.robust:main",
+            "solo-adv-demo=solo_adv.commands.demo:main",
         ],
         "hydra.plugins": ["solo_adv=hydra_plugins.solo_adv:SoloAdvSearchPath"],
-        "torch.backends": ["solo_adv=solo_adv.host.plugin:watch"],
     },
 )

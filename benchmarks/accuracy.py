@@ -3,20 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import compose, initialize_config_module
-from omegaconf import DictConfig, OmegaConf
-
-from solo_adv.evaluation import Report
-from solo_adv.main_pretrain import pretrain
-from solo_adv.main_robust import evaluate
-
-
-def composed(name: str, overrides: Sequence[str]) -> DictConfig:
-    """A config of the package's, open to new keys."""
-    with initialize_config_module("solo_adv.conf", version_base="1.3"):
-        cfg = compose(name, list(overrides))
-    OmegaConf.set_struct(cfg, False)
-    return cfg
+from solo_adv.evaluation.evaluating import evaluate
+from solo_adv.report.record import Report
+from solo_adv.reproduce.plan import composed
+from solo_adv.training.pretraining import pretrain
 
 
 def pretrained(overrides: Sequence[str], seed: int, directory: Path, method: str = "cfamc") -> Path:

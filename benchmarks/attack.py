@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import zoo_model
-from benchmarks.record import ratios, store
+from benchmarks.record import device, ratios, store
 from solo_adv.adversaries import PGD
-from solo_adv.config import parse_cfg
-from solo_adv.evaluation.attacks import cross_entropy_of, evaluate_pgd
-from solo_adv.evaluation.classifier import frozen
-from solo_adv.evaluation.crafting import Crafting
+from solo_adv.encoders.classifier import frozen
+from solo_adv.evaluation.attacks.crafting import Crafting
+from solo_adv.evaluation.attacks.judging import cross_entropy_of, evaluate_pgd
 from solo_adv.host import METHODS
 from solo_adv.reproduce.plan import composed
+from solo_adv.training.config import parse_cfg
 
 EPSILON, STEP_SIZE = 8 / 255, 0.01
 CRAFTINGS = {
@@ -102,10 +102,10 @@ def training(args: argparse.Namespace) -> dict[str, Any]:
     cfg = parse_cfg(composed("robust_emp", [*sizes, "knn_eval.enabled=false", *args.overrides]))
     cfg.data.num_classes = 10
     torch.manual_seed(0)
-    method: Any = METHODS["robust_emp"](cfg).to(zoo_model.device()).train()
+    method: Any = METHODS["robust_emp"](cfg).to(device()).train()
     method = method.to(memory_format=torch.channels_last)
     count, steps = args.batch * args.views, method.adversary.steps
-    crops = torch.rand(count, 3, cfg.crops.size, cfg.crops.size, device=zoo_model.device())
+    crops = torch.rand(count, 3, cfg.crops.size, cfg.crops.size, device=device())
     last = crops.contiguous(memory_format=torch.channels_last)
     targets = torch.zeros(args.batch, dtype=torch.long, device=crops.device)
     clean, attacked = method.attacked_views.split(last, args.batch)
@@ -157,7 +157,7 @@ def precisions(args: argparse.Namespace) -> list[dict[str, Any]]:
             "step_size": STEP_SIZE,
             "steps": args.steps,
             "batch_size": args.images,
-            "device": zoo_model.device(),
+            "device": device(),
             "crafting": CRAFTINGS[name],
         }
         result = evaluate_pgd(classifier, test, **settings)  # compiles
@@ -201,8 +201,8 @@ def main() -> None:
     zoo_model.add_arguments(parser)
     parser.add_argument("overrides", nargs="*", help="of the training config, key=value")
     args = parser.parse_args()
-    device = zoo_model.device().type
-    print(f"Attacks, {device}, medians of {args.repeats}")
+    kind = device().type
+    print(f"Attacks, {kind}, medians of {args.repeats}")
     rows = []
     for part, measure in (("evaluation", evaluation), ("training", training)):
         if part in args.parts:
@@ -221,7 +221,7 @@ def main() -> None:
         "rows": rows,
         "crafted": crafted,
     }
-    print(store(f"attack_{device}", result, args.output))
+    print(store(f"attack_{kind}", result, args.output))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from benchmarks.accuracy import knn_accuracy, pretrained
 from benchmarks.record import store
-from solo_adv.checks import choice
-from solo_adv.cli import quiet_libraries, user_errors
 from solo_adv.crops import BACKENDS
+from solo_adv.support.checks import choice
+from solo_adv.support.cli import quiet_libraries, user_errors
 
 COMMON = ("data=digits", "crops.num_crops=4", "accelerator=cpu")
 CROPS = {

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.record import median_seconds, store
-from solo_adv.backbones import build_backbone
+from solo_adv.encoders.backbones import build_backbone
 
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 SIZES = {"cuda": [4096, 8192, 16384], "cpu": [1024, 2048]}

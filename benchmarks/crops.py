@@ -30,10 +30,10 @@ import torch
 
 from benchmarks.crop_ways import SOURCE_SIZES, WAYS, stream, write_files
 from benchmarks.record import RESULTS, store
-from solo_adv.cli import user_errors
 from solo_adv.crops.dali import import_dali
-from solo_adv.errors import UserError
-from solo_adv.evaluation import environment
+from solo_adv.support import environment
+from solo_adv.support.cli import user_errors
+from solo_adv.support.errors import UserError
 
 CORES = 2
 BASELINE = f"pil in {CORES} workers"

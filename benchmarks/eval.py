@@ -23,9 +23,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks import zoo_model
 from benchmarks.attack import bare_passes, naive_pgd
 from benchmarks.counting import Counting
-from benchmarks.record import ratios, store
+from benchmarks.record import device, ratios, store
 from solo_adv.adversaries import PGD
 from solo_adv.data import ImageSet
+from solo_adv.encoders.classifier import frozen
 from solo_adv.evaluation import (
     HeadRecipe,
     evaluate_autoattack,
@@ -33,8 +34,7 @@ from solo_adv.evaluation import (
     train_head,
     train_head_on_features,
 )
-from solo_adv.evaluation import autoattack as module
-from solo_adv.evaluation.classifier import frozen
+from solo_adv.evaluation.attacks import autoattack as module
 
 EPSILON, STEP_SIZE, STEPS = 8 / 255, 0.01, 5
 CLASSES = 10
@@ -43,7 +43,7 @@ CLASSES = 10
 def linear(args: argparse.Namespace) -> dict[str, Any]:
     """A head on cached features, against one that sees the images again in each epoch."""
     recipe = HeadRecipe(epochs=args.epochs, min_updates=0)
-    features = torch.randn(args.features, args.dim, device=zoo_model.device())
+    features = torch.randn(args.features, args.dim, device=device())
     labels = torch.randint(CLASSES, (args.features,), device=features.device)
     head = nn.Linear(args.dim, CLASSES).to(features.device)
 
@@ -92,7 +92,7 @@ def robust(args: argparse.Namespace) -> dict[str, Any]:
             train,
             recipe=recipe,
             adversary=adversary,
-            device=zoo_model.device(),
+            device=device(),
             **settings,
         )
 
@@ -125,7 +125,7 @@ def robust(args: argparse.Namespace) -> dict[str, Any]:
 def knn(args: argparse.Namespace) -> dict[str, Any]:
     """kNN accuracy of features that are there."""
     generator = torch.Generator().manual_seed(0)
-    bank = torch.randn(args.features, 512, generator=generator).to(zoo_model.device())
+    bank = torch.randn(args.features, 512, generator=generator).to(device())
     queries = torch.randn(args.queries, 512, generator=generator).to(bank.device)
     bank_labels = torch.randint(CLASSES, (len(bank),), generator=generator).to(bank.device)
     labels = torch.randint(CLASSES, (len(queries),), generator=generator).to(bank.device)
@@ -178,7 +178,7 @@ def autoattack(args: argparse.Namespace) -> dict[str, Any]:
     naive, standing = _by_pyautoattack(theirs, test, args.images)
     with _by_attack(ours) as by_attack:
         result = evaluate_autoattack(
-            ours, test, epsilon=EPSILON, batch_size=args.images, device=zoo_model.device()
+            ours, test, epsilon=EPSILON, batch_size=args.images, device=device()
         )
     total = {key: sum(counts[key] for counts in by_attack.values()) for key in naive}
     row = {
@@ -250,8 +250,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     zoo_model.add_arguments(parser)
     args = parser.parse_args()
-    device = zoo_model.device().type
-    print(f"Evaluation, {device}, medians of {args.repeats}")
+    kind = device().type
+    print(f"Evaluation, {kind}, medians of {args.repeats}")
     rows = [PARTS[part](args) for part in args.parts]
     result = {
         "benchmark": "eval",
@@ -260,7 +260,7 @@ def main() -> None:
         "rows": rows,
     }
     name = "eval_autoattack" if args.parts == ["autoattack"] else "eval"
-    print(store(f"{name}_{device}", result, args.output))
+    print(store(f"{name}_{kind}", result, args.output))
 
 
 if __name__ == "__main__":

@@ -20,12 +20,12 @@ from omegaconf import DictConfig
 
 from benchmarks.record import store
 from benchmarks.running import train
-from solo_adv.cli import quiet_libraries, user_errors
-from solo_adv.config import parse_cfg
 from solo_adv.cost import Network, step_memory
 from solo_adv.cost.network import autocast
 from solo_adv.host import METHODS
 from solo_adv.reproduce.plan import composed
+from solo_adv.support.cli import quiet_libraries, user_errors
+from solo_adv.training.config import parse_cfg
 
 STEPS = 2
 CASES = [  # method, images, crops of each, precision

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.loss import naive_emp_loss
-from solo_adv.optim import build_optimizer
+from solo_adv.methods.optim import build_optimizer
 
 LARS: dict[str, Any] = {
     **{"momentum": 0.9, "nesterov": True, "eta": 0.005},

@@ -8,9 +8,9 @@ work, the same for a GPU, where it hides behind the kernels.
 import argparse
 from statistics import median
 
-from benchmarks.record import store
-from benchmarks.running import batch_of, build, configured, device, rehearsed, run, step_options
-from solo_adv.cli import quiet_libraries
+from benchmarks.record import device, store
+from benchmarks.running import batch_of, build, configured, rehearsed, run, step_options
+from solo_adv.support.cli import quiet_libraries
 
 TINY = (
     *("+backbone.kwargs.width=4", "+backbone.kwargs.layers=[1,1,1,1]"),

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.accuracy import knn_accuracy, pretrained, report_of
 from benchmarks.record import store
-from solo_adv.cli import quiet_libraries, user_errors
+from solo_adv.support.cli import quiet_libraries, user_errors
 
 PRECISIONS = ("32-true", "bf16-mixed")
 DIGITS = ("data=digits", "crops.num_crops=4", "max_epochs=3")

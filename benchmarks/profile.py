@@ -17,12 +17,11 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from benchmarks.record import store
-from benchmarks.running import train
-from solo_adv.cli import quiet_libraries, user_errors
-from solo_adv.config import parse_cfg
-from solo_adv.host import METHODS
+from benchmarks.record import device, store
+from benchmarks.running import batch_of, build, train
 from solo_adv.reproduce.plan import composed
+from solo_adv.support.cli import quiet_libraries, user_errors
+from solo_adv.training.config import parse_cfg
 
 STEP, MARK = "step: ", "part: "
 PARTS = (
@@ -113,17 +112,10 @@ def profiled(args: argparse.Namespace) -> tuple[profile, int]:
     rest = [f"precision={args.precision}", "knn_eval.enabled=false", "max_epochs=1"]
     cfg = parse_cfg(composed(args.method, [*sizes, *rest, *args.overrides]))
     cfg.data.num_classes = 10
-    torch.manual_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    method: Any = METHODS[args.method](cfg)
-    method = method.to(device, memory_format=torch.channels_last)
+    method, batch = build(cfg), batch_of(args.batch, cfg.crops.size)
     mark(method)
-    side = cfg.crops.size
-    images = torch.randint(0, 256, (args.batch, 3, side, side), dtype=torch.uint8, device=device)
-    targets = torch.zeros(args.batch, dtype=torch.long, device=device)
-    batch = [torch.arange(args.batch, device=device), [images], targets]
     activities = [ProfilerActivity.CPU]
-    if device.type == "cuda":
+    if device().type == "cuda":
         activities.append(ProfilerActivity.CUDA)
     recorder = profile(activities=activities)
     with marked_gradients():

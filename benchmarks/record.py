@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from solo_adv.evaluation import environment
+from solo_adv.support import environment
 
 RESULTS = Path(os.environ.get("BENCHMARK_RESULTS") or Path(__file__).parent / "results")
 """Where results go; a rehearsal sends its own elsewhere."""
@@ -68,6 +68,11 @@ def store(name: str, result: dict[str, Any], path: Path | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=2) + "\n")
     return path
+
+
+def device() -> torch.device:
+    """The GPU, if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def wait() -> None:

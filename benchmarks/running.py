@@ -13,11 +13,11 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig
 
-from benchmarks.record import wait
-from solo_adv.config import parse_cfg
+from benchmarks.record import device, wait
 from solo_adv.cost.rehearsal import RehearsedStep
 from solo_adv.host import METHODS
 from solo_adv.reproduce.plan import composed
+from solo_adv.training.config import parse_cfg
 
 WARMUP = 2
 
@@ -147,19 +147,16 @@ def train(module: Any, batch: list[Any], times: int, callback: Callback) -> None
     trainer.fit(module, Repeated(batch, times))
 
 
-def batch_of(size: int) -> list[Any]:
-    """Indexes, random images and targets, as the loaders deliver them."""
-    images = torch.randint(0, 256, (size, 3, 32, 32), dtype=torch.uint8, device=device())
+def batch_of(size: int, side: int = 32) -> list[Any]:
+    """Indexes, random images of ``side`` pixels and targets, as the loaders deliver them."""
+    images = torch.randint(0, 256, (size, 3, side, side), dtype=torch.uint8, device=device())
     return [torch.arange(size), [images], torch.zeros(size, dtype=torch.long, device=device())]
 
 
 def rehearsed(cfg: DictConfig) -> RehearsedStep:
-    """The method's step without Lightning, on images, in the memory format of its config."""
+    """The method's step without Lightning, on images."""
     torch.manual_seed(0)
-    step = RehearsedStep(cfg, cfg.optimizer.batch_size, device=device(), ready_crops=False)
-    if not cfg.performance.disable_channel_last:
-        step.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return step
+    return RehearsedStep(cfg, cfg.optimizer.batch_size, device=device(), ready_crops=False)
 
 
 def seconds_in_turn(works: Sequence[Work], repeats: int) -> list[list[float]]:
@@ -174,7 +171,3 @@ def seconds_in_turn(works: Sequence[Work], repeats: int) -> list[list[float]]:
             if number >= WARMUP:
                 taken.append(time.perf_counter() - begun)
     return seconds
-
-
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.record import store
-from benchmarks.running import configured, device, rehearsed, seconds_in_turn, step_options
-from solo_adv.cli import quiet_libraries
+from benchmarks.record import device, store
+from benchmarks.running import configured, rehearsed, seconds_in_turn, step_options
+from solo_adv.support.cli import quiet_libraries
 
 CASES = [
     *((views, 3) for views in (4, 8, 16, 32, 64)),

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.naive import NaiveStep
-from benchmarks.record import store
-from benchmarks.running import Work, batch_of, build, configured, device, run, step_options
-from solo_adv.cli import quiet_libraries
+from benchmarks.record import device, store
+from benchmarks.running import Work, batch_of, build, configured, run, step_options
 from solo_adv.cost.network import autocast
+from solo_adv.support.cli import quiet_libraries
 
 NAIVE_METHODS = ("emp_ssl", "robust_emp", "cfamc")
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import solo_adv
+from benchmarks.record import device
 from solo_adv.data import DataConfig, ImageSet, load_split
 from solo_adv.evaluation import select
 
@@ -18,11 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="folder of CIFAR-10 as Parquet; left out: noise images")
     parser.add_argument("--zoo", default=NAME, help="name or directory of the model")
     parser.add_argument("--output", type=Path, help="of the result (JSON)")
-
-
-def device() -> torch.device:
-    """The GPU, if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def classifier(name: str) -> nn.Module:

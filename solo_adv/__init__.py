@@ -3,27 +3,28 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
 __all__ = ["METHODS", "UserError", "__version__", "load_pretrained", "register", "zoo"]
 
 if TYPE_CHECKING:
     from solo_adv import zoo
-    from solo_adv.checkpoint import load_pretrained
-    from solo_adv.errors import UserError
     from solo_adv.host import METHODS
     from solo_adv.host.plugin import register
+    from solo_adv.pretrained import load_pretrained
+    from solo_adv.support.errors import UserError
 
 # Torch is imported only when something that needs it is asked for, so that Hydra plugins and
 # command-line help stay quick.
 _HOMES = {
     "METHODS": "solo_adv.host",
-    "UserError": "solo_adv.errors",
-    "load_pretrained": "solo_adv.checkpoint",
+    "UserError": "solo_adv.support.errors",
+    "load_pretrained": "solo_adv.pretrained",
     "register": "solo_adv.host.plugin",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("solo_adv.support.version").package_version()
     if name == "zoo":
         return import_module("solo_adv.zoo")
     if name not in _HOMES:

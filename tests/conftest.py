@@ -1,8 +1,10 @@
 """Shared by all tests: where solo-learn is, and few threads on small problems."""
 
 import importlib
+import importlib.util
 import os
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 torch.set_num_threads(1)
 
+WHY = "solo-learn is not importable; SOLO_LEARN_ROOT=/path/to/its/checkout adds it"
 _ROOT = os.environ.get("SOLO_LEARN_ROOT")
 if _ROOT:
     sys.path.append(_ROOT)  # it has a package called tests, too
@@ -25,10 +28,25 @@ def command(monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
         status = 0
         try:
-            importlib.import_module(f"solo_adv.{name}").main()
+            importlib.import_module(f"solo_adv.commands.{name.removeprefix('main_')}").main()
         except SystemExit as stop:
             status = stop.code
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def solo_learn():
+    """The root of solo-learn's checkout, or a skip."""
+    spec = importlib.util.find_spec("solo")
+    if spec is None or spec.origin is None:
+        pytest.skip(WHY)
+    return Path(spec.origin).parents[1]
+
+
+@pytest.fixture(scope="session")
+def solo_methods(solo_learn):
+    """This package's methods on solo-learn, by name."""
+    return importlib.import_module("solo_adv.host.solo_learn").METHODS

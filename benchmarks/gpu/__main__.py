@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.record import RESULTS
-from solo_adv.errors import TRY_AGAIN
+from solo_adv.support.errors import TRY_AGAIN
 
 SPARE_SECONDS = 15.0
 """Left of the budget for a stopped command to write its checkpoint."""

@@ -1,11 +1,11 @@
 """Adversaries: who perturbs the crops, and when the weights move."""
 
+from solo_adv.adversaries.ball import LossOf, as_fraction, project, step
 from solo_adv.adversaries.base import Adversary
 from solo_adv.adversaries.batch_norm import batch_norm_during_attack, running_statistics_restored
 from solo_adv.adversaries.free import Free
 from solo_adv.adversaries.freezing import parameters_frozen
 from solo_adv.adversaries.pgd import PGD
-from solo_adv.adversaries.threat import LossOf, as_fraction, project, step
 
 __all__ = [
     "PGD",

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from solo_adv.adversaries.threat import LossOf
+from solo_adv.adversaries.ball import LossOf
 
 
 class Adversary:

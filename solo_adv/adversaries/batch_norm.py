@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from solo_adv.checks import choice
+from solo_adv.support.checks import choice
 
 POLICIES = ("train_frozen", "eval", "train")
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from torch import Tensor, zeros_like
 
+from solo_adv.adversaries.ball import LossOf, as_fraction, project, step
 from solo_adv.adversaries.base import Adversary
-from solo_adv.adversaries.threat import LossOf, as_fraction, project, step
-from solo_adv.checks import whole
+from solo_adv.support.checks import whole
 
 
 class Free(Adversary):

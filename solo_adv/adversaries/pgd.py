@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
+from solo_adv.adversaries.ball import LossOf, as_fraction, step, uniform_start
 from solo_adv.adversaries.base import Adversary
 from solo_adv.adversaries.batch_norm import check_policy
-from solo_adv.adversaries.threat import LossOf, as_fraction, step, uniform_start
-from solo_adv.checks import flag, whole
+from solo_adv.support.checks import flag, whole
 
 
 class PGD(Adversary):

@@ -10,13 +10,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from solo_adv.checks import number, whole
-from solo_adv.cli import run_app
-from solo_adv.config import parse_cfg
 from solo_adv.cost.memory import StepMemory, step_memory
 from solo_adv.cost.network import Network, measured_throughput, pass_flops
 from solo_adv.cost.work import IMAGES, Cost, clock, cost, train_images
-from solo_adv.errors import UserError
+from solo_adv.support.checks import number, whole
+from solo_adv.support.cli import run_app
+from solo_adv.support.errors import UserError
+from solo_adv.training.config import parse_cfg
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet100": 100, "digits": 10}
 FLOAT, BYTE = 4, 1

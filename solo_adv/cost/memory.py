@@ -87,7 +87,7 @@ def step_memory(cfg: DictConfig, batch_size: int | None = None) -> StepMemory:
     """The memory of a training step.
 
     Args:
-        cfg: complete config (`solo_adv.config.parse_cfg`).
+        cfg: complete config (`solo_adv.training.config.parse_cfg`).
         batch_size: images in the batch of a device; None: the config's.
     """
     cfg = copy.deepcopy(cfg)

@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from solo_adv.backbones import build_backbone
-from solo_adv.methods.projector import Projector
-from solo_adv.methods.settings import plain
+from solo_adv.encoders.backbones import build_backbone
+from solo_adv.encoders.projector import Projector
+from solo_adv.support.settings import plain
 
 _SECONDS_OF_MEASUREMENT = 3.0
 _CROPS = {"cuda": 512, "cpu": 32}

@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from solo_adv.cost.network import autocast
 from solo_adv.host.standalone import METHODS
@@ -36,12 +37,12 @@ class RehearsedStep:
         device: torch.device | str = "cpu",
         ready_crops: bool = True,
     ) -> None:
-        method: Any = METHODS[cfg.method](cfg).train()
         self.device = torch.device(device)
-        if self.device.type != "cpu":
-            # On the CPU the weights keep their memory format, as those without memory cannot
-            # change it in place; activations follow the crops'.
-            method = method.to(self.device, memory_format=torch.channels_last)
+        method: Any = METHODS[cfg.method](cfg).train()
+        # Weights without memory can change neither place nor format; activations follow the crops'.
+        if not any(isinstance(weight, FakeTensor) for weight in method.parameters()):
+            last = {} if method.no_channel_last else {"memory_format": torch.channels_last}
+            method = method.to(self.device, **last)
         self.method: AdversarialMethod = method
         method._trainer = _IdleTrainer(cfg.max_epochs)
         found = method.configure_optimizers()

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from solo_adv.cost.network import YARDSTICK, Network, pass_flops
 from solo_adv.data import digits
 from solo_adv.evaluation import RobustSettings
-from solo_adv.methods.settings import plain
+from solo_adv.support.settings import plain
 
 IMAGES = {
     "cifar10": (50_000, 10_000),

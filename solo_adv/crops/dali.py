@@ -22,7 +22,7 @@ from solo_adv.crops.images import as_unit_float, check_images
 from solo_adv.crops.parameters import CropParameters
 from solo_adv.crops.spec import CropSpec
 from solo_adv.crops.torch import TorchCrops
-from solo_adv.errors import UserError
+from solo_adv.support.errors import UserError
 
 _EDGES = 4
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from solo_adv.errors import UserError
+from solo_adv.support.errors import UserError
 
 
 def check_images(images: Tensor) -> None:

@@ -23,8 +23,8 @@ from solo_adv.crops.color import (
     solarize,
 )
 from solo_adv.crops.images import as_unit_float
+from solo_adv.crops.packing import BLENDS, unpack
 from solo_adv.crops.resampling import crop_and_resize, crop_and_resize_few
-from solo_adv.crops.settings import BLENDS, unpack
 
 Operation = Callable[[Tensor, Tensor], Tensor]
 Rewrite = Callable[[Tensor, Tensor, Tensor, Operation], Tensor]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from solo_adv.checks import choice, flag, known_keys, whole
 from solo_adv.crops.spec import CropSpec
-from solo_adv.errors import UserError
+from solo_adv.support.checks import choice, flag, known_keys, whole
+from solo_adv.support.errors import UserError
 
 BACKENDS = ("torch", "dali", "torchvision")
 SOURCES = ("device", "loader")

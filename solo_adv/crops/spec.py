@@ -8,8 +8,8 @@ from math import inf
 from types import MappingProxyType
 from typing import Any
 
-from solo_adv.checks import choice, is_number, known_keys, number, whole
-from solo_adv.errors import UserError
+from solo_adv.support.checks import choice, is_number, known_keys, number, whole
+from solo_adv.support.errors import UserError
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 

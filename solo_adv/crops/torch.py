@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -24,11 +23,12 @@ from solo_adv.crops.operations import (
     rewrite_runs,
     send,
 )
+from solo_adv.crops.packing import NUM_ROWS, equal_work, jitter_order, pack
 from solo_adv.crops.parameters import CropParameters, draw
-from solo_adv.crops.settings import NUM_ROWS, equal_work, jitter_order, pack
 from solo_adv.crops.spec import CropSpec
 from solo_adv.crops.threads import computing_alone, run_all
-from solo_adv.errors import UserError
+from solo_adv.support.compiling import compiled_once
+from solo_adv.support.errors import UserError
 
 CPU_CHUNK_PIXELS = 2**19
 """Pixels of the crops that the CPU works on at a time if no chunk is asked: they stay in cache."""
@@ -161,7 +161,7 @@ class TorchCrops:
         settings = send(choices.view(NUM_ROWS, -1, len(images)), images.device)
         views, batch = settings.shape[1:]
         grid = crops.unflatten(0, (views, batch))
-        whole = _compiled(fixed_shape_crops) if self.compiled else None
+        whole = compiled_once(fixed_shape_crops) if self.compiled else None
         for some_views, some_images in _chunks(views, batch, self._chunk_on(images, len(crops))):
             part = settings[:, some_views, some_images]
             target = grid[some_views, some_images]
@@ -206,7 +206,7 @@ class TorchCrops:
             for start in range(0, len(crops), chunk):
                 some = crops[start : start + chunk]
                 part = settings[:, start : start + chunk]
-                some.copy_(_compiled(_fixed_shape_recolor)(some, part))
+                some.copy_(compiled_once(_fixed_shape_recolor)(some, part))
             return
 
         def work(some: Tensor) -> None:
@@ -259,11 +259,6 @@ def fixed_shape_crops(images: Tensor, settings: Tensor, *, size: int, interpolat
 
 def _fixed_shape_recolor(crops: Tensor, settings: Tensor) -> Tensor:
     return recolor(crops, settings, settings, rewrite_all)
-
-
-@lru_cache
-def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return torch.compile(function, fullgraph=True, dynamic=False)
 
 
 def _chunks(views: int, batch: int, most: int) -> Iterator[tuple[slice, slice]]:

@@ -12,7 +12,7 @@ from torchvision.datasets.utils import check_integrity
 
 from solo_adv.data.config import DataConfig
 from solo_adv.data.sources import ArraySources, RawSplit
-from solo_adv.errors import UserError
+from solo_adv.support.errors import UserError
 
 CLASSES: dict[str, type[CIFAR10]] = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 NETWORK_TIMEOUT = 10  # seconds without an answer

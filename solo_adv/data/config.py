@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from solo_adv.checks import choice, flag, is_number, known_keys, number, whole
-from solo_adv.errors import UserError
+from solo_adv.support.checks import choice, flag, is_number, known_keys, number, whole
+from solo_adv.support.errors import UserError
 
 DATASETS = ("digits", "cifar10", "cifar100", "imagenet100", "custom")
 FORMATS = ("image_folder", "parquet", "dali")

@@ -17,7 +17,7 @@ from solo_adv.crops.torch import TorchCrops
 from solo_adv.data.decoding import first_readable, unreadable, warn_skipped
 from solo_adv.data.image_set import ImageSet
 from solo_adv.data.loaders import Batch, OrderedLoader
-from solo_adv.errors import UnreadableImageError, UserError
+from solo_adv.support.errors import UnreadableImageError, UserError
 
 AHEAD = 2
 """Batches that DALI works on beyond the one that is asked for."""

@@ -12,7 +12,7 @@ from solo_adv.data.config import DataConfig
 from solo_adv.data.datasets import SPLITS, load_split
 from solo_adv.data.image_set import ImageSet
 from solo_adv.data.loaders import Batch, ResidentLoader, streaming_loader
-from solo_adv.errors import UserError
+from solo_adv.support.errors import UserError
 
 
 class ImageDataModule(LightningDataModule):

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from solo_adv.checks import choice
 from solo_adv.data.cifar import read_cifar
 from solo_adv.data.config import DataConfig
 from solo_adv.data.decoding import decode_all, decode_or_next
@@ -14,6 +13,7 @@ from solo_adv.data.folders import read_folder
 from solo_adv.data.image_set import ImageSet
 from solo_adv.data.parquet import read_parquet
 from solo_adv.data.sources import RawSplit, Sources
+from solo_adv.support.checks import choice
 
 SPLITS = ("train", "test")
 FRACTION_SEED = 0  # never that of a run: runs of different seeds must see the same images

@@ -16,7 +16,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
 from solo_adv.data.sources import Sources
-from solo_adv.errors import UnreadableImageError, UserError
+from solo_adv.support.errors import UnreadableImageError, UserError
 
 CHUNK = 256  # images a thread takes at a time
 SILENT_SECONDS = 1.0

@@ -7,7 +7,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from solo_adv.data.config import DataConfig
 from solo_adv.data.sources import FileSources, RawSplit
-from solo_adv.errors import UserError
+from solo_adv.support.errors import UserError
 
 
 def read_folder(config: DataConfig, split: str) -> RawSplit | None:

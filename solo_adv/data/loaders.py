@@ -17,7 +17,7 @@ from solo_adv.data.copying import copy_ahead
 from solo_adv.data.image_set import ImageSet
 from solo_adv.data.sampling import EpochSampler
 from solo_adv.data.worker_signals import outlive_sigterm
-from solo_adv.errors import UserError
+from solo_adv.support.errors import UserError
 
 Batch = list[Any]
 

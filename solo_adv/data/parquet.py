@@ -15,7 +15,7 @@ from PIL import Image
 from solo_adv.data.config import DataConfig
 from solo_adv.data.parquet_files import find_files
 from solo_adv.data.sources import RawSplit
-from solo_adv.errors import UserError
+from solo_adv.support.errors import UserError
 
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("label", "labels", "fine_label")

@@ -4,7 +4,7 @@ import glob
 from pathlib import Path
 
 from solo_adv.data.config import DataConfig
-from solo_adv.errors import UserError
+from solo_adv.support.errors import UserError
 
 # as the Hugging Face hub names shards: <split>-00000-of-00001.parquet
 TRAIN_PREFIXES: tuple[str, ...] = ("train",)

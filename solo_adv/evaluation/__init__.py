@@ -1,24 +1,24 @@
 """Evaluation: how good and how robust an encoder's features are."""
 
+from solo_adv.encoders.classifier import Classifier, frozen, predict, require_eval
 from solo_adv.evaluation.aggregation import AggregatingEncoder, CropStacks, FixedCrops, crop_spec
-from solo_adv.evaluation.alarms import all_alarms
-from solo_adv.evaluation.attacks import (
-    AttackResult,
-    CleanAccuracy,
-    clean_accuracy,
-    evaluate_pgd,
+from solo_adv.evaluation.attacks.autoattack import evaluate_autoattack
+from solo_adv.evaluation.attacks.judging import CleanAccuracy, clean_accuracy, evaluate_pgd
+from solo_adv.evaluation.heads.features import extract
+from solo_adv.evaluation.heads.finetune import FinetuneRecipe, finetune_adversarially
+from solo_adv.evaluation.heads.knn import knn_accuracy
+from solo_adv.evaluation.heads.linear import (
+    HeadRecipe,
+    accuracy,
+    train_head,
+    train_head_on_features,
 )
-from solo_adv.evaluation.autoattack import evaluate_autoattack
-from solo_adv.evaluation.classifier import Classifier, frozen, predict, require_eval
-from solo_adv.evaluation.features import extract
-from solo_adv.evaluation.finetune import FinetuneRecipe, finetune_adversarially
 from solo_adv.evaluation.images import batches, select
-from solo_adv.evaluation.knn import knn_accuracy
-from solo_adv.evaluation.linear import HeadRecipe, accuracy, train_head, train_head_on_features
-from solo_adv.evaluation.probes import Probes, probe
-from solo_adv.evaluation.report import Report
 from solo_adv.evaluation.robust import evaluate_robustness
 from solo_adv.evaluation.settings import RobustSettings
+from solo_adv.evaluation.trust.alarms import all_alarms
+from solo_adv.evaluation.trust.probes import Probes, probe
+from solo_adv.report.record import AttackResult, Report
 
 __all__ = [
     "AggregatingEncoder",

@@ -19,7 +19,7 @@ from solo_adv.crops import CropParameters, CropSpec
 from solo_adv.crops.parameters import draw
 from solo_adv.crops.torch import TorchCrops
 from solo_adv.data import ImageSet
-from solo_adv.errors import UserError
+from solo_adv.support.errors import UserError
 
 SPACES = ("crop", "image")
 AUGMENTATIONS = ("full", "geometric")

@@ -1,18 +1,17 @@
 """Batches of images as an encoder takes them, and the one subset that all tests share."""
 
 import math
-import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from solo_adv.checks import whole
 from solo_adv.crops import as_unit_float
 from solo_adv.data import ImageSet, ResidentLoader, StreamingLoader, streaming_loader
 from solo_adv.evaluation.aggregation import CropStacks
-from solo_adv.evaluation.processes import rank, world_size
+from solo_adv.support.checks import whole
+from solo_adv.support.processes import rank, usable_cores, world_size
 
 MAX_WORKERS = 16
 
@@ -127,10 +126,3 @@ def select(image_set: ImageSet, max_images: int | None, seed: int) -> ImageSet:
         return image_set
     drawn = torch.randperm(len(image_set), generator=torch.Generator().manual_seed(seed))
     return image_set.subset(drawn[:max_images].sort().values.tolist())
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

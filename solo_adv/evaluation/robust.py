@@ -11,36 +11,33 @@ import torch
 from torch import Tensor, nn
 
 from solo_adv.adversaries import PGD
+from solo_adv.adversaries.ball import epsilon_text
 from solo_adv.data import ImageSet
-from solo_adv.errors import UserError
-from solo_adv.evaluation import environment
+from solo_adv.encoders.classifier import Classifier, frozen
 from solo_adv.evaluation.aggregation import (
     AggregatingEncoder,
     CropStacks,
     FixedCrops,
     crop_spec,
 )
-from solo_adv.evaluation.alarms import all_alarms
-from solo_adv.evaluation.attacks import AttackResult, clean_accuracy, epsilon_text, evaluate_pgd
-from solo_adv.evaluation.autoattack import evaluate_autoattack
-from solo_adv.evaluation.classifier import Classifier, frozen
-from solo_adv.evaluation.examples import attack_examples
-from solo_adv.evaluation.features import extract
-from solo_adv.evaluation.files import kept_weights
-from solo_adv.evaluation.finetune import finetune_adversarially
-from solo_adv.evaluation.fingerprints import (
-    fingerprint,
-    model_fingerprint,
-    weights_fingerprint,
-)
+from solo_adv.evaluation.attacks.autoattack import evaluate_autoattack
+from solo_adv.evaluation.attacks.examples import attack_examples
+from solo_adv.evaluation.attacks.judging import clean_accuracy, evaluate_pgd
+from solo_adv.evaluation.heads.features import extract
+from solo_adv.evaluation.heads.finetune import finetune_adversarially
+from solo_adv.evaluation.heads.kept import kept_weights
+from solo_adv.evaluation.heads.knn import knn_accuracy
+from solo_adv.evaluation.heads.linear import train_head, train_head_on_features
 from solo_adv.evaluation.images import select
-from solo_adv.evaluation.knn import knn_accuracy
-from solo_adv.evaluation.linear import train_head, train_head_on_features
-from solo_adv.evaluation.probes import probe
-from solo_adv.evaluation.processes import rank, same_everywhere
-from solo_adv.evaluation.progress import Stages
-from solo_adv.evaluation.report import Report
 from solo_adv.evaluation.settings import RobustSettings
+from solo_adv.evaluation.trust.alarms import all_alarms
+from solo_adv.evaluation.trust.probes import probe
+from solo_adv.report.record import AttackResult, Report
+from solo_adv.support import environment
+from solo_adv.support.errors import UserError
+from solo_adv.support.fingerprints import fingerprint, model_fingerprint, weights_fingerprint
+from solo_adv.support.processes import rank, same_everywhere
+from solo_adv.support.progress import Stages
 
 EXAMPLE_EPSILON = 8 / 255
 

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from solo_adv.adversaries import as_fraction
-from solo_adv.checks import choice, flag, known_keys, number, whole
-from solo_adv.errors import UserError
 from solo_adv.evaluation.aggregation import AUGMENTATIONS, SPACES
-from solo_adv.evaluation.crafting import Crafting
-from solo_adv.evaluation.finetune import FinetuneRecipe
-from solo_adv.evaluation.linear import HeadRecipe
+from solo_adv.evaluation.attacks.crafting import Crafting
+from solo_adv.evaluation.heads.finetune import FinetuneRecipe
+from solo_adv.evaluation.heads.linear import HeadRecipe
+from solo_adv.support.checks import choice, flag, known_keys, number, whole
+from solo_adv.support.errors import UserError
 
 PROTOCOLS = ("central", "crops")
 HEADS = ("standard", "robust")

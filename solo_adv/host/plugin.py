@@ -17,7 +17,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from solo_adv.errors import UserError
+from solo_adv.support.errors import UserError
 
 _REGISTRY = "solo.methods"
 

@@ -18,14 +18,14 @@ from solo.utils.knn import WeightedKNNClassifier
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from solo_adv.backbones import STEMS, Normalization, set_stem
-from solo_adv.checks import choice
-from solo_adv.errors import UserError
-from solo_adv.host import solo_config
+from solo_adv.encoders import solo_config
+from solo_adv.encoders.backbones import STEMS, Normalization, set_stem
 from solo_adv.host.joining import join
 from solo_adv.methods import AdversarialMethod
-from solo_adv.methods.settings import plain, section
-from solo_adv.optim import SCHEDULERS, build_optimizer, build_scheduler
+from solo_adv.methods.optim import SCHEDULERS, build_optimizer, build_scheduler
+from solo_adv.support.checks import choice
+from solo_adv.support.errors import UserError
+from solo_adv.support.settings import plain, section
 
 # solo/methods/base.py:362: all that its configure_optimizers builds.
 _ITS_SCHEDULERS = ("warmup_cosine", "step", "none")

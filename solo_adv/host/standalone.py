@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from solo_adv.backbones import IDENTITY, Normalization, build_backbone, resolve_stem
 from solo_adv.crops import as_unit_float
-from solo_adv.errors import UserError
+from solo_adv.encoders.backbones import IDENTITY, Normalization, build_backbone, resolve_stem
 from solo_adv.host.joining import join
 from solo_adv.methods import AdversarialMethod
-from solo_adv.methods.settings import plain, section
-from solo_adv.optim import build_optimizer, build_scheduler
+from solo_adv.methods.optim import build_optimizer, build_scheduler
+from solo_adv.support.errors import UserError
+from solo_adv.support.settings import plain, section
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "data": {"mean": IDENTITY[0], "std": IDENTITY[1]},

@@ -15,8 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from solo_adv.adversaries import Adversary, batch_norm_during_attack, parameters_frozen
-from solo_adv.checks import choice, whole
-from solo_adv.compiling import compile_whole
 from solo_adv.crops import (
     CropOptions,
     CropPipeline,
@@ -26,20 +24,22 @@ from solo_adv.crops import (
     read_crops,
 )
 from solo_adv.crops import build as build_crops
-from solo_adv.errors import UserError
+from solo_adv.encoders.projector import Projector
 from solo_adv.methods.attacked_views import AttackedViews, join
 from solo_adv.methods.chunks import pass_in_chunks
-from solo_adv.methods.collapse import CollapseWatch
 from solo_adv.methods.performance import Performance, resolved_precision
-from solo_adv.methods.projector import Projector
 from solo_adv.methods.run_state import (
     add_running_means,
     random_state,
     restore_random_state,
     running_means,
 )
-from solo_adv.methods.settings import accepted_settings, construct, section
+from solo_adv.methods.watch import CollapseWatch
 from solo_adv.objectives import Objective
+from solo_adv.support.checks import choice, whole
+from solo_adv.support.compiling import compile_whole
+from solo_adv.support.errors import UserError
+from solo_adv.support.settings import accepted_settings, construct, section
 
 PRESETS: dict[str, dict[str, Any]] = {
     "reference": {
@@ -65,7 +65,7 @@ class NonFiniteLossError(UserError):
 
 
 if TYPE_CHECKING:
-    from solo_adv.host.contract import HostMethod as _Host
+    from solo_adv.methods.contract import HostMethod as _Host
 else:
     _Host = object
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from solo_adv.adversaries import PGD, Adversary, LossOf
-from solo_adv.checks import choice
+from solo_adv.support.checks import choice
 
 VIEWS = ("all", "both", "second")
 PAIRS = ("cross", "self")

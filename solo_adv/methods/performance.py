@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from omegaconf import DictConfig
 
-from solo_adv.checks import choice, flag
+from solo_adv.support.checks import choice, flag
 
 COMPILE = ("none", "default", "reduce-overhead", "max-autotune")
 AUTO = "auto"

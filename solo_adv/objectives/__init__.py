@@ -9,7 +9,7 @@ from solo_adv.objectives.contrastive import (
     sup_con,
 )
 from solo_adv.objectives.emp import EMP, EMPLoss, emp_loss, total_coding_rate
-from solo_adv.objectives.gather import gather_batch
+from solo_adv.support.gather import gather_batch
 
 __all__ = [
     "EMP",

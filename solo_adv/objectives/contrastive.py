@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_adv.checks import choice, number
-from solo_adv.errors import UserError
-from solo_adv.objectives.gather import gather_batch
+from solo_adv.support.checks import choice, number
+from solo_adv.support.errors import UserError
+from solo_adv.support.gather import gather_batch
 
 
 class ContrastiveLoss(NamedTuple):

@@ -5,10 +5,10 @@ import argparse
 from rich.console import Console
 from rich.table import Table as Screen
 
-from solo_adv.checks import choice
-from solo_adv.cli import user_errors
-from solo_adv.evaluation.attacks import epsilon_text
+from solo_adv.adversaries.ball import epsilon_text
 from solo_adv.paper.tables import DATASETS, MODELS, TABLES, Figure, Mark, Table
+from solo_adv.support.checks import choice
+from solo_adv.support.cli import user_errors
 
 
 def screens(table: Table) -> list[Screen]:

@@ -9,17 +9,17 @@ import torch
 from omegaconf import DictConfig
 
 from solo_adv.adversaries import as_fraction
-from solo_adv.checkpoint import find_checkpoint, read_checkpoint
-from solo_adv.checks import whole
-from solo_adv.cli import run_app
-from solo_adv.config import data_config, parse_cfg
 from solo_adv.crops import build
 from solo_adv.data import ImageSet, load_split
-from solo_adv.errors import UserError
+from solo_adv.encoders.checkpoint import find_checkpoint, read_checkpoint
 from solo_adv.host import METHODS
 from solo_adv.methods.adversarial import AdversarialMethod
 from solo_adv.preview.perturbing import perturbed
 from solo_adv.preview.sheet import draw_sheet
+from solo_adv.support.checks import whole
+from solo_adv.support.cli import run_app
+from solo_adv.support.errors import UserError
+from solo_adv.training.config import data_config, parse_cfg
 
 
 def preview(

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from solo_adv.cli import user_errors
 from solo_adv.report.entries import find_reports
 from solo_adv.report.merge import merge
+from solo_adv.support.cli import user_errors
 
 
 def main() -> None:

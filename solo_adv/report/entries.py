@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from solo_adv.errors import UserError
-from solo_adv.evaluation.attacks import epsilon_text
+from solo_adv.adversaries.ball import epsilon_text
 from solo_adv.paper import Figure, figures, model_of
+from solo_adv.support.errors import UserError
 
 FILE = "report.json"
 _NEEDED = frozenset(

@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from solo_adv.errors import UserError
 from solo_adv.report.entries import read_entry
 from solo_adv.report.tables import markdown, screen, to_dict
+from solo_adv.support.errors import UserError
 
 WIDTH_OF_LOGS = 140
 

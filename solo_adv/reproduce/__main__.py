@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from solo_adv.cli import quiet_libraries, user_errors
 from solo_adv.cost import Cost, clock, measured_throughput
-from solo_adv.errors import UserError
 from solo_adv.reproduce.commands import commands, write_scripts
 from solo_adv.reproduce.plan import SCALES, Job, Request, plan
 from solo_adv.reproduce.rows import ALL, TABLES
+from solo_adv.support.cli import quiet_libraries, user_errors
+from solo_adv.support.errors import UserError
 
 ENTIRE_SET = ""
 

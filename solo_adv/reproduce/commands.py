@@ -4,10 +4,10 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from solo_adv.errors import UserError
 from solo_adv.paper import MODELS
 from solo_adv.reproduce.plan import Job, Request, plan
 from solo_adv.reproduce.rows import PAPER_TABLES, TABLES
+from solo_adv.support.errors import UserError
 
 _DATASET = "$DATASET"
 

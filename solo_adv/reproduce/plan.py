@@ -7,9 +7,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
-from solo_adv.checks import choice
 from solo_adv.cost import Cost, cost
-from solo_adv.errors import UserError
 from solo_adv.host import METHODS
 from solo_adv.reproduce.rows import (
     ALL,
@@ -20,6 +18,8 @@ from solo_adv.reproduce.rows import (
     Evaluation,
     Row,
 )
+from solo_adv.support.checks import choice
+from solo_adv.support.errors import UserError
 
 SCALES = ("full", "tiny")
 RESUME_FOR_EVER = "++auto_resume.max_hours=1000000"

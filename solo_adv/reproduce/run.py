@@ -9,14 +9,14 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 
-from solo_adv.config import parse_cfg
-from solo_adv.errors import UserError
-from solo_adv.host.runs import find_finished
-from solo_adv.main_pretrain import pretrain
-from solo_adv.main_robust import evaluate
+from solo_adv.evaluation.evaluating import evaluate
 from solo_adv.report import FILE, merge
 from solo_adv.reproduce.plan import Job, composed
 from solo_adv.reproduce.rows import Evaluation
+from solo_adv.support.errors import UserError
+from solo_adv.training.config import parse_cfg
+from solo_adv.training.pretraining import pretrain
+from solo_adv.training.runs import find_finished
 
 
 def execute(jobs: Sequence[Job]) -> list[Path]:

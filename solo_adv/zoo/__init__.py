@@ -4,10 +4,10 @@
 """
 
 from solo_adv.zoo.entry import Entry, StoredFile
-from solo_adv.zoo.evaluation import evaluate
 from solo_adv.zoo.index import entries, find
 from solo_adv.zoo.index import names as list
 from solo_adv.zoo.loading import load
 from solo_adv.zoo.publishing import publish
+from solo_adv.zoo.remeasuring import evaluate
 
 __all__ = ["Entry", "StoredFile", "entries", "evaluate", "find", "list", "load", "publish"]

@@ -5,17 +5,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from solo_adv.cli import quiet_libraries, user_errors
-from solo_adv.errors import UserError
+from solo_adv.support.cli import quiet_libraries, user_errors
+from solo_adv.support.errors import UserError
 from solo_adv.zoo import index, table
 from solo_adv.zoo.card import card
 from solo_adv.zoo.download import locate, present
 from solo_adv.zoo.entry import Entry, StoredFile
-from solo_adv.zoo.evaluation import evaluate
 from solo_adv.zoo.export import TARGETS, export
 from solo_adv.zoo.loading import load_encoder
 from solo_adv.zoo.places import PACKAGED
 from solo_adv.zoo.publishing import publish
+from solo_adv.zoo.remeasuring import evaluate
 
 Task = Callable[[argparse.Namespace], None]
 

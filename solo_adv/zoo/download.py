@@ -19,9 +19,9 @@ from filelock import FileLock
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from solo_adv.errors import UserError
-from solo_adv.evaluation.files import write_whole
-from solo_adv.evaluation.progress import track
+from solo_adv.support.errors import UserError
+from solo_adv.support.files import write_whole
+from solo_adv.support.progress import track
 from solo_adv.zoo import places
 from solo_adv.zoo.entry import StoredFile
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from solo_adv.backbones import IDENTITY, resolve_stem
-from solo_adv.errors import UserError
+from solo_adv.encoders.backbones import IDENTITY, resolve_stem
+from solo_adv.support.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,18 +1,21 @@
 """Which models there are: the packaged index, and those of other zoos that the user names."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from solo_adv.errors import UserError, unknown
+from solo_adv.support.errors import UserError, unknown
 from solo_adv.zoo import places
 from solo_adv.zoo.download import fetch_index
 from solo_adv.zoo.entry import Entry
 
 INDEX_FILE = "index.json"
+ZOO_NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
+"""What can be meant for a model of the zoo and not for a path."""
 EMPTY: dict[str, Any] = {"format": 1, "base_urls": [], "models": []}
 
 

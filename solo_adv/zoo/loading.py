@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from solo_adv.checkpoint import Encoder, EncoderSettings
-from solo_adv.checks import choice
-from solo_adv.errors import UserError, unknown
-from solo_adv.evaluation.classifier import Classifier
-from solo_adv.weights import fill, read_head, read_weights
+from solo_adv.encoders.classifier import Classifier
+from solo_adv.encoders.encoder import Encoder
+from solo_adv.encoders.foreign import EncoderSettings
+from solo_adv.encoders.weights import fill, read_head, read_weights
+from solo_adv.support.checks import choice
+from solo_adv.support.errors import UserError, unknown
 from solo_adv.zoo.download import locate
 from solo_adv.zoo.entry import HEADS, Entry
 from solo_adv.zoo.index import entries, find

@@ -10,17 +10,20 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from solo_adv.checkpoint import ZOO_NAME, Encoder, find_checkpoint, load_pretrained
-from solo_adv.errors import UserError
-from solo_adv.evaluation.files import write_whole
-from solo_adv.evaluation.fingerprints import weights_fingerprint
-from solo_adv.evaluation.markdown import threat_model
-from solo_adv.evaluation.report import HEAD_FILE, Report
-from solo_adv.host.runs import comparable, is_finished
-from solo_adv.weights import read_weights
+from solo_adv.encoders.checkpoint import find_checkpoint
+from solo_adv.encoders.encoder import Encoder
+from solo_adv.encoders.loading import encoder_from
+from solo_adv.encoders.weights import read_weights
+from solo_adv.report.markdown import threat_model
+from solo_adv.report.record import Report
+from solo_adv.report.writing import HEAD_FILE
+from solo_adv.support.errors import UserError
+from solo_adv.support.files import write_whole
+from solo_adv.support.fingerprints import weights_fingerprint
+from solo_adv.training.runs import comparable, is_finished
 from solo_adv.zoo.card import card
 from solo_adv.zoo.entry import HEAD_OF, Entry, StoredFile, described
-from solo_adv.zoo.index import EMPTY, INDEX_FILE, parse
+from solo_adv.zoo.index import EMPTY, INDEX_FILE, ZOO_NAME, parse
 
 PART_BYTES = 15 << 20
 """Larger files are stored in parts of this size: many hosts refuse files of 16 MiB and more."""
@@ -59,7 +62,7 @@ def publish(
     if not ZOO_NAME.fullmatch(name) or name != name.lower() or "-" in name:
         raise UserError(f"'{name}' is no name for a model: take lower-case words joined by '_'.")
     checkpoint = find_checkpoint(run)
-    encoder = load_pretrained(checkpoint)
+    encoder = encoder_from(checkpoint)
     if not is_finished(checkpoint, encoder.config):
         raise UserError(f"{checkpoint} is not of the last epoch: let the run finish first.")
     found = _judged(reports, encoder, checkpoint)

@@ -6,9 +6,9 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.naive import NaiveStep
-from solo_adv.config import parse_cfg
 from solo_adv.host import METHODS
 from solo_adv.reproduce.plan import composed
+from solo_adv.training.config import parse_cfg
 
 VIEWS, BATCH, SIZE, STEPS = 3, 4, 16, 20
 SMALL = [

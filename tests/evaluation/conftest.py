@@ -8,12 +8,12 @@ from torch import nn
 from solo_adv.adversaries import PGD
 from solo_adv.data import ImageSet
 from solo_adv.data.sources import ArraySources
-from solo_adv.evaluation import Classifier
+from solo_adv.encoders.classifier import Classifier
 
 
 @pytest.fixture(autouse=True)
 def no_workers(monkeypatch):
-    monkeypatch.setattr("solo_adv.evaluation.images.usable_cores", lambda: 0)
+    monkeypatch.setattr("solo_adv.support.processes.usable_cores", lambda: 0)
 
 
 @pytest.fixture(autouse=True)

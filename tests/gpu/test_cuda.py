@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from solo_adv.adversaries import PGD
-from solo_adv.config import parse_cfg
 from solo_adv.cost.rehearsal import RehearsedStep
 from solo_adv.crops import CropSpec, build
-from solo_adv.evaluation import Classifier, evaluate_pgd
-from solo_adv.evaluation.crafting import Crafting
+from solo_adv.encoders.classifier import Classifier
+from solo_adv.evaluation import evaluate_pgd
+from solo_adv.evaluation.attacks.crafting import Crafting
 from solo_adv.host.standalone import METHODS
 from solo_adv.reproduce.plan import composed
+from solo_adv.training.config import parse_cfg
 
 HAS_CUDA = torch.cuda.is_available()
 ON_CUDA = pytest.mark.skipif(not HAS_CUDA, reason="needs a CUDA device")

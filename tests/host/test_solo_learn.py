@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
 from solo_adv import UserError, load_pretrained
-from solo_adv.evaluation.knn import knn_accuracy
+from solo_adv.evaluation.heads.knn import knn_accuracy
 from solo_adv.host import METHODS as STANDALONE
 from solo_adv.methods import MIXINS
 

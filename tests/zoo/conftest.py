@@ -6,8 +6,8 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from solo_adv.main_pretrain import pretrain
-from solo_adv.main_robust import evaluate
+from solo_adv.evaluation.evaluating import evaluate
+from solo_adv.training.pretraining import pretrain
 from solo_adv.zoo import publish
 
 NAME = "cfamc_tiny_digits"

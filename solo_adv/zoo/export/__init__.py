@@ -5,8 +5,8 @@ from importlib import import_module
 from pathlib import Path
 from shutil import rmtree
 
-from solo_adv.checks import choice
-from solo_adv.errors import UserError
+from solo_adv.support.checks import choice
+from solo_adv.support.errors import UserError
 from solo_adv.zoo.entry import Entry
 
 TARGETS = {

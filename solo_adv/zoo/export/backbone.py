@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from solo_adv.checkpoint import Encoder
-from solo_adv.errors import UserError
+from solo_adv.encoders.encoder import Encoder
+from solo_adv.support.errors import UserError
 from solo_adv.zoo.entry import Entry
 from solo_adv.zoo.export.resnet import KWARGS
 from solo_adv.zoo.loading import load_encoder

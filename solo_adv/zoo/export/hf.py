@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from shutil import copyfile
 
-from solo_adv.errors import UserError
+from solo_adv.support.errors import UserError
 from solo_adv.zoo.card import card
 from solo_adv.zoo.download import locate
 from solo_adv.zoo.entry import Entry, StoredFile

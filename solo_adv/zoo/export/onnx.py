@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from solo_adv.errors import UserError
+from solo_adv.support.errors import UserError
 from solo_adv.zoo.entry import Entry
 from solo_adv.zoo.export.check import require_equal
 from solo_adv.zoo.loading import load

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from solo_adv.errors import UserError
+from solo_adv.support.errors import UserError
 
 KWARGS = ("width", "layers", "zero_init_residual")
 """Settings of a ResNet backbone that the exports know how to express."""

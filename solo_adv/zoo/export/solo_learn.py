@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from solo_adv.checkpoint import load_pretrained
-from solo_adv.errors import UserError
-from solo_adv.host import solo_config
+from solo_adv.encoders import solo_config
+from solo_adv.encoders.loading import encoder_from
+from solo_adv.support.errors import UserError
 from solo_adv.zoo.entry import Entry
 from solo_adv.zoo.export.backbone import backbone_of, require_resnet
 from solo_adv.zoo.export.check import require_equal
@@ -49,7 +49,7 @@ def write(entry: Entry, directory: Path, head: str | None) -> None:
     differences = _differences(entry, stem, mean, std)
     (directory / "README.md").write_text(_page(entry, epoch, differences))
     if not differences:
-        require_equal(encoder, load_pretrained(directory), entry.image_size)
+        require_equal(encoder, encoder_from(directory), entry.image_size)
 
 
 def fold(

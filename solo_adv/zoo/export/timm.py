@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from solo_adv.errors import UserError
+from solo_adv.support.errors import UserError
 from solo_adv.zoo.entry import Entry
 from solo_adv.zoo.export.backbone import backbone_of, require_resnet
 from solo_adv.zoo.export.check import require_equal

@@ -1,0 +1,69 @@
+"""Offline kNN with solo-learn's flags: ``main_knn.py --pretrained_checkpoint_dir DIR --k 20``."""
+
+import argparse
+from itertools import product
+
+import torch
+
+from solo_adv.data.labelled import load_labelled
+from solo_adv.encoders.encoder import FEATURES
+from solo_adv.encoders.loading import encoder_from
+from solo_adv.evaluation.heads.features import extract
+from solo_adv.evaluation.heads.knn import DISTANCES, knn_accuracy
+from solo_adv.support.cli import user_errors
+
+
+def parse_args() -> argparse.Namespace:
+    """solo-learn's flags; what is left out comes from the run's own config."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pretrained_checkpoint_dir", required=True, help="a run, or a .ckpt file")
+    parser.add_argument("--dataset", help="the run's own if left out, as all data flags")
+    parser.add_argument("--train_data_path")
+    parser.add_argument("--val_data_path")
+    parser.add_argument("--data_format")
+    parser.add_argument("--batch_size", type=int, default=256)
+    parser.add_argument("--num_workers", type=int)
+    parser.add_argument("--k", type=int, nargs="+", default=[20])
+    parser.add_argument("--temperature", type=float, nargs="+", default=[0.07], help="cosine only")
+    parser.add_argument("--distance_function", nargs="+", choices=DISTANCES, default=["cosine"])
+    parser.add_argument("--feature_type", nargs="+", choices=FEATURES, default=["backbone"])
+    return parser.parse_args()
+
+
+def knn(args: argparse.Namespace) -> None:
+    """Print the accuracy of every combination that the flags ask for.
+
+    Raises:
+        UserError: the checkpoint or the data cannot be used.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    overrides = {
+        "dataset": args.dataset,
+        "train_path": args.train_data_path,
+        "val_path": args.val_data_path,
+        "format": args.data_format,
+        "num_workers": args.num_workers,
+    }
+    sets = None
+    for feature_type in args.feature_type:
+        encoder = encoder_from(args.pretrained_checkpoint_dir, features=feature_type).to(device)
+        train_set, test_set = sets = sets or load_labelled(encoder.config["data"], overrides)
+        train = extract(encoder, train_set, args.batch_size, device)
+        test = extract(encoder, test_set, args.batch_size, device)
+        print(f"\n### {feature_type.upper()} ###")
+        for k, distance in product(args.k, args.distance_function):
+            for temperature in args.temperature if distance == "cosine" else [None]:
+                settings = {} if temperature is None else {"temperature": temperature}
+                acc1, acc5 = knn_accuracy(*train, *test, k=k, distance=distance, **settings)
+                print(f"distance_fx={distance}, k={k}, T={temperature}", end=": ")
+                print(f"acc@1={100 * acc1:.2f}, acc@5={100 * acc5:.2f}")
+
+
+def main() -> None:
+    """The command line."""
+    with user_errors():
+        knn(parse_args())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""How robust is an encoder? ``main_robust.py checkpoint=PATH [linear=robust] [key=value ...]``.
+
+On several devices: ``torchrun --nproc-per-node N main_robust.py ...``, with the same result.
+"""
+
+from omegaconf import DictConfig
+
+from solo_adv.evaluation.evaluating import evaluate
+from solo_adv.support.cli import run_app
+from solo_adv.support.processes import process_group
+
+
+def _run(cfg: DictConfig) -> None:
+    with process_group():
+        _, files = evaluate(cfg)
+    if files:
+        print(files["md"].read_text())
+    for file in files.values():
+        print(file)
+
+
+def main() -> None:
+    """The command line."""
+    run_app(_run, config_name="robust")
+
+
+if __name__ == "__main__":
+    main()

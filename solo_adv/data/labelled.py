@@ -1,0 +1,31 @@
+"""The labelled train and test split that an evaluation needs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from solo_adv.data.config import DataConfig
+from solo_adv.data.datasets import load_split
+from solo_adv.data.image_set import ImageSet
+from solo_adv.support.errors import UserError
+
+
+def load_labelled(
+    pretraining: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> tuple[ImageSet, ImageSet]:
+    """Train and test split of the data that an encoder was pretrained on, or of others.
+
+    Args:
+        pretraining: ``data`` section of the pretraining config.
+        overrides: what is not None in it replaces the pretraining run's.
+
+    Raises:
+        UserError: the data cannot be read, or there is no labelled test split.
+    """
+    config = DataConfig.for_evaluation(pretraining, overrides)
+    train_set, test_set = load_split(config, "train"), load_split(config, "test")
+    if train_set is None or test_set is None:
+        raise UserError(
+            f"data.dataset={config.dataset} has no test split here; give one with "
+            "data.val_path=PATH."
+        )
+    return train_set, test_set

@@ -1,0 +1,1 @@
+"""Networks from pixels to features: how they are built, saved, found again and loaded."""

@@ -1,0 +1,185 @@
+"""Backbones by name, from timm, with the CIFAR stems of the field and an optional width."""
+
+import inspect
+import re
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from solo_adv.support.checks import choice
+from solo_adv.support.errors import UserError, unknown
+
+STEMS = ("auto", "cifar", "cifar_padding2", "imagenet")
+_CIFAR_STEM_UP_TO = 64
+IDENTITY = ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0])
+"""Mean and standard deviation that change nothing."""
+
+# The names that solo-learn gives to networks of timm, and those of its own.
+_FROM_TIMM = {
+    "vit_tiny": "vit_tiny_patch16_224",
+    "vit_small": "vit_small_patch16_224",
+    "vit_base": "vit_base_patch16_224",
+    "vit_large": "vit_large_patch16_224",
+    "swin_tiny": "swin_tiny_patch4_window7_224",
+    "swin_small": "swin_small_patch4_window7_224",
+    "swin_base": "swin_base_patch4_window7_224",
+    "swin_large": "swin_large_patch4_window7_224",
+}
+_SOLO_LEARNS_OWN = (
+    *("poolformer_s12", "poolformer_s24", "poolformer_s36", "poolformer_m36", "poolformer_m48"),
+    *("wide_resnet28w2", "wide_resnet28w8"),
+)
+
+
+def resolve_stem(stem: str, image_size: int) -> str:
+    """A stem other than ``auto``, which takes the CIFAR stem for images up to 64 pixels."""
+    choice("backbone.stem", stem, STEMS)
+    if stem == "auto":
+        return "cifar" if image_size <= _CIFAR_STEM_UP_TO else "imagenet"
+    return stem
+
+
+class Normalization(nn.Module):
+    """From pixels (N, 3, H, W) in [0, 1] to what the backbone takes.
+
+    Args:
+        mean, std: of the three channels; None: 0 and 1, which leaves pixels as they are.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+        super().__init__()
+        mean, std = list(mean or IDENTITY[0]), list(std or IDENTITY[1])
+        self.statistics = (mean, std)
+        self.is_identity = self.statistics == IDENTITY
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Normalised pixels, differentiable."""
+        return pixels if self.is_identity else (pixels - self.mean) / self.std
+
+    def undo(self, normalized: Tensor) -> Tensor:
+        """Pixels again; rounding may have left [0, 1] by a hair."""
+        return normalized if self.is_identity else (normalized * self.std + self.mean).clamp(0, 1)
+
+
+def build_backbone(
+    name: str, *, image_size: int, stem: str = "auto", **kwargs: Any
+) -> tuple[nn.Module, int]:
+    """A backbone without classifier, from images (N, 3, H, W) to features (N, D).
+
+    Args:
+        name: any timm model, for instance ``resnet18``, ``resnet50``, ``vit_tiny_patch16_224``; or
+            solo-learn's name of one (``vit_tiny``), or one of solo-learn's own
+            (``wide_resnet28w2``), for which solo-learn must be importable.
+        image_size: side of the square images, in pixels.
+        stem: for ``resnet*``: ``cifar`` (3x3 stride 1 padding 1, no max-pooling, as the paper's
+            code), ``cifar_padding2`` (the same with padding 2, as solo-learn), ``imagenet`` (7x7
+            stride 2, max-pooling) or ``auto``.
+        kwargs: passed to timm; for ``resnet*`` also ``width``, the channels of the first stage
+            (64; each stage has twice those of the one before), and ``layers``, the blocks of each
+            stage. Other models ignore these two, which presets for small images set.
+
+    Returns:
+        The module and D.
+
+    Raises:
+        UserError: there is no such model, or it does not accept the arguments.
+    """
+    stem = resolve_stem(stem, image_size)
+    name = _FROM_TIMM.get(name, name)
+    if name not in _SOLO_LEARNS_OWN and not timm.is_model(name):
+        known = [*timm.list_models(), *_FROM_TIMM, *_SOLO_LEARNS_OWN]
+        raise unknown("backbone.name", name, known)
+    try:
+        if name.startswith("resnet"):
+            backbone = _resnet(name, stem, **kwargs)
+        elif name in _SOLO_LEARNS_OWN:
+            backbone = _solo_learns_own(name, **kwargs)
+        else:
+            backbone = _timm_model(name, image_size, **kwargs)
+    except (TypeError, AssertionError, RuntimeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        _check_options(name, error)
+        raise UserError(
+            f"backbone.name={name} cannot be built with {kwargs or 'these settings'} "
+            f"for {image_size}-pixel images: {error}"
+        ) from error
+    return backbone, int(backbone.num_features)  # type: ignore[arg-type]
+
+
+def _check_options(name: str, error: Exception) -> None:
+    """Say of an option that the network does not have which it has.
+
+    Raises:
+        UserError: the error is of one.
+    """
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if found and timm.is_model(name):
+        takes = inspect.signature(type(timm.create_model(name)))
+        options = {*takes.parameters, "width", "layers", "zero_init_residual"} - {"block"}
+        raise unknown(f"key in backbone.kwargs of {name}", found[1], options) from error
+
+
+def set_stem(resnet: nn.Module, stem: str, width: int = 64) -> None:
+    """Give a ResNet a new first convolution (and pooling): ``stem`` as in `build_backbone`."""
+    if stem == "imagenet":
+        conv = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        resnet.conv1, resnet.maxpool = conv, nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+    else:
+        padding = 2 if stem == "cifar_padding2" else 1
+        resnet.conv1 = nn.Conv2d(3, width, kernel_size=3, stride=1, padding=padding, bias=False)
+        resnet.maxpool = nn.Identity()
+
+
+def _resnet(
+    name: str,
+    stem: str,
+    width: int = 64,
+    zero_init_residual: bool = False,
+    **kwargs: Any,
+) -> nn.Module:
+    # timm has one fixed width behind a single-convolution stem. Its deep stem has a free one, so
+    # ask for that and put the single convolution in its place.
+    backbone = timm.create_model(
+        name,
+        num_classes=0,
+        channels=tuple(width * 2**stage for stage in range(4)),
+        stem_type="deep",
+        stem_width=width // 2,
+        **{"zero_init_last": zero_init_residual, **kwargs},  # torchvision's name, and timm's
+    )
+    set_stem(backbone, stem, width)
+    return backbone
+
+
+def _timm_model(
+    name: str, image_size: int, width: object = None, layers: object = None, **kwargs: Any
+) -> nn.Module:
+    try:
+        return timm.create_model(name, num_classes=0, **{"img_size": image_size, **kwargs})
+    except TypeError:  # convolutional models have no fixed image size
+        return timm.create_model(name, num_classes=0, **kwargs)
+
+
+def _solo_learns_own(
+    name: str, width: object = None, layers: object = None, **kwargs: Any
+) -> nn.Module:
+    try:
+        backbones = import_module("solo.backbones")
+    except ImportError as error:
+        raise UserError(
+            f"backbone.name={name} is solo-learn's own network, and solo-learn cannot be imported "
+            f"({error}): put its checkout on PYTHONPATH."
+        ) from error
+    backbone: nn.Module = getattr(backbones, name)("", **kwargs)
+    return backbone

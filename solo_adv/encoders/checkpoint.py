@@ -1,0 +1,48 @@
+"""Checkpoint files: which one is meant, and what it holds."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from solo_adv.support.errors import UserError
+from solo_adv.support.files import verify
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The checkpoint file that ``path``, a file or a run's directory, means."""
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(path.glob("*.ckpt"), key=lambda file: file.stat().st_mtime)
+        if not files:
+            raise UserError(f"No checkpoint (*.ckpt) in the directory {path}.")
+        return files[-1]
+    if not path.exists():
+        raise UserError(
+            f"No checkpoint at {path}. Give the .ckpt file that pretraining printed, or its "
+            "directory: trained_models/<method>/<version>."
+        )
+    return path
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """The contents of a training checkpoint; nothing in it is executed.
+
+    Raises:
+        UserError: it is not one.
+    """
+    verify(file)
+    try:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise UserError(
+            f"{file} is not a readable checkpoint: it is no PyTorch file, or holds more than "
+            "tensors and plain values, which is refused because loading it would run code."
+        ) from error
+    except Exception as error:  # damaged files, where they have no checksum, fail in many ways
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{file} is not a readable checkpoint: {reason}") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise UserError(f"{file} is not a training checkpoint: it holds no 'state_dict'.")
+    return checkpoint

@@ -1,0 +1,72 @@
+"""A pretrained encoder as a module: pixels in, features out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from solo_adv.encoders.backbones import Normalization, build_backbone
+from solo_adv.encoders.projector import Projector
+from solo_adv.support.checks import choice
+from solo_adv.support.errors import UserError
+
+FEATURES = ("auto", "hidden", "backbone", "projector")
+
+
+class Encoder(nn.Module):
+    """A pretrained encoder in eval mode: pixels (N, 3, H, W) in [0, 1] to features (N, D).
+
+    Args:
+        config: complete pretraining config.
+        features: ``hidden`` (after the projector's first layer: what the paper evaluates),
+            ``projector`` (the unit embeddings), ``backbone``, or ``auto``: ``hidden`` where the
+            checkpoint has this package's projector, else ``backbone``.
+        with_projector: whether it has this package's projector.
+        crop_passes: how many crop passes it was trained for; None if nobody counted.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        features: str,
+        *,
+        with_projector: bool = True,
+        crop_passes: int | None = None,
+    ) -> None:
+        super().__init__()
+        choice("features", features, FEATURES)
+        if features == "auto":
+            features = "hidden" if with_projector else "backbone"
+        if features != "backbone" and not with_projector:
+            raise UserError(
+                f"features={features}: an encoder of solo-learn's method {config['method']} has "
+                "no projector that this package knows; use features=backbone."
+            )
+        self.config = dict(config)
+        self.features = features
+        self.crop_passes = crop_passes
+        data, backbone = config["data"], config["backbone"]
+        self.normalization = Normalization(data.get("mean"), data.get("std"))
+        self.image_size: int = config["crops"]["size"]
+        self.backbone, backbone_dim = build_backbone(
+            backbone["name"],
+            image_size=self.image_size,
+            stem=backbone.get("stem", "auto"),
+            **(backbone.get("kwargs") or {}),
+        )
+        self.features_dim = backbone_dim
+        if with_projector:
+            kwargs = config["method_kwargs"]
+            hidden_dim, output_dim = kwargs["proj_hidden_dim"], kwargs["proj_output_dim"]
+            self.projector = Projector(backbone_dim, hidden_dim, output_dim)
+            dims = {"hidden": hidden_dim, "projector": output_dim, "backbone": backbone_dim}
+            self.features_dim = dims[features]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (N, D) of pixels (N, 3, H, W), float in [0, 1]."""
+        features: Tensor = self.backbone(self.normalization(images))
+        if self.features == "backbone":
+            return features
+        if self.features == "hidden":
+            return self.projector.hidden(features)
+        return self.projector(features)[1]

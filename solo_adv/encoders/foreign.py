@@ -1,0 +1,131 @@
+"""Checkpoints of solo-learn's own methods: what their configs, or else the user, say of them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from solo_adv.encoders import solo_config
+from solo_adv.encoders.backbones import STEMS
+from solo_adv.support.checks import choice, is_number, known_keys, whole
+from solo_adv.support.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """What to take for granted of a solo-learn checkpoint, whatever its ``args.json`` says.
+
+    Attributes:
+        backbone: name, as ``backbones.build_backbone`` takes it.
+        stem: of a ResNet: ``cifar`` (padding 1), ``cifar_padding2`` (solo-learn's) or ``imagenet``.
+        image_size: side of the images that the encoder takes, in pixels.
+        mean, std: by which they are normalised, of the three channels.
+
+    Raises:
+        UserError: a value is not accepted.
+    """
+
+    backbone: str | None = None
+    stem: str | None = None
+    image_size: int | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.stem is not None:
+            choice("encoder.stem", self.stem, STEMS[1:])
+        if self.image_size is not None:
+            whole("encoder.image_size", self.image_size, 1)
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            three = isinstance(value, list | tuple) and len(value) == 3
+            if value is not None and not (three and all(map(is_number, value))):
+                raise UserError(f"encoder.{name} must be three numbers; got {value}.")
+
+    @classmethod
+    def from_config(cls, mapping: Mapping[str, Any]) -> "EncoderSettings":
+        """From a configuration group.
+
+        Raises:
+            UserError: an unknown key, or a value that is not accepted.
+        """
+        known_keys("encoder", mapping, cls)
+        return cls(**mapping)
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What is not None."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def solo_learn_config(
+    file: Path, state: Mapping[str, Tensor], named: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The complete config of a checkpoint of solo-learn's own methods."""
+    if not state:
+        raise UserError(f"{file} holds no weights of a backbone ('backbone.*').")
+    args = _args_beside(file)
+    if args is None:
+        args = _args_named(file, named)
+    backbone, data = {**args["backbone"]}, {**args["data"]}
+    backbone |= {"name": named.get("backbone", backbone["name"])}
+    backbone |= {"stem": named.get("stem", backbone.get("stem"))}
+    data |= {key: named[key] for key in ("image_size", "mean", "std") if key in named}
+    config = solo_config.complete({**args, "backbone": backbone, "data": data})
+    if "image_size" in named:
+        config["crops"]["size"] = named["image_size"]
+    _check_stem(file, state, config)
+    return config
+
+
+def _args_beside(file: Path) -> dict[str, Any] | None:
+    args = file.with_name("args.json")
+    if not args.exists():
+        return None
+    try:
+        config = json.loads(args.read_text())
+        config["backbone"]["name"], config["data"]["dataset"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{args} is not the config of a solo-learn run (1.0.6 or newer): {error!r}."
+        ) from error
+    return solo_config.resolved(config)
+
+
+def _args_named(file: Path, named: Mapping[str, Any]) -> dict[str, Any]:
+    """In the place of ``args.json``, what the user said instead."""
+    needed = ["backbone", "image_size", "mean", "std"]
+    if str(named.get("backbone", "resnet")).startswith("resnet"):
+        needed.append("stem")
+    missing = [f"encoder.{key}" for key in needed if key not in named]
+    if missing:
+        raise UserError(
+            f"There is no args.json beside {file} to say how its encoder is built. Name it: "
+            f"{', '.join(missing)} (for instance encoder.backbone=resnet18 "
+            "encoder.stem=cifar_padding2 encoder.image_size=32; for images that were not "
+            "normalised encoder.mean=[0,0,0] encoder.std=[1,1,1])."
+        )
+    backbone = {"name": named["backbone"], "kwargs": {}}
+    return {"method": "unknown", "backbone": backbone, "data": {}, "method_kwargs": {}}
+
+
+def _check_stem(file: Path, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Refuse a stem that the weights contradict: its padding, which they do not show, is a guess.
+
+    Raises:
+        UserError: they do.
+    """
+    convolution = state.get("backbone.conv1.weight")
+    if convolution is None or not config["backbone"]["name"].startswith("resnet"):
+        return  # no ResNet's weights: they are refused where they do not fit
+    stem, kernel = config["backbone"]["stem"], convolution.shape[-1]
+    if kernel != (7 if stem == "imagenet" else 3):
+        raise UserError(
+            f"The stem of {file} is unknown: its first convolution is {kernel}x{kernel}, which is "
+            f"not the {stem} stem that its config stands for "
+            f"(data.dataset={config['data'].get('dataset')}). "
+            f"Name it with encoder.stem=STEM. Accepted: {', '.join(STEMS[1:])}."
+        )

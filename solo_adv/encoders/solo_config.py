@@ -1,0 +1,130 @@
+"""What a solo-learn config means: all that solo-learn (v1.0.6) decides without writing it down.
+
+Works on plain configs, such as the ``args.json`` beside a checkpoint; solo-learn is not imported.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import OmegaConf
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from solo_adv.support.settings import plain
+
+Config = Mapping[str, Any]
+
+_CIFAR = ("cifar10", "cifar100")
+_IMAGENET = (list(IMAGENET_DEFAULT_MEAN), list(IMAGENET_DEFAULT_STD))
+# solo/data/pretrain_dataloader.py:206: for these, the YAML's mean and std are overridden.
+_STATISTICS = {
+    "cifar10": ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
+    "cifar100": ([0.5071, 0.4865, 0.4409], [0.2673, 0.2564, 0.2762]),
+    "stl10": ([0.4914, 0.4823, 0.4466], [0.247, 0.243, 0.261]),
+    "imagenet100": _IMAGENET,
+    "imagenet": _IMAGENET,
+}
+
+
+def resolved(args: Config) -> dict[str, Any]:
+    """The contents of an ``args.json``, which keeps interpolations (``${data.image_size}``)."""
+    config: dict[str, Any] = plain(OmegaConf.create(dict(args)))
+    return config
+
+
+def statistics(config: Config) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation by which its loaders normalise, of the three channels."""
+    dataset = config["data"].get("dataset")
+    if dataset in _STATISTICS:
+        return _STATISTICS[dataset]
+    first = _first_augmentation(config)
+    return list(first.get("mean", _IMAGENET[0])), list(first.get("std", _IMAGENET[1]))
+
+
+def stem(config: Config) -> str:
+    """The stem of its backbone, one of ``backbones.STEMS``; only ResNets have a choice."""
+    named = config["backbone"].get("stem") or "auto"
+    if named != "auto":
+        return str(named)
+    cifar = config["backbone"]["name"].startswith("resnet") and config["data"]["dataset"] in _CIFAR
+    return "cifar_padding2" if cifar else "imagenet"  # solo/methods/base.py:198
+
+
+def view_size(config: Config) -> int:
+    """Side of the first view that its loaders deliver, in pixels."""
+    default = 32 if config["data"].get("dataset") in _CIFAR else 224
+    size = _first_augmentation(config).get("crop_size", default)
+    return int(size[0] if isinstance(size, list) else size)
+
+
+def views(config: Config) -> int:
+    """How many views of that size its loaders deliver; 2 where the config does not say."""
+    size = view_size(config)
+    alike = [item for item in _augmentations(config) if _side(item) == size]
+    return sum(item.get("num_crops", 1) for item in alike) or 2
+
+
+def complete(config: Config) -> dict[str, Any]:
+    """A config of solo-learn's as the stand-in host would have to write it for the same encoder.
+
+    Explicit in it are ``backbone.stem``, ``data.mean``, ``data.std``, ``data.image_size`` and
+    ``crops``; the data are named as this package's loaders know them.
+    """
+    data = dict(config["data"])
+    mean, std = statistics(config)
+    size = view_size(config)
+    crops = dict(config.get("crops") or _crops(config))
+    kept = {
+        "dataset": "custom" if data.get("dataset") == "imagenet" else data.get("dataset"),
+        "train_path": data.get("train_path"),
+        "val_path": data.get("val_path"),
+        "format": "image_folder" if data.get("format") == "dali" else data.get("format"),
+        "image_size": data.get("image_size") or size,
+        "num_workers": data.get("num_workers", 4),
+        "mean": data.get("mean") or mean,
+        "std": data.get("std") or std,
+    }
+    return {
+        **config,
+        "data": {key: value for key, value in kept.items() if value is not None},
+        "backbone": {**config["backbone"], "stem": stem(config)},
+        "crops": {**crops, "size": crops.get("size") or size},
+    }
+
+
+def _crops(config: Config) -> dict[str, Any]:
+    """The fields of ``CropSpec`` in its first augmentation."""
+    first = _first_augmentation(config)
+    part = {name: first.get(name) or {} for name in ("rrc", "color_jitter")}
+    scale = (part["rrc"].get("crop_min_scale", 0.08), part["rrc"].get("crop_max_scale", 1.0))
+
+    def probability(name: str) -> float:
+        return float((first.get(name) or {}).get("prob", 0.0))
+
+    return {
+        "num_crops": views(config),
+        "size": view_size(config),
+        "scale": list(scale) if part["rrc"].get("enabled", True) else [1.0, 1.0],
+        "interpolation": "bicubic",
+        "flip_prob": probability("horizontal_flip"),
+        "jitter_prob": probability("color_jitter"),
+        **{
+            name: part["color_jitter"].get(name, 0.0)
+            for name in ("brightness", "contrast", "saturation", "hue")
+        },
+        "grayscale_prob": probability("grayscale"),
+        "blur_prob": probability("gaussian_blur"),
+        "solarize_prob": probability("solarization"),
+    }
+
+
+def _augmentations(config: Config) -> list[dict[str, Any]]:
+    return config.get("augmentations") or []
+
+
+def _first_augmentation(config: Config) -> dict[str, Any]:
+    return (_augmentations(config) or [{}])[0]
+
+
+def _side(augmentation: Config) -> int | None:
+    size = augmentation.get("crop_size")
+    return size[0] if isinstance(size, list) else size

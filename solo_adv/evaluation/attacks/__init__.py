@@ -1,0 +1,1 @@
+"""Attacks on a classifier, and the verdict over what they find."""

@@ -1,0 +1,340 @@
+"""AutoAttack, the field's standard ensemble, through pyautoattack; can be stopped and resumed.
+
+The attacks, their settings and their order are pyautoattack's: APGD on the cross-entropy, targeted
+APGD on the DLR loss, targeted FAB, Square. This file only deals out the batches, as
+``AutoAttack.run_standard_evaluation`` does, so that several processes can share them, and writes
+down every verdict. (pyautoattack's own state deals the survivors out anew on resuming, so that a
+resumed run is another one.) ``undecided.py`` leaves out the passes that cannot change a verdict.
+
+Source:
+    Croce and Hein 2020, https://arxiv.org/abs/2003.01690; https://github.com/fra31/auto-attack
+"""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from solo_adv.adversaries import as_fraction
+from solo_adv.adversaries.ball import epsilon_text
+from solo_adv.data import ImageSet
+from solo_adv.encoders.classifier import frozen, predict, require_eval
+from solo_adv.evaluation.attacks.crafting import Crafting
+from solo_adv.evaluation.attacks.judging import admitted, correct_as_they_are
+from solo_adv.evaluation.images import batches, my_batches, select
+from solo_adv.report.record import AttackResult
+from solo_adv.support.errors import UserError
+from solo_adv.support.files import write_whole
+from solo_adv.support.fingerprints import fingerprint, model_fingerprint
+from solo_adv.support.processes import merged, rank, world_size
+from solo_adv.support.progress import track
+
+NAME = "AutoAttack"
+STEPS = 100
+MAX_TARGETS = 9
+STANDS, WRONG = -1, -2
+_LOG = logging.getLogger("auto-attack")  # pyautoattack's
+SQUARE_SHARE = 0.002
+"""Of all images: as much as pyautoattack lets Square find alone before it warns."""
+
+
+def evaluate_autoattack(
+    classifier: nn.Module,
+    image_set: ImageSet,
+    *,
+    epsilon: float | str,
+    batch_size: int = 512,
+    device: torch.device | str = "cpu",
+    seed: int = 5,
+    max_images: int | None = None,
+    directory: Path | None = None,
+    compile: bool = False,
+) -> AttackResult:
+    """Accuracy of ``classifier`` under AutoAttack ``standard``.
+
+    An image counts only if it is classified correctly as it is and after all four attacks. The
+    verdicts are those of ``AutoAttack(..., seed=seed).run_standard_evaluation`` with this batch
+    size, in fewer passes: an image is not attacked any more once it is broken. (On hardware where
+    an image's logits depend on the size of the batch by rounding, so may a borderline verdict.)
+
+    With fewer than ten classes every other class is a target. The DLR losses need three classes,
+    the targeted one four: with three, APGD runs on the plain DLR loss, with two without it.
+
+    Args:
+        classifier: from inputs (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
+        epsilon: radius of the ball, a fraction of the pixel range.
+        max_images: judge this many images of the set, drawn by ``seed`` alone; None for all.
+        directory: where the state lies, written after every batch; a killed evaluation continues
+            from it and ends with the same result. None: nothing is kept.
+        compile: let the attacks' passes go through ``torch.compile``. They are in float32 anyway.
+
+    Raises:
+        UserError: a setting is out of range, part of the classifier is in training mode, the set
+            is empty, or the state on disk is damaged or another evaluation's.
+    """
+    epsilon = as_fraction("epsilon", epsilon)
+    if epsilon == 0:
+        raise UserError("AutoAttack needs an epsilon above 0; accuracy at 0 is clean accuracy.")
+    require_eval(classifier)
+    image_set = select(image_set, max_images, seed)
+    if len(image_set) == 0:
+        raise UserError("There is no image to attack: the test set is empty.")
+    with frozen(classifier), _random_state_kept(device), _Warnings() as warnings:
+        num_classes = _inspected(classifier, image_set, batch_size, device)
+        network = Crafting(compile=compile).network(classifier)
+        ensemble = _ensemble(network, epsilon, num_classes, device, seed)
+        names = _attack_names(num_classes)
+        key = fingerprint(
+            model_fingerprint(classifier),
+            image_set.fingerprint(),
+            epsilon,
+            names,
+            batch_size,
+            seed,
+            metadata.version("pyautoattack"),
+        )
+        state = State.load(directory, key, len(image_set), len(names))
+        if not state.begun:
+            right = correct_as_they_are(classifier, image_set, batch_size, device)
+            state.verdicts = torch.where(right, STANDS, WRONG).tolist()
+        excess = 0.0
+        while state.attack < len(names):
+            left = _run_attack(
+                names[state.attack],
+                state,
+                ensemble=ensemble,
+                classifier=classifier,
+                image_set=image_set,
+                batch_size=batch_size,
+                device=device,
+                directory=directory,
+            )
+            excess = max(excess, left)
+    notes = [f"pyautoattack warns: {warning}" for warning in sorted(warnings)]
+    if excess > 0:
+        notes.append(
+            f"Perturbations left the threat model by up to {excess:g} and were projected back."
+        )
+    return _result(state, names, epsilon=epsilon, num_classes=num_classes, notes=notes)
+
+
+@dataclass
+class State:
+    """How far an evaluation has come."""
+
+    fingerprint: str
+    verdicts: list[int]
+    """For each image ``STANDS``, ``WRONG`` (already without attack), or what attack broke it."""
+    attack: int = 0
+    """The attack under way, from 0."""
+    batches: int = 0
+    """How many of its batches are done."""
+    seconds: float = 0.0
+
+    @property
+    def begun(self) -> bool:
+        """Whether it is known which images are right without attack."""
+        return bool(self.verdicts)
+
+    def save(self, directory: Path | None) -> None:
+        """Write it into ``directory``, from the first process."""
+        if directory is not None and rank() == 0:
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                content = json.dumps(asdict(self)).encode()
+                write_whole(_path(directory, self.fingerprint), content)
+            except OSError as error:
+                raise UserError(
+                    f"Cannot write AutoAttack's state into '{directory}' ({error.strerror}). "
+                    "Choose another directory."
+                ) from error
+
+    @classmethod
+    def load(cls, directory: Path | None, key: str, images: int, attacks: int) -> "State":
+        """The state of the evaluation with that fingerprint; a new one if there is none.
+
+        Raises:
+            UserError: the file is damaged, or of another evaluation.
+        """
+        path = None if directory is None else _path(directory, key)
+        if path is None or not path.exists():
+            return cls(key, [])
+        try:
+            held = json.loads(path.read_text())
+            state = cls(**{field.name: held[field.name] for field in fields(cls)})
+            whole = len(state.verdicts) == images and 0 <= state.attack <= attacks
+        except (OSError, ValueError, KeyError, TypeError):
+            whole = False
+        if not whole or state.fingerprint != key:
+            raise UserError(
+                f"{path} is damaged, or the state of another evaluation (other weights, images or "
+                "settings). Delete it to begin anew."
+            )
+        return state
+
+
+def _run_attack(
+    name: str,
+    state: State,
+    *,
+    ensemble: Any,
+    classifier: nn.Module,
+    image_set: ImageSet,
+    batch_size: int,
+    device: torch.device | str,
+    directory: Path | None,
+) -> float:
+    """Finish the attack under way; returns how far perturbations lay outside the threat model."""
+    verdicts = torch.tensor(state.verdicts)
+    # As dealt out when the attack began: also those that its first batches have broken.
+    places = ((verdicts == STANDS) | (verdicts == state.attack)).nonzero().squeeze(1)
+    rounds = range(state.batches, math.ceil(len(places) / batch_size), world_size())
+    mine = my_batches(image_set, places, batch_size, device, first=state.batches)
+    excess = 0.0
+    for done in track(rounds, f"{NAME} at {epsilon_text(ensemble.epsilon)}, {name}", len(rounds)):
+        begun = time.perf_counter()
+        broken = torch.zeros(len(verdicts), dtype=torch.long)
+        batch = next(mine, None)
+        if batch is not None:
+            attacked = _attack(ensemble, name, batch.images, batch.labels)
+            judged, beyond = admitted(batch.images, attacked, ensemble.epsilon)
+            excess = max(excess, beyond.item())
+            wrong = predict(classifier, judged) != batch.labels
+            broken[batch.places] = wrong.long().cpu()
+        verdicts[merged(broken) > 0] = state.attack
+        state.verdicts = verdicts.tolist()
+        state.batches = done + world_size()
+        state.seconds += time.perf_counter() - begun
+        state.save(directory)
+    state.attack, state.batches = state.attack + 1, 0
+    state.save(directory)
+    return excess
+
+
+def _attack(ensemble: Any, name: str, images: Tensor, labels: Tensor) -> Tensor:
+    """What one attack makes of one batch; it seeds itself anew for each, as pyautoattack has it."""
+    attack = {
+        "apgd-ce": ensemble.apgd,
+        "apgd-dlr": ensemble.apgd,
+        "apgd-t": ensemble.apgd_targeted,
+        "fab-t": ensemble.fab,
+        "square": ensemble.square,
+    }[name]
+    attack.seed = ensemble.get_seed()
+    if attack is ensemble.apgd:
+        attack.loss = name.removeprefix("apgd-")
+    with torch.no_grad():
+        return torch.as_tensor(attack.perturb(images, labels))
+
+
+def _ensemble(
+    classifier: nn.Module, epsilon: float, num_classes: int, device: torch.device | str, seed: int
+) -> Any:
+    # pyautoattack is loaded where it is needed only.
+    from pyautoattack import AutoAttack  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    from solo_adv.evaluation.attacks.undecided import only_undecided  # noqa: PLC0415
+
+    ensemble = AutoAttack(classifier, device=device, eps=epsilon, seed=seed, version="standard")
+    targets = min(MAX_TARGETS, num_classes - 1)
+    ensemble.apgd_targeted.n_target_classes = ensemble.fab.n_target_classes = targets
+    return only_undecided(ensemble)
+
+
+def _attack_names(num_classes: int) -> list[str]:
+    if num_classes > 3:
+        return ["apgd-ce", "apgd-t", "fab-t", "square"]
+    return ["apgd-ce", *(["apgd-dlr"] if num_classes == 3 else []), "fab-t", "square"]
+
+
+def _inspected(
+    classifier: nn.Module,
+    image_set: ImageSet,
+    batch_size: int,
+    device: torch.device | str,
+) -> int:
+    """Number of classes; pyautoattack's checks of the classifier, on one batch, warn in its log."""
+    from pyautoattack import checks  # noqa: PLC0415
+
+    first = range(min(batch_size, len(image_set)))
+    images, labels = next(iter(batches(image_set.subset(list(first)), batch_size, device)))
+    checks.check_randomized(classifier, images, labels, bs=batch_size, logger=_LOG)
+    with torch.no_grad():
+        checks.check_dynamic(classifier, images, False, logger=_LOG)
+    return int(checks.check_range_output(classifier, images, logger=_LOG))
+
+
+def _result(
+    state: State, names: list[str], *, epsilon: float, num_classes: int, notes: list[str]
+) -> AttackResult:
+    total = len(state.verdicts)
+    correct = state.verdicts.count(STANDS)
+    broken_by = {name: state.verdicts.count(number) for number, name in enumerate(names)}
+    if num_classes <= 3:
+        notes.append(
+            f"With {num_classes} classes there is no targeted DLR loss: this is "
+            f"{', '.join(names)} instead of AutoAttack standard."
+        )
+    if broken_by["square"] > SQUARE_SHARE * total:
+        notes.append(
+            f"Square, which needs no gradient, broke {broken_by['square']} images that all "
+            "gradient attacks had left: gradients may be masked, and the accuracy too high."
+        )
+    return AttackResult(
+        name=NAME,
+        steps=STEPS,
+        step_size=None,
+        restarts=1,
+        random_start=True,
+        epsilon=epsilon,
+        epsilon_text=epsilon_text(epsilon),
+        accuracy=correct / total,
+        correct=correct,
+        total=total,
+        seconds=round(state.seconds, 3),
+        notes=notes,
+        broken_by=broken_by,
+    )
+
+
+def _path(directory: Path, key: str) -> Path:
+    return directory / f"autoattack-{key}.json"
+
+
+@contextmanager
+def _random_state_kept(device: torch.device | str) -> Iterator[None]:
+    """pyautoattack seeds torch's global random numbers; nobody else shall notice."""
+    devices = [device] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        yield
+
+
+class _Warnings(logging.Handler):
+    """Collects what pyautoattack warns of, without its figures, which differ by batch."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found: set[str] = set()
+        self.logger = _LOG
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().split(" See flags_doc.md")[0]
+        self.found.add("".join("N" if c.isdigit() else c for c in text))
+
+    def __enter__(self) -> set[str]:
+        self.logger.addHandler(self)
+        self.propagated, self.logger.propagate = self.logger.propagate, False
+        return self.found
+
+    def __exit__(self, *_: object) -> None:
+        self.logger.removeHandler(self)
+        self.logger.propagate = self.propagated

@@ -1,0 +1,49 @@
+"""A few test images with their perturbations, to be looked at."""
+
+import torch
+from torch import Tensor
+
+from solo_adv.adversaries import PGD
+from solo_adv.data import ImageSet
+from solo_adv.encoders.classifier import Classifier, frozen, predict
+from solo_adv.evaluation.attacks.judging import cross_entropy_of
+from solo_adv.evaluation.images import batches, select
+from solo_adv.report.record import Examples
+
+CHANNELS = 3
+
+
+def attack_examples(
+    classifier: Classifier,
+    image_set: ImageSet,
+    adversary: PGD,
+    *,
+    device: torch.device | str,
+    seed: int,
+    count: int = 6,
+) -> Examples:
+    """``count`` images drawn by the seed from the set, not chosen for how they turn out."""
+    image_set = select(image_set, count, seed)
+    images, labels = next(iter(batches(image_set, len(image_set), device)))
+    generator = torch.Generator(device).manual_seed(seed)
+    with frozen(classifier):
+        delta = adversary.perturb(images, cross_entropy_of(classifier, labels), generator)
+        before, after = predict(classifier, images), predict(classifier, images + delta)
+
+    def names(classes: Tensor) -> list[str]:
+        return [_name(image_set.classes, index) for index in classes.tolist()]
+
+    return Examples(
+        clean=images[:, :CHANNELS].cpu(),
+        attacked=(images + delta)[:, :CHANNELS].cpu(),
+        epsilon=adversary.epsilon,
+        truth=names(labels),
+        before=names(before),
+        after=names(after),
+    )
+
+
+def _name(classes: tuple[str, ...], index: int) -> str:
+    if index < 0:
+        return "(not finite)"
+    return classes[index] if index < len(classes) else str(index)

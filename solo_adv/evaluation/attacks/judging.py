@@ -1,0 +1,230 @@
+"""Accuracy under white-box, end-to-end L-infinity attack: the worst case over restarts."""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from solo_adv.adversaries import PGD, LossOf, project
+from solo_adv.adversaries.ball import epsilon_text
+from solo_adv.data import ImageSet
+from solo_adv.encoders.classifier import frozen, predict, require_eval
+from solo_adv.evaluation.attacks.crafting import IN_FLOAT32, Crafting
+from solo_adv.evaluation.attacks.seeds import generator_for
+from solo_adv.evaluation.images import my_batches, my_share, select
+from solo_adv.report.record import AttackResult
+from solo_adv.support.checks import whole
+from solo_adv.support.errors import UserError
+from solo_adv.support.processes import merged, most
+from solo_adv.support.progress import track
+
+ROUNDING = 1e-6
+
+
+class CleanAccuracy(NamedTuple):
+    """Accuracy on the images as they are; top-1 and top-5 are fractions."""
+
+    top1: float
+    top5: float
+    correct: int
+    total: int
+
+
+class Attack(Protocol):
+    """What a restart needs to offer; :class:`solo_adv.adversaries.PGD` does."""
+
+    def perturb(
+        self, crops: Tensor, loss_of: LossOf, generator: torch.Generator | None
+    ) -> Tensor: ...
+
+
+def evaluate_pgd(
+    classifier: nn.Module,
+    image_set: ImageSet,
+    *,
+    epsilon: float | str,
+    steps: int = 20,
+    step_size: float | str = 0.01,
+    random_start: bool = False,
+    restarts: int = 1,
+    batch_size: int = 512,
+    device: torch.device | str = "cpu",
+    seed: int = 5,
+    max_images: int | None = None,
+    crafting: Crafting = IN_FLOAT32,
+) -> AttackResult:
+    """Accuracy of ``classifier`` under PGD on the cross-entropy, worst case over ``restarts``.
+
+    An image counts only if it is classified correctly as it is and after every restart. The first
+    restart starts at zero unless ``random_start``; the later ones start at random.
+
+    Args:
+        classifier: from pixels (N, 3, H, W) in [0, 1] to logits (N, K), in eval mode.
+        epsilon: radius of the ball, a fraction of the pixel range; ``step_size`` likewise.
+        max_images: judge this many images of the set, drawn by ``seed`` alone; None for all.
+        crafting: how the attack's passes are computed; the verdict's are in float32.
+
+    Raises:
+        UserError: a setting is out of range, or part of the classifier is in training mode.
+
+    Source:
+        Paper section 3.2 (PGD-20); Madry et al. 2017, https://arxiv.org/abs/1706.06083
+    """
+    whole("restarts", restarts, 1)
+    attacks = [
+        PGD(epsilon, step_size, steps, random_start or restart > 0, batch_norm="eval")
+        for restart in range(restarts)
+    ]
+    epsilon, step_size = attacks[0].epsilon, attacks[0].step_size
+    image_set = select(image_set, max_images, seed)
+    begun = time.perf_counter()
+    label = f"PGD-{steps} at {epsilon_text(epsilon)}"
+    survived, notes = survivors(
+        classifier,
+        image_set,
+        attacks,
+        epsilon=epsilon,
+        batch_size=batch_size,
+        device=device,
+        seed=seed,
+        stage=label,
+        crafting=crafting,
+    )
+    notes += [crafting.note] if crafting.note else []
+    if steps * step_size < epsilon * (1 - 1e-9):
+        notes.append(
+            f"{steps} steps of {step_size:g} reach only {steps * step_size:g}, less than epsilon "
+            f"({epsilon:g}): the attack is weaker than its epsilon says. Take more or longer steps."
+        )
+    correct = int(survived.sum())
+    return AttackResult(
+        name=f"PGD-{steps}",
+        steps=steps,
+        step_size=step_size,
+        restarts=restarts,
+        random_start=random_start,
+        epsilon=epsilon,
+        epsilon_text=epsilon_text(epsilon),
+        accuracy=correct / len(survived),
+        correct=correct,
+        total=len(survived),
+        seconds=round(time.perf_counter() - begun, 3),
+        notes=notes,
+    )
+
+
+def survivors(
+    classifier: nn.Module,
+    image_set: ImageSet,
+    attacks: Sequence[Attack],
+    *,
+    epsilon: float,
+    batch_size: int,
+    device: torch.device | str,
+    seed: int,
+    stage: str = "Attack",
+    crafting: Crafting = IN_FLOAT32,
+) -> tuple[Tensor, list[str]]:
+    """Which images (N,) are right as they are and after every one of ``attacks``; and notes.
+
+    Each attack sees only the images that survived the ones before it. No perturbation is trusted:
+    each is projected onto the ball and the pixel box before the verdict.
+    """
+    require_eval(classifier)
+    if len(image_set) == 0:
+        raise UserError("There is no image to attack: the test set is empty.")
+    excess = torch.zeros(())
+    with frozen(classifier):
+        network = crafting.network(classifier)
+        survived = correct_as_they_are(classifier, image_set, batch_size, device)
+        for number, attack in enumerate(attacks):
+            places = survived.nonzero().squeeze(1)
+            broken = torch.zeros(len(image_set), dtype=torch.long)
+            stream = my_batches(image_set, places, batch_size, device)
+            for batch in track(stream, stage, my_share(len(places), batch_size)):
+                loss_of = cross_entropy_of(network, batch.labels)
+                generator = generator_for(seed, number, batch.number, device=device)
+                delta = attack.perturb(batch.images, loss_of, generator)
+                judged, beyond = admitted(batch.images, batch.images + delta, epsilon)
+                excess = torch.maximum(excess, beyond)
+                wrong = predict(classifier, judged) != batch.labels
+                broken[batch.places] = wrong.long().cpu()
+            survived &= merged(broken) == 0
+    excess = most(excess)
+    left = (
+        f"Perturbations left the threat model by up to {excess.item():g} and were projected back."
+    )
+    return survived, [left] if excess > 0 else []
+
+
+def admitted(images: Tensor, attacked: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """Attacked images as the threat model admits them, and how far they lay outside it.
+
+    Outside means further from the epsilon ball or the pixel box than rounding explains; such images
+    are projected.
+    """
+    delta = attacked - images
+    allowed = project(delta.clone(), images, epsilon)
+    beyond = (delta - allowed).abs().flatten(1).amax(1)
+    outside = beyond > ROUNDING
+    judged = torch.where(outside.view(-1, 1, 1, 1), images + allowed, attacked)
+    return judged, torch.where(outside, beyond, 0).max().cpu()
+
+
+def cross_entropy_of(classifier: nn.Module, labels: Tensor) -> LossOf:
+    """The loss that attacks ascend: a sum, so that no image's gradient depends on the batch."""
+
+    def loss_of(images: Tensor) -> Tensor:
+        loss = F.cross_entropy(classifier(images), labels, reduction="sum")
+        if images.requires_grad and not loss.requires_grad:
+            raise UserError(
+                "The classifier's outputs have no gradient with respect to the image (a detach, "
+                "no_grad or conversion inside), so that no attack can follow it: remove that."
+            )
+        return loss
+
+    return loss_of
+
+
+@torch.no_grad()
+def clean_accuracy(
+    classifier: nn.Module,
+    image_set: ImageSet,
+    *,
+    batch_size: int = 512,
+    device: torch.device | str = "cpu",
+    seed: int = 5,
+    max_images: int | None = None,
+) -> CleanAccuracy:
+    """Accuracy without attack, on the same images as `evaluate_pgd` with that seed and number.
+
+    Raises:
+        UserError: part of the classifier is in training mode, or the set is empty.
+    """
+    require_eval(classifier)
+    image_set = select(image_set, max_images, seed)
+    total = len(image_set)
+    if total == 0:
+        raise UserError("There is no image to classify: the test set is empty.")
+    counts = torch.zeros(2, dtype=torch.long)
+    for batch in my_batches(image_set, torch.arange(total), batch_size, device):
+        logits = classifier(batch.images)
+        finite = logits.isfinite().all(dim=1, keepdim=True)
+        hits = (logits.topk(min(5, logits.shape[1])).indices == batch.labels[:, None]) & finite
+        counts += torch.stack([hits[:, 0].sum(), hits.sum()]).cpu()
+    top1, top5 = merged(counts).tolist()
+    return CleanAccuracy(top1 / total, top5 / total, top1, total)
+
+
+@torch.no_grad()
+def correct_as_they_are(
+    classifier: nn.Module, image_set: ImageSet, batch_size: int, device: torch.device | str
+) -> Tensor:
+    """Which images (N,) are classified correctly without attack; bool, on the CPU."""
+    right = torch.zeros(len(image_set), dtype=torch.long)
+    for batch in my_batches(image_set, torch.arange(len(image_set)), batch_size, device):
+        right[batch.places] = (predict(classifier, batch.images) == batch.labels).long().cpu()
+    return merged(right) > 0

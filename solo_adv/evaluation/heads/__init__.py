@@ -1,0 +1,1 @@
+"""What classifies the features: kNN, a linear head, or the fine-tuned whole."""

@@ -1,0 +1,117 @@
+"""Adversarial full fine-tuning (AFF): encoder and head together, on attacked labelled images.
+
+The third protocol of the field, beside the standard (SLF) and the adversarial linear head (ALF);
+Jiang et al. 2020, https://arxiv.org/abs/2010.13337.
+"""
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from solo_adv.adversaries import PGD, batch_norm_during_attack
+from solo_adv.crops import CropSpec, build
+from solo_adv.data import ImageSet
+from solo_adv.encoders.classifier import Classifier
+from solo_adv.evaluation.aggregation import without_colour
+from solo_adv.evaluation.images import batches
+from solo_adv.support.checks import flag, known_keys, number, whole
+from solo_adv.support.errors import UserError
+from solo_adv.support.progress import track
+
+MOMENTUM = 0.9
+LEAST_SHARE_OF_THE_IMAGE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneRecipe:
+    """SGD with momentum 0.9 and a cosine schedule to zero, stepped once a batch."""
+
+    epochs: int = 10
+    lr: float = 0.01
+    batch_size: int = 128
+    weight_decay: float = 5e-4
+    augment: bool = True
+    """Train on random crops of at least half the image, and flips; False: on whole images."""
+
+    def __post_init__(self) -> None:
+        whole("finetune_recipe.epochs", self.epochs, 1)
+        number("finetune_recipe.lr", self.lr, above_zero=True)
+        whole("finetune_recipe.batch_size", self.batch_size, 2)
+        number("finetune_recipe.weight_decay", self.weight_decay)
+        flag("finetune_recipe.augment", self.augment)
+
+    @classmethod
+    def from_config(cls, mapping: Mapping[str, Any]) -> "FinetuneRecipe":
+        known_keys("finetune_recipe", mapping, cls)
+        return cls(**mapping)
+
+
+def finetune_adversarially(
+    encoder: nn.Module,
+    head: nn.Module,
+    train_set: ImageSet,
+    *,
+    recipe: FinetuneRecipe,
+    adversary: PGD,
+    device: torch.device | str,
+    seed: int,
+) -> Classifier:
+    """A copy of encoder and head, trained together on images that ``adversary`` attacks.
+
+    The update runs in training mode (batch statistics), the attack under the adversary's
+    ``batch_norm``. Encoder and head themselves stay as they are; so does torch's global random
+    state.
+
+    Args:
+        encoder: from images (N, 3, H, W) in [0, 1] to features (N, D).
+        head: from features to logits (N, K); where the fine-tuning starts.
+
+    Returns:
+        The classifier, in eval mode, its weights frozen.
+
+    Raises:
+        UserError: the loss became infinite or NaN.
+    """
+    model = nn.Sequential(copy.deepcopy(encoder), copy.deepcopy(head)).to(device)
+    model.requires_grad_(True).train()
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=recipe.lr, momentum=MOMENTUM, weight_decay=recipe.weight_decay
+    )
+    updates = recipe.epochs * math.ceil(len(train_set) / recipe.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
+    stream = batches(train_set, recipe.batch_size, device, shuffle_seed=seed, epochs=recipe.epochs)
+    size = train_set[0][0].shape[-1]
+    spec = CropSpec(size=size, num_crops=1, scale=(LEAST_SHARE_OF_THE_IMAGE, 1.0))
+    crops = build(without_colour(spec), seed=seed)
+    generator = torch.Generator(device).manual_seed(seed)
+    devices = [device] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)  # of dropout
+        for images, labels in track(stream, "Adversarial fine-tuning", updates):
+            if len(images) == 1:  # has no batch statistics
+                continue
+            pixels = crops(images) if recipe.augment else images
+
+            def loss_of(attacked: Tensor, labels: Tensor = labels) -> Tensor:
+                return F.cross_entropy(model(attacked), labels, reduction="sum")
+
+            with batch_norm_during_attack(model, adversary.batch_norm):
+                delta = adversary.perturb(pixels, loss_of, generator)
+            loss = F.cross_entropy(model(pixels + delta), labels)
+            if not loss.isfinite():
+                raise UserError(
+                    "The loss of adversarial fine-tuning is no longer finite: take a smaller "
+                    f"finetune_recipe.lr (it is {recipe.lr:g})."
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    optimizer.zero_grad(set_to_none=True)
+    return Classifier(model[0], model[1]).requires_grad_(False)

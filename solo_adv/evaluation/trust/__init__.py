@@ -1,0 +1,1 @@
+"""Whether an evaluation can be believed: what is probed, and the alarms."""

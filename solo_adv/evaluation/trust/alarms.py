@@ -1,0 +1,184 @@
+"""Results that cannot be right: one function an alarm, each naming the cause and the remedy."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from math import sqrt
+
+from solo_adv.evaluation.trust.probes import Probes
+from solo_adv.report.record import AttackResult
+from solo_adv.report.uncertainty import standard_error
+
+AttackAlarm = Callable[[float, Sequence[AttackResult]], list[str]]
+ProbeAlarm = Callable[[Probes], list[str]]
+
+SAME_OUTPUT = 1e-4
+"""Relative difference of logits below which two passes agree: pyautoattack's."""
+SAME_IN_ANY_BATCH = 1e-2
+"""Likewise for passes with other images, where other kernels round differently."""
+ZERO_GRADIENTS_ALLOWED = 0.01
+"""Share of correctly classified images; each may be a point too much of robust accuracy."""
+DEVIATIONS = 2.0
+"""How many standard deviations of sampling noise do not make an alarm."""
+
+
+def rises_with_epsilon(clean: float, attacks: Sequence[AttackResult]) -> list[str]:
+    """A larger ball contains the smaller one: the same attack must not find less in it."""
+    messages = []
+    for name in dict.fromkeys(attack.name for attack in attacks):
+        same = sorted((a for a in attacks if a.name == name), key=lambda a: a.epsilon)
+        for smaller, larger in pairwise(same):
+            if larger.accuracy > smaller.accuracy:
+                messages.append(
+                    f"{name}: accuracy rises from {smaller.accuracy:.2%} at {smaller.epsilon_text} "
+                    f"to {larger.accuracy:.2%} at {larger.epsilon_text}. The attack at "
+                    f"{larger.epsilon_text} has not converged, or gradients are masked: attack "
+                    "with more steps and restarts, and trust the lower figure for both."
+                )
+    return messages
+
+
+def attack_above_clean(clean: float, attacks: Sequence[AttackResult]) -> list[str]:
+    """An attack may always leave the image as it is, so it cannot help the model."""
+    return [
+        f"{a.name} at {a.epsilon_text}: accuracy under attack, {a.accuracy:.2%}, is above clean "
+        f"accuracy, {clean:.2%}. The two were measured on different images, heads or modes of the "
+        "model (batch statistics): evaluate both again in one run, with the model in eval mode."
+        for a in attacks
+        if a.accuracy > clean
+    ]
+
+
+def autoattack_above_pgd(clean: float, attacks: Sequence[AttackResult]) -> list[str]:
+    """AutoAttack begins with a stronger PGD than PGD: it must not leave more images standing."""
+    ensemble = {a.epsilon: a for a in attacks if a.name == "AutoAttack"}
+    return [
+        f"AutoAttack at {a.epsilon_text} leaves {ensemble[a.epsilon].accuracy:.2%}, more than "
+        f"{a.name} ({a.accuracy:.2%}). It ran on another model (batch statistics, another head) or "
+        "on other images, or its gradients vanish where PGD's do not: evaluate both again in one "
+        "run, and until then trust the lower figure."
+        for a in attacks
+        if a.name != "AutoAttack"
+        and a.epsilon in ensemble
+        and ensemble[a.epsilon].accuracy > a.accuracy
+    ]
+
+
+def more_steps_help(probes: Probes) -> list[str]:
+    """A longer attack contains the shorter one: it must not break fewer images."""
+    repaired, broken = probes.repaired_by_more_steps, probes.broken_by_more_steps
+    # An attack's last step is its verdict, so single images go either way.
+    if repaired - broken <= DEVIATIONS * sqrt(repaired + broken):
+        return []
+    return [
+        f"More steps help the model: after {probes.steps} steps of PGD at {probes.epsilon_text} "
+        f"{probes.steps_correct} of {probes.images} images are right, after twice as many "
+        f"{probes.more_steps_correct}. The attack does not ascend (steps too long, noisy or masked "
+        "gradients): attack with shorter steps and several restarts, and with AutoAttack."
+    ]
+
+
+def zero_epsilon_differs(probes: Probes) -> list[str]:
+    """An attack of radius 0 changes nothing."""
+    if probes.zero_epsilon_correct == probes.clean_correct:
+        return []
+    return [
+        f"Epsilon 0 differs from clean: {probes.zero_epsilon_correct} of {probes.images} images "
+        f"are right under an attack that changes nothing, {probes.clean_correct} without attack. "
+        "The model is random, or is in another state or sees other pixels when attacked: make its "
+        "forward pass a function of the pixels alone."
+    ]
+
+
+def unbounded_attack_fails(probes: Probes) -> list[str]:
+    """Who may change every pixel to any value can show another class's image."""
+    chance = 1 / probes.classes
+    slack = DEVIATIONS * standard_error(chance, probes.images)
+    if probes.unbounded_correct / probes.images <= chance + slack:
+        return []
+    return [
+        f"Unbounded attack fails: with every pixel free, {probes.unbounded_correct} of "
+        f"{probes.images} images are still right, more than chance ({chance:.1%}). Gradients do "
+        "not lead to the model's mistakes (masked, quantised or saturated): remove what masks them "
+        "or replace its gradient by one that passes, and attack with AutoAttack, whose Square "
+        "needs none."
+    ]
+
+
+def softmax_instead_of_logits(probes: Probes) -> list[str]:
+    """Cross-entropy on probabilities is nearly flat."""
+    if not probes.softmax_output:
+        return []
+    return [
+        "Softmax instead of logits: the model's outputs are probabilities (between 0 and 1, sum "
+        "1). The cross-entropy of an attack applies softmax again and its gradients nearly vanish: "
+        "give the evaluation the logits."
+    ]
+
+
+def randomised_forward(probes: Probes) -> list[str]:
+    """A random model moves while it is attacked."""
+    if probes.repeat_difference <= SAME_OUTPUT:
+        return []
+    return [
+        "Randomised forward pass: two passes of the same images give logits that differ by "
+        f"{probes.repeat_difference:.2g} of their length. Attacks follow the gradient of a model "
+        "that is gone at the next step: fix the random numbers, or attack the expectation over "
+        "many passes."
+    ]
+
+
+def zero_gradients(probes: Probes) -> list[str]:
+    """Where the gradient is exactly zero an attack cannot move."""
+    if probes.zero_gradients <= ZERO_GRADIENTS_ALLOWED * probes.clean_correct:
+        return []
+    return [
+        f"Zero gradients: on {probes.zero_gradients} of {probes.clean_correct} correctly "
+        "classified images the gradient of the cross-entropy is exactly zero, and PGD cannot move. "
+        "Logits are too large (the softmax saturates in float32), or a step such as rounding has "
+        "no gradient: divide the logits by a constant, replace the step's gradient by one that "
+        "passes, and attack with AutoAttack."
+    ]
+
+
+def training_mode(probes: Probes) -> list[str]:
+    """On batch statistics an image's class depends on the other images of the batch."""
+    if probes.training_modules:
+        return [
+            f"Model in train mode: {probes.training_modules[0]} (of "
+            f"{len(probes.training_modules)} parts). Predictions depend on batch statistics or "
+            "dropout: call .eval() on the whole model."
+        ]
+    if probes.batch_dependence > SAME_IN_ANY_BATCH:
+        return [
+            "Model in train mode: an image's logits change by "
+            f"{probes.batch_dependence:.2g} of their length with the other images of the batch, "
+            "although every part says eval. Some layer uses batch statistics: make it use its "
+            "running statistics."
+        ]
+    return []
+
+
+ATTACK_ALARMS: tuple[AttackAlarm, ...] = (
+    rises_with_epsilon,
+    attack_above_clean,
+    autoattack_above_pgd,
+)
+PROBE_ALARMS: tuple[ProbeAlarm, ...] = (
+    training_mode,
+    softmax_instead_of_logits,
+    randomised_forward,
+    zero_gradients,
+    zero_epsilon_differs,
+    more_steps_help,
+    unbounded_attack_fails,
+)
+
+
+def all_alarms(
+    clean: float, attacks: Sequence[AttackResult], probes: Probes | None = None
+) -> list[str]:
+    """What every alarm says of accuracies (fractions) without and under attack, and of probes."""
+    messages = [message for alarm in ATTACK_ALARMS for message in alarm(clean, attacks)]
+    if probes is not None:
+        messages += [message for alarm in PROBE_ALARMS for message in alarm(probes)]
+    return messages

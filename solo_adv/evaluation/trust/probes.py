@@ -1,0 +1,137 @@
+"""Cheap measurements that show whether an evaluation can be believed; `alarms.py` judges them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from solo_adv.adversaries import PGD
+from solo_adv.adversaries.ball import epsilon_text
+from solo_adv.data import ImageSet
+from solo_adv.encoders.classifier import frozen
+from solo_adv.evaluation.attacks.judging import cross_entropy_of, survivors
+from solo_adv.evaluation.images import batches
+
+UNBOUNDED_STEPS, UNBOUNDED_STEP_SIZE = 40, 0.05
+ALONE = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """What was measured on ``images`` test images. Counts are of images."""
+
+    images: int
+    classes: int
+    training_modules: list[str]
+    """Parts of the model in training mode."""
+    batch_dependence: float
+    """Largest relative change of an image's logits when other images are in the batch."""
+    repeat_difference: float
+    """Largest relative difference of an image's logits between two passes."""
+    softmax_output: bool
+    """Whether the outputs are probabilities."""
+    clean_correct: int
+    zero_gradients: int
+    """Correctly classified images on which the gradient that attacks follow is zero."""
+    zero_epsilon_correct: int
+    """Correct under an attack of radius 0."""
+    epsilon_text: str
+    """Of the comparison of steps."""
+    steps: int
+    steps_correct: int
+    more_steps_correct: int
+    """Correct after twice as many steps."""
+    repaired_by_more_steps: int
+    """Broken after ``steps`` steps, but not after twice as many."""
+    broken_by_more_steps: int
+    unbounded_correct: int
+    """Correct under an attack that may change every pixel to any value."""
+
+
+def probe(
+    classifier: nn.Module,
+    image_set: ImageSet,
+    *,
+    num_classes: int,
+    epsilon: float,
+    steps: int,
+    step_size: float,
+    batch_size: int,
+    device: torch.device | str,
+    seed: int,
+) -> Probes:
+    """Measure all of it on ``image_set``, a few hundred images.
+
+    Args:
+        classifier: from inputs (N, C, H, W) in [0, 1] to outputs (N, K), in the state in which it
+            was judged.
+        epsilon, steps, step_size: of the attack that is compared with one of twice the steps.
+    """
+    training = [name or "(the model)" for name, m in classifier.named_modules() if m.training]
+    # Probing must not move running statistics; that some part was training is on record.
+    with frozen(classifier):
+        outputs: list[Tensor] = []
+        again, labels, vanished = [], [], []
+        for images, targets in batches(image_set, batch_size, device):
+            with torch.no_grad():
+                if not outputs:
+                    alone = classifier(images[:ALONE])
+                outputs.append(classifier(images))
+                again.append(classifier(images))
+            labels.append(targets)
+            vanished.append(_gradient_is_zero(classifier, images, targets))
+        first = torch.cat(outputs)
+        right = first.argmax(dim=1) == torch.cat(labels)
+
+        def under(epsilon: float, step_size: float, steps: int) -> Tensor:
+            survived, _ = survivors(
+                classifier,
+                image_set,
+                [PGD(epsilon, step_size, steps, batch_norm="eval")],
+                epsilon=epsilon,
+                batch_size=batch_size,
+                device=device,
+                seed=seed,
+                stage="Probes",
+            )
+            return survived
+
+        few, many = (under(epsilon, step_size, count) for count in (steps, 2 * steps))
+        return Probes(
+            images=len(image_set),
+            classes=num_classes,
+            training_modules=training,
+            batch_dependence=_difference(alone, first[:ALONE]),
+            repeat_difference=_difference(first, torch.cat(again)),
+            softmax_output=_are_probabilities(first),
+            clean_correct=int(right.sum()),
+            zero_gradients=int((torch.cat(vanished) & right).sum()),
+            zero_epsilon_correct=int(under(0.0, step_size, 1).sum()),
+            epsilon_text=epsilon_text(epsilon),
+            steps=steps,
+            steps_correct=int(few.sum()),
+            more_steps_correct=int(many.sum()),
+            repaired_by_more_steps=int((many & ~few).sum()),
+            broken_by_more_steps=int((few & ~many).sum()),
+            unbounded_correct=int(under(1.0, UNBOUNDED_STEP_SIZE, UNBOUNDED_STEPS).sum()),
+        )
+
+
+def _gradient_is_zero(classifier: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """For which images (N,) every input's gradient vanishes: bool."""
+    with torch.enable_grad():
+        images = images.detach().requires_grad_()
+        loss = cross_entropy_of(classifier, labels)(images)
+        (gradient,) = torch.autograd.grad(loss, images)
+    return gradient.flatten(1).nan_to_num(nan=0.0).eq(0).all(dim=1)
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    """Largest distance between two outputs (N, K) for an image, relative to their length."""
+    length = one.norm(dim=1).clamp(min=1e-10)
+    return float(((one - other).norm(dim=1) / length).nan_to_num(nan=0.0).max())
+
+
+def _are_probabilities(outputs: Tensor) -> bool:
+    inside = (outputs >= 0) & (outputs <= 1)
+    return bool(inside.all()) and bool(((outputs.sum(dim=1) - 1).abs() < 1e-4).all())

@@ -1,0 +1,142 @@
+"""Optimisers and learning-rate schedules by solo-learn's names, on torch's and timm's own."""
+
+import inspect
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from timm.optim import Lars
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
+
+from solo_adv.support.checks import choice, known_keys
+from solo_adv.support.errors import UserError
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "lars": Lars,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+_LARS_NAMES = {"eta": "trust_coeff", "clip_lr": "trust_clip"}
+SCHEDULERS = ("warmup_cosine", "reference_cyclic", "step", "none")
+
+
+def build_optimizer(
+    name: str,
+    groups: Iterable[Mapping[str, Any]],
+    *,
+    lr: float,
+    weight_decay: float,
+    exclude_bias_n_norm_wd: bool = False,
+    **kwargs: Any,
+) -> Optimizer:
+    """The optimiser ``name`` over parameter groups, with solo-learn's option names.
+
+    Args:
+        name: ``sgd``, ``lars``, ``adam`` or ``adamw``.
+        groups: dicts with ``params`` and, where they differ, ``lr`` and ``weight_decay``.
+        lr: learning rate as the optimiser uses it (already scaled by the batch size).
+        weight_decay: L2 penalty (decoupled for ``adamw``).
+        exclude_bias_n_norm_wd: no weight decay on one-dimensional parameters.
+        kwargs: the optimiser's own options. For ``lars``: ``eta`` (trust coefficient), ``clip_lr``
+            (never above ``lr``), ``exclude_bias_n_norm`` (one-dimensional parameters take the plain
+            learning rate, without weight decay), ``momentum``, ``nesterov``.
+
+    Raises:
+        UserError: unknown name or option.
+    """
+    choice("optimizer.name", name, OPTIMIZERS)
+    known_keys("optimizer.kwargs", kwargs, _options_of(name))
+    split = exclude_bias_n_norm_wd
+    plain: dict[str, Any] = {"weight_decay": 0.0}
+    if name == "lars":
+        split = kwargs.pop("exclude_bias_n_norm", False) or split
+        plain["always_adapt"] = False
+        kwargs = {"momentum": 0.9, "always_adapt": True} | {
+            _LARS_NAMES.get(key, key): value for key, value in kwargs.items()
+        }
+    elif name == "sgd":
+        kwargs = {"momentum": 0.9, **kwargs}
+    prepared = [part for group in groups for part in _prepare(group, plain if split else None)]
+    try:
+        return OPTIMIZERS[name](prepared, lr=lr, weight_decay=weight_decay, **kwargs)  # type: ignore[call-arg]
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"optimizer.name={name} does not take these optimizer.kwargs: {error} "
+            "(optimizer.kwargs=null clears them)"
+        ) from error
+
+
+def _options_of(name: str) -> set[str]:
+    """What ``optimizer.kwargs`` may hold."""
+    options = set(inspect.signature(OPTIMIZERS[name]).parameters)
+    if name == "lars":
+        options = options - {*_LARS_NAMES.values(), "always_adapt"} | _LARS_NAMES.keys()
+        options.add("exclude_bias_n_norm")
+    return options - {"params", "lr", "weight_decay"}
+
+
+def _prepare(group: Mapping[str, Any], plain: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """A group as it is, or, with ``plain``, its one-dimensional parameters apart under these."""
+    options = {k: v for k, v in group.items() if k not in ("params", "name")}
+    params: list[nn.Parameter] = list(group["params"])
+    if plain is None:
+        return [{"params": params, **options}]
+    parts = [
+        {"params": [p for p in params if p.ndim != 1], **options},
+        {"params": [p for p in params if p.ndim == 1], **options, **plain},
+    ]
+    return [part for part in parts if part["params"]]
+
+
+def build_scheduler(
+    name: str,
+    optimizer: Optimizer,
+    *,
+    total_steps: int,
+    warmup_steps: int = 0,
+    warmup_start_lr: float = 0.0,
+    min_lr: float = 0.0,
+    lr_decay_steps: list[int] | None = None,
+) -> LRScheduler | None:
+    """The schedule ``name``, to be stepped once a batch (``step``: once an epoch); None for none.
+
+    Args:
+        name: ``warmup_cosine`` (linear warm-up, then half a cosine down to ``min_lr``), ``step``
+            (times 0.1 at each of ``lr_decay_steps`` epochs), ``none``, or ``reference_cyclic``:
+            the reference code's, a cosine meant for one step a batch but stepped at every replay,
+            so that the rate cycles replays/2 times and ends at its peak if they are even.
+        optimizer: whose groups keep the ratio of their learning rates.
+        total_steps: batches in the whole run; replays of a batch do not count.
+        warmup_steps: batches of warm-up.
+        warmup_start_lr: learning rate at the first batch, if there is a warm-up.
+        min_lr: learning rate at the end.
+        lr_decay_steps: epochs, for ``step``.
+
+    Raises:
+        UserError: unknown name, or ``step`` without its epochs.
+    """
+    choice("scheduler.name", name, SCHEDULERS)
+    if name == "none":
+        return None
+    if name == "step":
+        if not lr_decay_steps:
+            raise UserError("scheduler.name=step needs scheduler.lr_decay_steps, a list of epochs.")
+        return MultiStepLR(optimizer, list(lr_decay_steps))
+    lr = optimizer.defaults["lr"]
+
+    if name == "reference_cyclic":
+        return LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / total_steps)) / 2)
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            start = warmup_start_lr / lr
+            return start + (1 - start) * step / warmup_steps
+        progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+        end = min_lr / lr
+        return end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2
+
+    return LambdaLR(optimizer, factor)

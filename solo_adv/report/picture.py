@@ -1,0 +1,130 @@
+"""The report as a picture: accuracy against epsilon, and images with their perturbations."""
+
+import io
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from torch import Tensor
+
+from solo_adv.adversaries.ball import epsilon_text
+from solo_adv.report.markdown import describe_head
+from solo_adv.report.record import Examples, Report
+from solo_adv.report.uncertainty import standard_error
+
+RIGHT, WRONG = "#1a7f37", "#cf222e"
+NAME_LENGTH = 11
+
+
+def draw(report: Report) -> bytes:
+    """The picture of a report, as PNG. Draws the examples only if the report has some."""
+    wide = report.examples is not None
+    figure = Figure(figsize=(15, 5.6) if wide else (6.5, 5.6), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    if report.examples is None:
+        _curve(figure.add_subplot(), report)
+    else:
+        halves: Any = figure.subfigures(1, 2, width_ratios=[1, 1.35], wspace=0.03)
+        _curve(halves[0].add_subplot(), report)
+        in_crops = report.config["protocol"] == "crops" and report.config["space"] == "crop"
+        what = "First crops of test images" if in_crops else "Test images"
+        _sheet(halves[1], report.examples, what)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _curve(axes: Axes, report: Report) -> None:
+    clean_error = 100 * standard_error(report.clean, report.num_images)
+    names = dict.fromkeys(attack.name for attack in report.attacks)
+    for number, name in enumerate(names):
+        attacks = sorted((a for a in report.attacks if a.name == name), key=lambda a: a.epsilon)
+        x = [0.0, *(255 * a.epsilon for a in attacks)]
+        y = [100 * report.clean, *(100 * a.accuracy for a in attacks)]
+        errors = [clean_error, *(100 * standard_error(a.accuracy, a.total) for a in attacks)]
+        style = "-" if number == 0 else ":"  # curves of two attacks can lie on each other
+        axes.errorbar(
+            x,
+            y,
+            yerr=errors,
+            marker="o",
+            capsize=4,
+            linewidth=2,
+            linestyle=style,
+            label=f"under {name}",
+        )
+        for place, height in zip(x[number > 0 :], y[number > 0 :], strict=True):
+            # the first attack's figures above its curve, those of stronger ones below
+            offset = (7, 5) if number == 0 else (-7, -13)
+            axes.annotate(
+                f"{height:.1f}",
+                (place, height),
+                offset,
+                textcoords="offset points",
+                ha="left" if number == 0 else "right",
+            )
+    chance = 100 / report.data["classes"]
+    label = f"chance ({chance:.3g} %)"
+    axes.axhline(chance, linestyle="--", color="grey", linewidth=1.2, label=label)
+    epsilons = sorted({a.epsilon for a in report.attacks})
+    axes.set_xticks(
+        [0, *(255 * e for e in epsilons)], ["0\n(clean)", *(epsilon_text(e) for e in epsilons)]
+    )
+    axes.margins(x=0.1)
+    axes.set_ylim(-7, 106)
+    axes.set_yticks(range(0, 101, 20))
+    axes.set_xlabel("largest change of any pixel, epsilon, as a fraction of the pixel range")
+    axes.set_ylabel("correctly classified test images, %")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best")
+    alarm = "ALARM: these figures cannot be right, see report.md\n" if report.alarms else ""
+    axes.set_title(
+        f"{alarm}{report.method}, {describe_head(report.config)}, {report.data['name']}\n"
+        f"{report.num_images:,} test images; bars: one standard error",
+        fontsize=11,
+        color=WRONG if report.alarms else "black",
+    )
+
+
+def _sheet(figure: SubFigure, examples: Examples, what: str) -> None:
+    magnification = 0.5 / examples.epsilon if examples.epsilon else 1.0
+    figure.suptitle(
+        f"{what} drawn at random, attacked at epsilon = {epsilon_text(examples.epsilon)}\n"
+        "(green: classified correctly, red: wrongly)",
+        fontsize=11,
+    )
+    rows = (
+        ("original", examples.clean),
+        (
+            f"change, {magnification:.3g} times\n(grey: no change)",
+            0.5 + (examples.attacked - examples.clean) * magnification,
+        ),
+        ("attacked", examples.attacked),
+    )
+    grid = figure.subplots(len(rows), len(examples.truth), squeeze=False)
+    for line, (title, pictures) in zip(grid, rows, strict=True):
+        for axes, picture in zip(line, pictures, strict=True):
+            axes.imshow(_as_image(picture), interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([])
+        line[0].set_ylabel(title, fontsize=10)
+    for number, truth in enumerate(examples.truth):
+        _verdict(grid[0, number], examples.before[number], truth, f"is: {_short(truth)}\n")
+        _verdict(grid[2, number], examples.after[number], truth, "")
+
+
+def _verdict(axes: Axes, predicted: str, truth: str, above: str) -> None:
+    colour = RIGHT if predicted == truth else WRONG
+    axes.set_title(f"{above}seen as: {_short(predicted)}", fontsize=8.5, color=colour)
+
+
+def _as_image(picture: Tensor) -> np.ndarray:
+    image: np.ndarray = picture.clamp(0, 1).permute(1, 2, 0).numpy()
+    return image
+
+
+def _short(name: str) -> str:
+    name = name.split(",", maxsplit=1)[0]
+    return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"

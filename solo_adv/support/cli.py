@@ -1,0 +1,122 @@
+"""Running a Hydra application so that its user's mistakes read as one line and exit with 2."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from importlib import resources
+
+import hydra
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from solo_adv.support.errors import TRY_AGAIN, RunStopped, UserError, unknown
+
+CONFIGS = "pkg://solo_adv.conf"
+
+
+def run_app(task: Callable[[DictConfig], object], config_name: str | None = None) -> None:
+    """Compose the config that the command line asks for and run ``task`` on it.
+
+    Args:
+        task: takes the composed config, open to new keys.
+        config_name: primary config if ``--config-name`` names none; None demands one.
+    """
+    # Without this Hydra prints its own multi-line report and exits with 1.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    quiet_libraries()
+
+    @hydra.main(config_path=CONFIGS, config_name=config_name, version_base="1.3")
+    def app(cfg: DictConfig) -> None:
+        OmegaConf.set_struct(cfg, False)
+        with user_errors():  # in here too, or Hydra adds a line of its own
+            if "--config-name" not in _flags() and config_name is None:
+                names = ", ".join(_primary_configs())
+                raise UserError(f"Choose a method with --config-name. Accepted: {names}.")
+            task(cfg)
+
+    with user_errors():
+        app()
+
+
+class user_errors:
+    """Context: turns a UserError, or Hydra's own complaints, into one line and exit status 2.
+
+    A run that was stopped from outside gives one line too, and exit status 75.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        if isinstance(error, RunStopped):
+            print(error, file=sys.stderr)
+            sys.exit(TRY_AGAIN)
+        message = _message(error)
+        if message is not None:
+            print(f"error: {message}", file=sys.stderr)
+            sys.exit(2)
+
+
+def _message(error: BaseException) -> str | None:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.removesuffix(".yaml").rpartition("/")
+        accepted = error.options or [file.removesuffix(".yaml") for file in _primary_configs()]
+        return str(unknown(group or "--config-name", name, accepted))
+    if isinstance(error.__cause__, ConfigKeyError | ConfigAttributeError):
+        refused = _unknown_key(error.__cause__)
+        if refused is not None:
+            return refused
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return f"{where}{' '.join(lines)} (--cfg job prints the whole config)"
+    return None
+
+
+def _unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str | None:
+    """The message for ``key=value`` of a key that the config does not have."""
+    parent, *sections = error.parent_node, *str(error.full_key or error.key).split(".")[:-1]
+    if not isinstance(parent, DictConfig) or not parent:
+        return None
+    known = [str(key) for key in parent if key != "hydra"]
+    where = ".".join(sections) or "the config"
+    refused = unknown(f"key in {where}", error.key, known)
+    return f"{refused} (+KEY=VALUE gives a key that is not in this list.)"
+
+
+def _flags() -> set[str]:
+    names = {"-cn": "--config-name"}
+    flags = (argument.partition("=")[0] for argument in sys.argv[1:])
+    return {names.get(flag, flag) for flag in flags}
+
+
+def _primary_configs() -> list[str]:
+    """Names of the configs that describe a pretraining run: the methods'."""
+    folder = resources.files("solo_adv.conf")
+    return sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml") and "\nmethod:" in entry.read_text()
+    )
+
+
+def quiet_libraries() -> None:
+    """Leave the terminal to our own progress and errors."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for text in (
+        ".*does not have many workers.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+        ".*The number of training batches .* is smaller than the logging interval.*",
+        ".*exists and is not empty.*",
+        ".*You are running in `SLURM`.*",
+        ".*sync_dist=True.*",  # losses are of the global batch already
+    ):
+        warnings.filterwarnings("ignore", message=text)

@@ -1,0 +1,158 @@
+"""Files that are whole or not there: written beside their place, checked by SHA-256, then renamed.
+
+Beside each file lies ``<file>.sha256``, in the format of ``sha256sum -c``.
+"""
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from solo_adv.support.errors import UserError
+
+_UNFINISHED = ".unfinished"
+_DIGEST = ".sha256"
+_CHUNK = 1 << 20
+
+
+class DamagedFileError(UserError):
+    """A file is not what was once written; the message names it."""
+
+
+def digest_path(path: Path) -> Path:
+    """Where the checksum of a file lies."""
+    return path.with_name(path.name + _DIGEST)
+
+
+def write_checked(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file and its checksum such that a crash at any moment leaves no damaged one.
+
+    Args:
+        path: where the file shall appear, once it is on disk and reads back as written.
+        write: writes the contents, front to back.
+
+    Raises:
+        OSError: it cannot be written, for instance because the disk is full; what lay at ``path``
+            lies there still.
+        DamagedFileError: the disk gives back something else.
+    """
+    unfinished = path.with_name(path.name + _UNFINISHED)
+    hashing = None
+    try:
+        with unfinished.open("wb") as file:
+            hashing = _Hashing(file)
+            write(hashing)  # type: ignore[arg-type]
+            _to_disk(file)
+        _compare(unfinished, hashing.digest.hexdigest())
+        # The checksum first: a file without one would pass for unchecked.
+        write_whole(digest_path(path), f"{hashing.digest.hexdigest()}  {path.name}\n")
+        unfinished.replace(path)
+        _directory_to_disk(path.parent)
+    except BaseException as error:
+        unfinished.unlink(missing_ok=True)
+        # Writers in C++ report a full disk in words of their own.
+        if hashing is not None and hashing.error is not None:
+            raise hashing.error from error
+        raise
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a small file, without a checksum, such that a crash leaves the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    unfinished = path.with_name(path.name + _UNFINISHED)
+    with unfinished.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        _to_disk(file)
+    unfinished.replace(path)
+
+
+def verify(path: Path) -> None:
+    """Hold a file against its checksum or, without one, a zip file against the CRCs in it.
+
+    A file that is no zip file and has no checksum passes: there is nothing to hold it against.
+
+    Raises:
+        DamagedFileError: they differ.
+    """
+    digest = digest_path(path)
+    if digest.exists():
+        _compare(path, digest.read_text(errors="replace").partition(" ")[0])
+    elif zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                bad = archive.testzip()
+        except Exception as error:  # a damaged directory shows in many ways
+            raise _damaged(path, str(error)) from error
+        if bad is not None:
+            raise _damaged(path, f"the CRC of its part {bad} is wrong")
+
+
+def remove(path: Path) -> None:
+    """Delete a file and its checksum."""
+    path.unlink(missing_ok=True)
+    digest_path(path).unlink(missing_ok=True)
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Delete what a killed process was writing, and checksums whose file never came."""
+    for path in directory.glob(f"*{_UNFINISHED}"):
+        path.unlink(missing_ok=True)
+    for digest in directory.glob(f"*{_DIGEST}"):
+        if not digest.with_name(digest.name.removesuffix(_DIGEST)).exists():
+            digest.unlink(missing_ok=True)
+
+
+class _Hashing:
+    """A file that hashes what is written to it, and remembers why writing failed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            count = self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+        self.digest.update(data)
+        return count
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _directory_to_disk(directory: Path) -> None:
+    if os.name == "posix":
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _compare(path: Path, expected: str) -> None:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != expected:
+        raise _damaged(path, "its SHA-256 is not the one it was written with")
+
+
+def _damaged(path: Path, reason: str) -> DamagedFileError:
+    return DamagedFileError(
+        f"{path} is not a readable checkpoint: it is damaged or cut off ({reason}). Use another "
+        "copy or an earlier checkpoint."
+    )

@@ -1,0 +1,99 @@
+"""How far an evaluation has come: a bar on a terminal, now and then a line in a log file."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from solo_adv.support.processes import rank
+
+T = TypeVar("T")
+BAR_AFTER_SECONDS = 1.0
+LINE_EVERY_SECONDS = 30.0
+
+
+def track(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
+    """Yield ``items``, of which there are ``total``, showing on stderr how long they will take.
+
+    Of several processes the first one shows it.
+    """
+    if rank() > 0:
+        return iter(items)
+    show = _bar if sys.stderr.isatty() else _lines
+    return show(items, stage, total)
+
+
+def _bar(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = progress.add_task(stage, total=total)
+    begun = time.monotonic()
+    try:
+        for item in items:
+            yield item
+            progress.advance(task)
+            if not progress.live.is_started and time.monotonic() - begun > BAR_AFTER_SECONDS:
+                progress.start()
+    finally:
+        progress.stop()
+
+
+def _lines(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
+    begun = last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - last > LINE_EVERY_SECONDS and done < total:
+            last = now
+            left = (now - begun) / done * (total - done)
+            _say(f"{stage}: {done} of {total}, about {_duration(left)} left")
+
+
+@dataclass
+class Stages:
+    """The stages of an evaluation: says each one's outcome on stderr, keeps its wall time."""
+
+    quiet: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[list[str]]:
+        """Time a stage. What the caller appends to the list it is given is said at the end."""
+        outcome: list[str] = []
+        begun = time.perf_counter()
+        yield outcome
+        self.seconds[name] = round(time.perf_counter() - begun, 3)
+        if not self.quiet:
+            _say(f"{name}: {', '.join([*outcome, _duration(self.seconds[name])])}")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

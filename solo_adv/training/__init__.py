@@ -1,0 +1,1 @@
+"""A pretraining or probing run: its config, its Trainer, its checkpoints and its end."""

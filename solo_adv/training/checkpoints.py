@@ -1,0 +1,183 @@
+"""When checkpoints are written on the stand-in host, and that they are whole."""
+
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from solo_adv.encoders.checkpoint import read_checkpoint
+from solo_adv.support.errors import RunStopped, UserError
+from solo_adv.support.files import remove, remove_unfinished, write_checked
+from solo_adv.training.runs import Run, ends_epoch
+
+_BATCHES_BETWEEN_AGREEMENTS = 20  # of several processes, on whether to save or stop
+
+
+class CheckedCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoints, written whole or not at all, and checked before they are used."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write ``checkpoint`` to ``path``, and its checksum beside it.
+
+        Raises:
+            UserError: the disk is full or gone; what lay at ``path`` lies there still.
+        """
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_checked(path, lambda file: torch.save(checkpoint, file))
+        except OSError as error:
+            raise UserError(f"The checkpoint {path} cannot be written: {error}.") from error
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """The checkpoint at ``path``; nothing in it is executed, whatever Lightning asks.
+
+        Raises:
+            UserError: it is not what was written, or not a training checkpoint.
+        """
+        return read_checkpoint(Path(path))
+
+
+class Checkpointer(Callback):
+    """Saves at the end of epochs, after so many minutes, and when the run is told to stop.
+
+    Always after the last epoch. The last checkpoint and the one before it are kept, for the case
+    that the last is damaged; of a finished run the last.
+
+    Args:
+        run: where to.
+        frequency: epochs between checkpoints.
+        minutes: also this long after the last one, between two batches; None: not.
+        keep_prev: keep all that were written at the end of an epoch.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        frequency: int = 1,
+        minutes: float | None = None,
+        keep_prev: bool = False,
+    ) -> None:
+        self.run = run
+        self.frequency = frequency
+        self.minutes = minutes
+        self.keep_prev = keep_prev
+        self._stop = StopSignals()
+        self._last_save = time.monotonic()
+        self._last_path: Path | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # New runs have names of chance: all processes are in the first one's.
+        self.run.version = trainer.strategy.broadcast(self.run.version)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._last_save = time.monotonic()
+        self._stop.listen()
+        if trainer.is_global_zero:
+            remove_unfinished(self.run.directory)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.is_last_batch:
+            return  # the end of the epoch is near
+        if trainer.world_size > 1 and (batch_idx + 1) % _BATCHES_BETWEEN_AGREEMENTS:
+            return  # to agree with the other processes takes time
+        stop = _any_process(trainer, self._stop.received is not None)
+        if stop or _any_process(trainer, self._is_time()):
+            check_finite = getattr(pl_module, "check_finite", None)
+            if check_finite is not None:
+                check_finite()
+            self._save(trainer, self.run.checkpoint_path(trainer.current_epoch, batch_idx + 1))
+        if stop:
+            self._end(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch = trainer.current_epoch
+        last = epoch + 1 == trainer.max_epochs
+        stop = _any_process(trainer, self._stop.received is not None)
+        due = (epoch + 1) % self.frequency == 0 or _any_process(trainer, self._is_time())
+        if due or last or stop:
+            self._save(trainer, self.run.checkpoint_path(epoch))
+        if stop and not last:
+            self._end(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._stop.ignore()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self._stop.ignore()
+
+    def _save(self, trainer: Trainer, path: Path) -> None:
+        trainer.save_checkpoint(path)
+        self._last_save, self._last_path = time.monotonic(), path
+        if not trainer.is_global_zero:
+            return
+        finished = path == self.run.checkpoint_path((trainer.max_epochs or 0) - 1)
+        for older in self.run.checkpoints()[1 if finished else 2 :]:
+            if not (self.keep_prev and ends_epoch(older)):
+                remove(older)
+
+    def _is_time(self) -> bool:
+        return self.minutes is not None and time.monotonic() - self._last_save > 60 * self.minutes
+
+    def _end(self, trainer: Trainer) -> None:
+        cause = f"Stopped by {self._stop.received or 'a signal to another process'}."
+        if not trainer.is_global_zero:  # which saves, for all
+            raise RunStopped(cause)
+        raise RunStopped(f"{cause} Saved as {self._last_path}; the same command continues it.")
+
+
+class StopSignals:
+    """Notes SIGTERM and SIGUSR1, by which clusters announce the end; a second one ends at once.
+
+    Attributes:
+        received: name of the first signal that came.
+    """
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def listen(self) -> None:
+        """Take the signals over, in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for name in ("SIGTERM", "SIGUSR1"):  # Windows has no SIGUSR1
+            number = getattr(signal, name, None)
+            if number is not None and number not in self._before:
+                self._before[number] = signal.signal(number, self._note)
+
+    def ignore(self) -> None:
+        """Give them back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is None:
+            self.received = signal.Signals(number).name
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+
+def _any_process(trainer: Trainer, flag: bool) -> bool:
+    """Whether it is true in any process, so that all act alike."""
+    if trainer.world_size == 1:
+        return flag
+    return bool(trainer.strategy.reduce_boolean_decision(flag, all=False))

@@ -1,0 +1,183 @@
+"""The complete config of a pretraining run: solo-learn's schema, checked before any work."""
+
+import inspect
+from dataclasses import fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import torch
+from lightning.pytorch import Trainer
+from omegaconf import DictConfig
+
+from solo_adv.data import DataConfig
+from solo_adv.host import METHODS
+from solo_adv.host.standalone import DEFAULTS
+from solo_adv.methods.performance import AUTO, Performance, resolved_precision
+from solo_adv.support.checks import choice, flag, known_keys, number, whole
+from solo_adv.support.errors import UserError
+from solo_adv.support.settings import plain, section
+from solo_adv.training.schema import check_types
+
+TRAINER_KEYS = frozenset(inspect.signature(Trainer.__init__).parameters) - {"self"}
+"""Everything at top level that Lightning's Trainer takes is passed to it."""
+
+_SECTIONS: dict[str, dict[str, Any]] = {
+    "checkpoint": {
+        "enabled": True,
+        "dir": "trained_models",
+        "frequency": 1,
+        "keep_prev": False,
+        "minutes": None,
+    },
+    "auto_resume": {"enabled": False, "max_hours": 36},
+    "wandb": {"enabled": False, "entity": None, "project": "solo-adv", "offline": False},
+    "tensorboard": {"enabled": False},
+}
+# Of the sections that the host completes, the keys that have no default.
+_WITHOUT_DEFAULT = {
+    "backbone": ("name",),
+    "optimizer": ("name", "batch_size", "lr", "classifier_lr", "weight_decay"),
+    "scheduler": ("name",),
+    "knn_eval": (),
+    "performance": tuple(field.name for field in fields(Performance)),
+}
+_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    type(None): "null",
+}
+_OTHER_KEYS = {
+    *("name", "method", "backbone", "method_kwargs", "adversary", "crops", "data", "optimizer"),
+    *("preset", "scheduler", "knn_eval", "performance", "seed", "resume_from_checkpoint"),
+    *("augmentations", "debug_augmentations", "dali"),  # solo-learn's, unused here
+}
+
+
+def parse_cfg(cfg: DictConfig) -> DictConfig:
+    """Complete and check a pretraining config in place, the way solo-learn's ``parse_cfg`` does.
+
+    The learning rates are scaled by batch_size * devices * nodes / 256.
+
+    Raises:
+        UserError: an unknown key, method or data set, or a value out of range.
+    """
+    _check_keys(cfg)
+    choice("method", cfg.get("method"), METHODS)
+    for name, defaults in _SECTIONS.items():
+        given = section(cfg, name)
+        cfg[name] = {**defaults, **{k: v for k, v in given.items() if v is not None}}
+    cfg.seed = 5 if cfg.get("seed") is None else cfg.seed
+    cfg.name = cfg.get("name") or f"{cfg.method}-{cfg.data.dataset}"
+    _check_run_length(cfg)
+    if cfg.data.get("format") == "dali":
+        cfg.crops = {**section(cfg, "crops"), "backend": "dali", "source": "loader"}
+    elif section(cfg, "crops").get("source") == "loader":
+        raise UserError(
+            "crops.source=loader takes ready crops from the loader: data.format=dali delivers them "
+            "here, and solo-learn's own pipeline under solo-learn. Use crops.source=device."
+        )
+    cfg = METHODS[cfg.method].add_and_assert_specific_cfg(cfg)
+    data_config(cfg)
+    scale_learning_rates(cfg)
+    return cfg
+
+
+def check_probe_cfg(cfg: DictConfig) -> None:
+    """Complete and check a config of linear evaluation, as far as it is pretraining's.
+
+    Raises:
+        UserError: an unknown key, or a value of another type.
+    """
+    _check_keys(cfg, "pretrained_feature_extractor", "features", "augment", "pretrain_method")
+    flag("augment", cfg.get("augment"))
+    cfg.precision = resolved_precision(cfg)
+    _check_run_length(cfg)
+
+
+def _check_keys(cfg: DictConfig, *besides: str) -> None:
+    """Refuse keys that nobody reads, and values of the wrong type, at every level."""
+    known_keys("the config", plain(cfg), TRAINER_KEYS | _OTHER_KEYS | {*_SECTIONS, *besides})
+    check_types(plain(cfg))
+    _check_trainer_settings(cfg)
+    for name, keys in _WITHOUT_DEFAULT.items():
+        known_keys(name, section(cfg, name), [*DEFAULTS.get(name, ()), *keys])
+    for name, defaults in _SECTIONS.items():
+        known_keys(name, section(cfg, name), defaults)
+
+
+def scale_learning_rates(cfg: DictConfig) -> None:
+    """Multiply the learning rates by batch_size * devices * nodes / 256, as solo-learn does."""
+    scale = cfg.optimizer.batch_size * _device_count(cfg) * cfg.get("num_nodes", 1) / 256
+    cfg.optimizer.lr *= scale
+    if cfg.optimizer.get("classifier_lr") is not None:
+        cfg.optimizer.classifier_lr *= scale
+
+
+def data_config(cfg: DictConfig) -> DataConfig:
+    """The ``data`` section, typed and checked."""
+    return DataConfig.from_config(section(cfg, "data"))
+
+
+def trainer_settings(cfg: DictConfig) -> dict[str, Any]:
+    """The top-level keys that belong to Lightning's Trainer."""
+    return {key: plain(cfg[key]) for key in cfg if key in TRAINER_KEYS and cfg[key] is not None}
+
+
+def _check_trainer_settings(cfg: DictConfig) -> None:
+    """Hold them against the types that Lightning's Trainer declares.
+
+    Raises:
+        UserError: a value is of another type.
+    """
+    declared = get_type_hints(Trainer.__init__)
+    for key, value in trainer_settings(cfg).items():
+        accepted = _simple_types(declared[key])
+        if key == "precision":
+            accepted = [AUTO, *accepted]
+        if accepted and not any(_fits(value, kind) for kind in accepted):
+            names = dict.fromkeys(_NAMES.get(kind, repr(kind)) for kind in accepted)
+            raise UserError(f"{key} must be {' or '.join(names)}; got {value!r}.")
+
+
+def _simple_types(declared: Any) -> list[Any]:
+    """Classes and literal values of a type; empty if a config cannot hold all it allows."""
+    parts = list(get_args(declared)) or [declared]
+    if get_origin(declared) is Literal:
+        return parts
+    if len(parts) > 1:
+        found = [_simple_types(part) for part in parts]
+        return [kind for kinds in found for kind in kinds] if all(found) else []
+    return parts if declared in (int, float, bool, str, type(None)) else []
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if not isinstance(kind, type):  # a literal value
+        return bool(value == kind) and type(value) is type(kind)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _check_run_length(cfg: DictConfig) -> None:
+    whole("optimizer.batch_size", cfg.optimizer.get("batch_size"), 2)
+    whole("max_epochs", cfg.get("max_epochs"), 1)
+    number("optimizer.lr", cfg.optimizer.get("lr"), above_zero=True)
+
+
+def _device_count(cfg: DictConfig) -> int:
+    devices = plain(cfg.get("devices"))
+    if devices is None:
+        devices = "auto"
+    if isinstance(devices, list):
+        return len(devices)
+    if isinstance(devices, str) and "," in devices:
+        return len(devices.split(","))
+    if str(devices) in ("auto", "-1"):
+        return max(1, torch.cuda.device_count()) if cfg.get("accelerator") != "cpu" else 1
+    try:
+        return int(devices)
+    except ValueError:
+        raise UserError(
+            f"devices must be a number, a list of GPU indexes or auto; got {devices}."
+        ) from None

@@ -1,0 +1,44 @@
+"""What ended a training run, in one line: the cause, what is left of the run, what to do."""
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from solo_adv.methods import NonFiniteLossError
+from solo_adv.support.errors import UserError
+from solo_adv.training.runs import Run
+
+
+def explain(error: Exception, run: Run) -> str | None:
+    """The message for an error that is not this package's fault; None for one that may be.
+
+    The batch of a loss that is not finite is saved beside the checkpoints.
+    """
+    if isinstance(error, NonFiniteLossError):
+        # The same command would end alike: it is not proposed.
+        return f"{error} {_last_good(run)} {_save_batch(error, run)}"
+    cause = None
+    if isinstance(error, UserError):
+        cause = str(error)
+    elif isinstance(error, OSError):
+        cause = f"The run ended as a file could not be read or written: {error}."
+    elif isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+        reason = " ".join(str(error).split())
+        cause = (
+            f"A process that loads images died: {reason} It may have run out of memory: fewer "
+            "(data.num_workers) need less, and data.num_workers=0 needs none."
+        )
+    return cause and f"{cause} {_last_good(run)} The same command continues it."
+
+
+def _last_good(run: Run) -> str:
+    kept = run.last_checkpoint()
+    return f"The last good checkpoint is {kept}." if kept else "No checkpoint was written yet."
+
+
+def _save_batch(error: NonFiniteLossError, run: Run) -> str:
+    path = run.directory / "non_finite_batch.safetensors"
+    try:
+        save_file({name: part.cpu().contiguous() for name, part in error.batch.items()}, path)
+    except (OSError, SafetensorError) as reason:
+        return f"The batch could not be saved: {reason}."
+    return f"The batch after which it was noticed: {path}."

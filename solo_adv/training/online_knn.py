@@ -1,0 +1,54 @@
+"""kNN accuracy of the backbone after each epoch, without training anything."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from solo_adv.data import ImageSet
+from solo_adv.evaluation.heads.knn import knn_accuracy
+from solo_adv.evaluation.images import batches, select
+
+MAX_TRAIN_IMAGES = 10_000
+MAX_TEST_IMAGES = 2_000
+
+
+class OnlineKNN(Callback):
+    """Logs ``val_knn_acc1``, in percent, on whole images: fixed subsets of both splits.
+
+    Every process computes the same figure on the same images.
+
+    Args:
+        k: number of neighbours.
+        distance: ``cosine`` or ``euclidean``.
+        batch_size: images in a forward pass.
+    """
+
+    def __init__(self, *, k: int, distance: str, batch_size: int = 500) -> None:
+        self.k = k
+        self.distance = distance
+        self.batch_size = batch_size
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if trainer.sanity_checking or not data.train_set.labelled:
+            return
+        train = select(data.train_set, MAX_TRAIN_IMAGES, seed=0)
+        test = select(data.test_set, MAX_TEST_IMAGES, seed=0)
+        top1, _ = knn_accuracy(
+            *self._features(pl_module, train),
+            *self._features(pl_module, test),
+            k=self.k,
+            distance=self.distance,
+        )
+        pl_module.log("val_knn_acc1", 100 * top1, prog_bar=True, rank_zero_only=True)
+
+    @torch.no_grad()
+    def _features(self, method: Any, image_set: ImageSet) -> tuple[Tensor, Tensor]:
+        feats, labels = [], []
+        for pixels, targets in batches(image_set, self.batch_size, method.device):
+            feats.append(method(method.from_pixels(pixels))["feats"].float())
+            labels.append(targets)
+        return torch.cat(feats), torch.cat(labels)

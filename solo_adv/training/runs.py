@@ -1,0 +1,191 @@
+"""Runs on disk, as solo-learn lays them out, and the way back to an unfinished one.
+
+``<checkpoint.dir>/<method>/<version>/<name>-<version>-ep=N.ckpt`` with ``args.json`` beside it, and
+``...-ep=N-batch=M.ckpt`` where M batches of epoch N are done.
+"""
+
+import json
+import re
+import secrets
+import warnings
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from solo_adv.support.errors import UserError
+from solo_adv.support.files import DamagedFileError, verify, write_whole
+from solo_adv.support.settings import plain
+
+# What may differ between a run and its continuation without changing the result.
+_NOT_PART_OF_THE_RESULT = (
+    *("checkpoint", "auto_resume", "wandb", "tensorboard"),
+    *("accelerator", "log_every_n_steps", "resume_from_checkpoint"),
+)
+_NOT_PART_OF_THE_DATA = (
+    *("num_workers", "download", "resident", "max_resident_gib"),
+    "num_classes",  # known once the data are read
+)
+
+
+class Run:
+    """The directory of one run.
+
+    Args:
+        cfg: complete config.
+        version: name of the directory below the method's; a new one if None.
+    """
+
+    def __init__(self, cfg: DictConfig, version: str | None = None) -> None:
+        self.cfg = cfg
+        self.version = version or f"offline-{secrets.token_hex(4)}"
+
+    @property
+    def directory(self) -> Path:
+        """Where everything of the run lies."""
+        return Path(self.cfg.checkpoint.dir) / self.cfg.method / self.version
+
+    @property
+    def config_path(self) -> Path:
+        """Where the config of the run lies, as it is used."""
+        return self.directory / "args.json"
+
+    def create(self) -> None:
+        """Make the directory and write the config into it.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            # Whole or not at all: a run whose config is cut off would not be found again.
+            write_whole(self.config_path, json.dumps(plain(self.cfg), indent=2))
+        except OSError as error:
+            raise UserError(
+                f"checkpoint.dir={self.cfg.checkpoint.dir} cannot be written: {error}. "
+                "Choose another with checkpoint.dir=DIR."
+            ) from error
+
+    def checkpoint_path(self, epoch: int, batches: int | None = None) -> Path:
+        """Where the checkpoint after ``epoch`` (from 0), or so many of its batches, lies."""
+        within = "" if batches is None else f"-batch={batches}"
+        return self.directory / f"{self.cfg.name}-{self.version}-ep={epoch}{within}.ckpt"
+
+    def checkpoints(self) -> list[Path]:
+        """All checkpoints in the directory, the furthest first."""
+        return sorted(self.directory.glob("*.ckpt"), key=_position, reverse=True)
+
+    def last_checkpoint(self) -> Path | None:
+        """The furthest checkpoint that is not damaged; a warning names those that are."""
+        for path in self.checkpoints():
+            try:
+                verify(path)
+            except DamagedFileError as error:
+                warnings.warn(f"Passed over: {error}", stacklevel=2)
+            else:
+                return path
+        return None
+
+
+def find_unfinished(cfg: DictConfig) -> Path | None:
+    """The checkpoint to continue from: of the newest unfinished run of the same config.
+
+    It is not older than ``auto_resume.max_hours``. Anything that changes the result must agree: a
+    run with another epsilon is another run.
+    """
+    oldest = (datetime.now() - timedelta(hours=cfg.auto_resume.max_hours)).timestamp()
+    for checkpoint in _checkpoints_of(cfg):
+        if not is_finished(checkpoint, plain(cfg)) and checkpoint.stat().st_mtime >= oldest:
+            return checkpoint
+    return None
+
+
+def find_finished(cfg: DictConfig) -> Path | None:
+    """The last checkpoint of the newest finished run of the same config."""
+    return next((path for path in _checkpoints_of(cfg) if is_finished(path, plain(cfg))), None)
+
+
+def explain_difference(cfg: DictConfig) -> str | None:
+    """Why the newest run of the same name, if it is of another config, is not continued."""
+    wanted = comparable(plain(cfg))
+    for run, saved in _runs(cfg):
+        there = comparable(saved)
+        if saved.get("name") == cfg.name and there != wanted and run.checkpoints():
+            return f"{run.directory} is not continued, it differs: {_differences(there, wanted)}"
+    return None
+
+
+def _checkpoints_of(cfg: DictConfig) -> Iterator[Path]:
+    """The last checkpoint of every run of the same config, the newest run first."""
+    wanted = comparable(plain(cfg))
+    for run, saved in _runs(cfg):
+        if comparable(saved) == wanted:
+            checkpoint = run.last_checkpoint()
+            if checkpoint is not None:
+                yield checkpoint
+
+
+def _runs(cfg: DictConfig) -> list[tuple[Run, dict[str, Any]]]:
+    """Runs of the method and their configs; the one that saved last first."""
+    found = []
+    for args in (Path(cfg.checkpoint.dir) / cfg.method).glob("*/args.json"):
+        try:
+            saved = json.loads(args.read_text())
+        except (OSError, ValueError):
+            continue
+        if isinstance(saved, dict):
+            found.append((Run(cfg, version=args.parent.name), saved))
+    return sorted(found, key=lambda pair: _last_written(pair[0]), reverse=True)
+
+
+def _last_written(run: Run) -> float:
+    return max((path.stat().st_mtime for path in run.checkpoints()), default=0.0)
+
+
+def is_finished(checkpoint: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is of the last epoch that its config asks for."""
+    return _position(checkpoint) >= (config["max_epochs"], 0)
+
+
+def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the result depends on, in plain values as JSON holds them."""
+    kept = {k: v for k, v in config.items() if k not in _NOT_PART_OF_THE_RESULT}
+    data = kept.get("data") or {}
+    kept["data"] = {k: v for k, v in data.items() if k not in _NOT_PART_OF_THE_DATA}
+    # Through JSON, so that tuples and numbers compare as they were written.
+    held: dict[str, Any] = json.loads(json.dumps(kept))
+    return held
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
+    old, new = _flat(there), _flat(here)
+    return "; ".join(
+        f"{key} was {old.get(key, 'unset')}, is {new.get(key, 'unset')}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    )
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat
+
+
+def _position(checkpoint: Path) -> tuple[int, int]:
+    """How many epochs, and batches of the next one, are done."""
+    found = re.search(r"ep=(\d+)(?:-batch=(\d+))?$", checkpoint.stem)
+    if found is None:
+        return 0, 0
+    epoch, batches = found.groups()
+    return (int(epoch) + 1, 0) if batches is None else (int(epoch), int(batches))
+
+
+def ends_epoch(checkpoint: Path) -> bool:
+    """Whether it was written at the end of an epoch, by its name."""
+    return _position(checkpoint)[1] == 0

@@ -1,0 +1,117 @@
+"""Types of the settings that no dataclass holds, checked before anything else looks at them."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from solo_adv.support.checks import flag, is_number, number, whole
+from solo_adv.support.errors import UserError
+
+Check = Callable[[str, Any], None]
+
+
+def check_types(config: Mapping[str, Any]) -> None:
+    """Hold what a pretraining config says against :data:`SECTIONS` and :data:`TYPES`.
+
+    Raises:
+        UserError: a value is of another type or out of range.
+    """
+    for name in SECTIONS:
+        if name in config:
+            _mapping(name, config[name])
+    for name in NEEDED:
+        if not config.get(name):
+            raise UserError(f"The section {name} of the config is missing or empty.")
+    for key, check in TYPES.items():
+        value: Any = config
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None:
+            check(key, value)
+
+
+def _mapping(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, Mapping):
+        raise UserError(f"{name} must hold keys and values, such as {name}.key=value; got {value}.")
+
+
+def _text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise UserError(f"{name} must be text; got {value}.")
+
+
+def _channels(name: str, value: object) -> None:
+    if not (isinstance(value, list) and len(value) == 3 and all(map(is_number, value))):
+        raise UserError(f"{name} must be three numbers, such as [0.5,0.5,0.5]; got {value}.")
+
+
+def _devices(name: str, value: object) -> None:
+    whole_numbers = value if isinstance(value, list) else [value]
+    if not isinstance(value, str) and not all(type(n) is int for n in whole_numbers):
+        raise UserError(f"{name} must be a number, a list of GPU indexes or auto; got {value}.")
+
+
+def _seed(name: str, value: object) -> None:
+    whole(name, value, 0)
+    number(name, value, most=2**32 - 1)
+
+
+def _options(besides: tuple[str, ...]) -> Check:
+    """Keys and values that do not say again what has a key of its own."""
+
+    def check(name: str, value: object) -> None:
+        _mapping(name, value)
+        for key in besides:
+            if isinstance(value, Mapping) and key in value:
+                raise UserError(f"{name}.{key} is set twice: it has a key of its own.")
+
+    return check
+
+
+_positive = partial(number, above_zero=True)
+_from_one = partial(whole, minimum=1)
+
+SECTIONS = (
+    *("backbone", "method_kwargs", "adversary", "crops", "data", "optimizer", "scheduler"),
+    *("knn_eval", "checkpoint", "auto_resume", "wandb", "tensorboard", "performance"),
+)
+NEEDED = ("backbone", "data", "optimizer", "scheduler")
+TYPES: dict[str, Check] = {
+    "name": _text,
+    "seed": _seed,
+    "devices": _devices,
+    "num_nodes": _from_one,
+    "accelerator": _text,
+    "log_every_n_steps": _from_one,
+    "backbone.name": _text,
+    "backbone.kwargs": _options(("name", "image_size", "stem")),
+    "crops.size": _from_one,
+    "data.mean": _channels,
+    "data.std": _channels,
+    "optimizer.name": _text,
+    "optimizer.classifier_lr": _positive,
+    "optimizer.weight_decay": number,
+    "optimizer.exclude_bias_n_norm_wd": flag,
+    "optimizer.kwargs": _options(
+        ("name", "groups", "lr", "weight_decay", "exclude_bias_n_norm_wd")
+    ),
+    "scheduler.name": _text,
+    "scheduler.warmup_epochs": number,
+    "scheduler.warmup_start_lr": number,
+    "scheduler.min_lr": number,
+    "knn_eval.enabled": flag,
+    "knn_eval.k": _from_one,
+    "knn_eval.distance_func": _text,
+    "checkpoint.enabled": flag,
+    "checkpoint.dir": _text,
+    "checkpoint.frequency": _from_one,
+    "checkpoint.keep_prev": flag,
+    "checkpoint.minutes": _positive,
+    "auto_resume.enabled": flag,
+    "auto_resume.max_hours": number,
+    "wandb.enabled": flag,
+    "wandb.offline": flag,
+    "tensorboard.enabled": flag,
+    "performance.disable_channel_last": flag,
+}
+"""Checks of the values that are given, by key; a value of null is left to its default."""

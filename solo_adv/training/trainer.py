@@ -1,0 +1,110 @@
+"""Lightning's Trainer as this package's commands set it up."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig
+
+from solo_adv.support.errors import UserError
+from solo_adv.support.settings import plain
+from solo_adv.training.batch_norm import SyncedBatchNorm
+from solo_adv.training.checkpoints import CheckedCheckpointIO, Checkpointer
+from solo_adv.training.config import trainer_settings
+from solo_adv.training.progress import RunProgress
+from solo_adv.training.runs import Run
+
+
+def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = None) -> Trainer:
+    """A Trainer with progress, checkpoints and loggers, from the config's top-level keys.
+
+    Raises:
+        UserError: Lightning does not accept the settings, or a logger is not installed.
+    """
+    callbacks = [*(callbacks or [])]
+    if cfg.get("enable_progress_bar") is not False:
+        callbacks.insert(0, RunProgress())
+    if cfg.checkpoint.enabled:
+        callbacks.append(
+            Checkpointer(
+                run,
+                frequency=cfg.checkpoint.frequency,
+                minutes=cfg.checkpoint.get("minutes"),
+                keep_prev=cfg.checkpoint.keep_prev,
+            )
+        )
+    settings = trainer_settings(cfg)
+    if settings.get("strategy") == "ddp":
+        settings["strategy"] = DDPStrategy(find_unused_parameters=False)
+    plugins = [*_listed(settings.get("plugins")), CheckedCheckpointIO()]
+    if settings.pop("sync_batchnorm", False):
+        on_gpu = torch.cuda.is_available() and settings.get("accelerator") != "cpu"
+        plugins.append(SyncedBatchNorm(gpu=on_gpu))
+    settings |= {
+        "callbacks": callbacks,
+        "logger": _loggers(cfg, run),
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,
+        "plugins": plugins,
+    }
+    try:
+        return Trainer(**settings)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"Lightning's Trainer refuses these settings: {reason}") from error
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+@rank_zero_only
+def _set_aside(metrics: Path) -> None:
+    """Keep what a run logged before it was continued, as ``metrics-1.csv`` and so on."""
+    if metrics.exists():  # Lightning would delete it
+        earlier = len(list(metrics.parent.glob("metrics-*.csv")))
+        metrics.rename(metrics.with_name(f"metrics-{earlier + 1}.csv"))
+
+
+def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
+    """The metrics in a file, and where the config asks for them.
+
+    Raises:
+        UserError: a logger is not installed or cannot be reached.
+    """
+    place: dict[str, Any] = {"save_dir": run.directory, "name": "", "version": ""}
+    _set_aside(run.directory / "metrics.csv")
+    loggers: list[Logger] = [CSVLogger(**place)]
+    try:
+        if cfg.tensorboard.enabled:
+            loggers.append(TensorBoardLogger(**place))
+        if cfg.wandb.enabled:
+            wandb = WandbLogger(
+                name=cfg.name,
+                project=cfg.wandb.project,
+                entity=cfg.wandb.entity,
+                offline=cfg.wandb.offline,
+                id=run.version,
+                resume="allow",
+                save_dir=run.directory,
+            )
+            wandb.log_hyperparams(plain(cfg))
+            loggers.append(wandb)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{error} Install it with pip install 'solo-adv[tensorboard]' or 'solo-adv[wandb]'."
+        ) from error
+    except Exception as error:  # wandb has many of its own
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"wandb cannot be used: {reason}. wandb.offline=true keeps the log on disk, to be sent "
+            "later with wandb sync; wandb.enabled=false does without."
+        ) from error
+    return loggers

@@ -1,0 +1,115 @@
+"""Do the published figures hold? The same evaluation, with the published head, once more."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import Any
+
+from solo_adv.data.labelled import load_labelled
+from solo_adv.encoders.weights import read_head
+from solo_adv.evaluation import RobustSettings, evaluate_robustness
+from solo_adv.report.record import Report
+from solo_adv.report.uncertainty import standard_error
+from solo_adv.support.errors import UserError
+from solo_adv.zoo.download import locate
+from solo_adv.zoo.entry import HEAD_OF, Entry, StoredFile
+from solo_adv.zoo.loading import load_encoder
+
+DEVIATIONS = 3.0
+"""Standard errors that two measurements of one accuracy may be apart (in 99.7 % they are not)."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One published figure beside the one measured now; accuracies are fractions.
+
+    Attributes:
+        allowed: how far they may be apart, ``DEVIATIONS`` binomial standard errors of both.
+    """
+
+    head: str
+    figure: str
+    published: float
+    measured: float
+    allowed: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the two agree."""
+        return abs(self.published - self.measured) <= self.allowed
+
+
+def evaluate(
+    entry: Entry,
+    *,
+    data: Mapping[str, Any] | None = None,
+    max_images: int | None = None,
+    autoattack: bool = True,
+    device: str = "cpu",
+    quiet: bool = False,
+) -> list[Comparison]:
+    """Repeat a model's published evaluations on whole images and compare every figure.
+
+    Args:
+        data: where the data lie and whatever else replaces the training run's ``data`` settings.
+        max_images: judge at most this many test images; None: as many as were published.
+        autoattack: also repeat AutoAttack, where it was published.
+
+    Raises:
+        UserError: the data are not those of the report, or a file cannot be had.
+    """
+    train_set, test_set = load_labelled(entry.training["config"]["data"], dict(data or {}))
+    comparisons: list[Comparison] = []
+    for evaluation in entry.evaluations:
+        name = HEAD_OF[evaluation["linear"]]
+        if evaluation["protocol"] != "central" or evaluation["finetune"] != "none":
+            continue  # their heads are not part of the zoo
+        if test_set.fingerprint() != evaluation["test_data"]:
+            raise UserError(
+                f"{test_set.name} is not the test set that {entry.name} was judged on (fingerprint "
+                f"{test_set.fingerprint()}, not {evaluation['test_data']}): name that with data.*."
+            )
+        file = locate(StoredFile.from_dict(evaluation["report"]), entry.base_urls)
+        published = Report.read(file)
+        settings = RobustSettings.from_config(published.config)
+        images = min(max_images or published.num_images, published.num_images)
+        encoder = load_encoder(entry, settings.features)
+        report = evaluate_robustness(
+            encoder,
+            train_set,
+            test_set,
+            replace(settings, max_images=images, autoattack=settings.autoattack and autoattack),
+            method=entry.method,
+            checkpoint=entry.name,
+            pretrain_config=entry.training["config"],
+            device=device,
+            crop_passes=encoder.crop_passes,
+            head=read_head(locate(entry.files[name], entry.base_urls), encoder.features_dim),
+            quiet=quiet,
+        )
+        comparisons += _compared(name, published, report)
+    return comparisons
+
+
+def _compared(head: str, published: Report, measured: Report) -> list[Comparison]:
+    before, now = _figures(published), _figures(measured)
+    return [
+        Comparison(head, figure, *_pair(before[figure], now[figure]))
+        for figure in before
+        if figure in now
+    ]
+
+
+def _pair(before: tuple[float, int], now: tuple[float, int]) -> tuple[float, float, float]:
+    error = sqrt(sum(standard_error(*figure) ** 2 for figure in (before, now)))
+    # At 0 and 1 the binomial error vanishes; one image is always within it.
+    return before[0], now[0], max(DEVIATIONS * error, 1 / now[1])
+
+
+def _figures(report: Report) -> dict[str, tuple[float, int]]:
+    """Accuracies with the number of images that each was measured on."""
+    return {
+        "kNN": (report.knn, report.num_images),
+        "clean": (report.clean, report.num_images),
+        **{f"{a.name} at {a.epsilon_text}": (a.accuracy, a.total) for a in report.attacks},
+    }

@@ -1,0 +1,55 @@
+"""Backbones by name: the reference's ResNet, narrow ones, and any other timm model."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from solo_adv import UserError
+from solo_adv.encoders.backbones import build_backbone
+
+
+@pytest.mark.parametrize(("name", "dim"), [("resnet18", 512), ("resnet50", 2048)])
+def test_resnets_are_torchvisions_with_the_cifar_stem(name, dim):
+    ours, found = build_backbone(name, image_size=32)
+    theirs = getattr(torchvision.models, name)()
+    theirs.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
+    theirs.maxpool = theirs.fc = nn.Identity()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.rand(2, 3, 32, 32)
+    assert found == dim
+    torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
+
+
+def test_large_images_get_the_imagenet_stem():
+    backbone, _ = build_backbone("resnet18", image_size=224)
+    assert backbone.conv1.kernel_size == (7, 7)
+    assert isinstance(backbone.maxpool, nn.MaxPool2d)
+    named, _ = build_backbone("resnet18", image_size=224, stem="cifar")
+    assert named.conv1.kernel_size == (3, 3)
+
+
+def test_narrow_and_shallow_resnets():
+    backbone, dim = build_backbone("resnet18", image_size=16, width=16, layers=[1, 1, 1, 1])
+    assert dim == 128
+    assert backbone(torch.rand(2, 3, 16, 16)).shape == (2, 128)
+
+
+def test_any_timm_model_whatever_a_preset_says_of_resnets():
+    backbone, dim = build_backbone(
+        "vit_tiny_patch16_224", image_size=16, width=16, layers=[1], patch_size=4, depth=1
+    )
+    assert backbone(torch.rand(2, 3, 16, 16)).shape == (2, dim)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("resnet19", {}, "resnet18"),
+        ("resnet18", {"stem": "cfar"}, "cifar"),
+        ("resnet18", {"wide": 2}, "backbone.kwargs of resnet18 'wide'. Did you mean 'width'"),
+    ],
+)
+def test_mistakes(name, settings, words):
+    with pytest.raises(UserError, match=words):
+        build_backbone(name, image_size=32, **settings)

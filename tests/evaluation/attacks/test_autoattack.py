@@ -1,0 +1,248 @@
+import json
+
+import pytest
+import torch
+
+from solo_adv.crops import as_unit_float
+from solo_adv.data import ImageSet
+from solo_adv.evaluation import evaluate_autoattack, evaluate_pgd
+from solo_adv.evaluation.attacks import autoattack as module
+from solo_adv.evaluation.attacks.autoattack import STANDS, WRONG
+from solo_adv.support.errors import UserError
+
+EPSILON = 16 / 255
+
+
+def shorter(ensemble):
+    ensemble.square.n_queries = 60
+    for attack in (ensemble.apgd, ensemble.apgd_targeted, ensemble.fab):
+        attack.n_iter = 12
+    return ensemble
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """The same attacks with fewer steps, so that a test lasts a second."""
+    make = module._ensemble
+    monkeypatch.setattr(module, "_ensemble", lambda *a: shorter(make(*a)))
+
+
+def by_hand(net, image_set, batch_size, num_classes, shorten=lambda ensemble: ensemble):
+    """The images as attacked by pyautoattack alone, and which stand."""
+    from pyautoattack import AutoAttack  # noqa: PLC0415
+
+    def in_our_memory_format(images):  # another one rounds otherwise
+        return net(images.contiguous(memory_format=torch.channels_last))
+
+    ensemble = AutoAttack(in_our_memory_format, eps=EPSILON, seed=5, version="standard")
+    targets = min(9, num_classes - 1)
+    ensemble.apgd_targeted.n_target_classes = ensemble.fab.n_target_classes = targets
+    images = as_unit_float(image_set.images)
+    attacked, seen = shorten(ensemble).run_standard_evaluation(
+        images, image_set.labels, batch_size=batch_size
+    )
+    return attacked, seen == image_set.labels
+
+
+def states(directory):
+    (path,) = directory.glob("autoattack-*.json")
+    return path, json.loads(path.read_text())
+
+
+def passes_of(net):
+    """Keeps every image (as bytes) that the network sees from now on; in order, repeats too."""
+    seen = []
+    hook = net.register_forward_pre_hook(
+        lambda _, inputs: seen.extend(image.detach().numpy().tobytes() for image in inputs[0])
+    )
+    return seen, hook
+
+
+@pytest.mark.parametrize("batch_size", [7, 64])
+@pytest.mark.usefixtures("short")
+def test_equals_pyautoattack_by_hand(monkeypatch, pattern_net, pattern_set, tmp_path, batch_size):
+    net, image_set = pattern_net(), pattern_set(40, seed=1)
+    attack, made = module._attack, []
+
+    def noted(ensemble, name, images, labels):
+        made.append((images, attack(ensemble, name, images, labels)))
+        return made[-1][1]
+
+    monkeypatch.setattr(module, "_attack", noted)
+    ours, hook = passes_of(net)
+    result = evaluate_autoattack(
+        net, image_set, epsilon=EPSILON, batch_size=batch_size, directory=tmp_path
+    )
+    hook.remove()
+    theirs, hook = passes_of(net)
+    _, standing = by_hand(net, image_set, batch_size, 5, shorter)
+    hook.remove()
+    verdicts = torch.tensor(states(tmp_path)[1]["verdicts"])
+    assert torch.equal(verdicts == STANDS, standing)
+    changed = [
+        b
+        for before, after in made
+        for a, b in zip(before, after, strict=True)
+        if not torch.equal(a, b)
+    ]
+    assert len(changed) == int((verdicts >= 0).sum())
+    # The very same random starts and steps: each image is broken at a point where theirs was.
+    assert {image.numpy().tobytes() for image in changed} <= set(theirs)
+    # Nothing is tried that they do not try, and less of it.
+    assert set(ours) <= set(theirs)
+    assert len(ours) < 0.95 * len(theirs)
+    assert 2 < result.correct == int(standing.sum()) < 36
+    assert result.total == 40
+    assert result.name == "AutoAttack"
+    assert result.epsilon_text == "16/255"
+    assert set(result.broken_by) == {"apgd-ce", "apgd-t", "fab-t", "square"}
+    wrong = int((verdicts == WRONG).sum())
+    assert result.correct + wrong + sum(result.broken_by.values()) == 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_classes", [5, 10])
+def test_equals_pyautoattack_by_hand_with_all_steps(pattern_net, pattern_set, num_classes):
+    net, image_set = pattern_net(num_classes), pattern_set(60, num_classes, seed=1)
+    result = evaluate_autoattack(net, image_set, epsilon=EPSILON, batch_size=25)
+    assert 2 < result.correct == int(by_hand(net, image_set, 25, num_classes)[1].sum())
+    assert result.correct <= evaluate_pgd(net, image_set, epsilon=EPSILON).correct
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short")
+def test_compiled_passes_give_the_same_verdicts(pattern_net, pattern_set):
+    net, image_set = pattern_net(), pattern_set(40, seed=1)
+    settings = {"epsilon": EPSILON, "batch_size": 16}
+    plain = evaluate_autoattack(net, image_set, **settings)
+    compiled = evaluate_autoattack(net, image_set, **settings, compile=True)
+    assert abs(compiled.correct - plain.correct) <= 1  # rounding may differ
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("after", [1, 6, 13])
+def test_killed_and_resumed_it_gives_the_same(
+    monkeypatch, pattern_net, pattern_set, tmp_path, after
+):
+    net, image_set = pattern_net(), pattern_set(40, seed=1)
+    settings = {"epsilon": EPSILON, "batch_size": 9}
+    straight = evaluate_autoattack(net, image_set, **settings, directory=tmp_path / "straight")
+    attack, ran = module._attack, []
+
+    def dies(*arguments):
+        if len(ran) == after:
+            raise Killed
+        ran.append(1)
+        return attack(*arguments)
+
+    monkeypatch.setattr(module, "_attack", dies)
+    broken = tmp_path / "broken"
+    with pytest.raises(Killed):
+        evaluate_autoattack(net, image_set, **settings, directory=broken)
+    monkeypatch.setattr(module, "_attack", lambda *a: ran.append(1) or attack(*a))
+    resumed = evaluate_autoattack(net, image_set, **settings, directory=broken)
+    assert (resumed.correct, resumed.broken_by) == (straight.correct, straight.broken_by)
+    verdicts = [states(tmp_path / name)[1]["verdicts"] for name in ("straight", "broken")]
+    assert verdicts[0] == verdicts[1]
+    total = len(ran)
+    again = evaluate_autoattack(net, image_set, **settings, directory=broken)
+    assert again.correct == straight.correct
+    assert len(ran) == total  # nothing was attacked again: not after the kill, and not now
+    ran.clear()
+    evaluate_autoattack(net, image_set, **settings)
+    assert len(ran) == total
+
+
+def test_a_state_belongs_to_one_evaluation(short, pattern_net, pattern_set, tmp_path):
+    net, image_set = pattern_net(), pattern_set(12, seed=1)
+    base = {"epsilon": EPSILON, "batch_size": 50, "seed": 5}
+    evaluate_autoattack(net, image_set, **base, directory=tmp_path)
+    first, state = states(tmp_path)
+    other_images = ImageSet("x", image_set.labels, (), images=image_set.images.flip(3))
+    others = [
+        (pattern_net(seed=1), image_set, base),
+        (net, other_images, base),
+        *((net, image_set, {**base, **one}) for one in ({"epsilon": 0.01}, {"seed": 6})),
+        (net, image_set, {**base, "batch_size": 10}),
+    ]
+    for model, images, settings in others:
+        before = set(tmp_path.iterdir())
+        evaluate_autoattack(model, images, **settings, directory=tmp_path)
+        (new,) = set(tmp_path.iterdir()) - before
+        # one who renames a foreign state is refused
+        new.write_text(json.dumps(state))
+        with pytest.raises(UserError, match="another evaluation"):
+            evaluate_autoattack(model, images, **settings, directory=tmp_path)
+    first.write_text('{"fingerprint"')
+    with pytest.raises(UserError, match="damaged"):
+        evaluate_autoattack(net, image_set, **base, directory=tmp_path)
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(
+    ("num_classes", "names"),
+    [
+        (2, ["apgd-ce", "fab-t", "square"]),
+        (3, ["apgd-ce", "apgd-dlr", "fab-t", "square"]),
+        (4, ["apgd-ce", "apgd-t", "fab-t", "square"]),
+        (12, ["apgd-ce", "apgd-t", "fab-t", "square"]),
+    ],
+)
+def test_any_number_of_classes(monkeypatch, pattern_net, pattern_set, num_classes, names):
+    targets = []
+    make = module._ensemble
+    monkeypatch.setattr(module, "_ensemble", lambda *a: targets.append(make(*a)) or targets[-1])
+    net, image_set = pattern_net(num_classes), pattern_set(24, num_classes, seed=1)
+    result = evaluate_autoattack(net, image_set, epsilon=EPSILON)
+    assert list(result.broken_by) == names
+    assert bool(result.notes) == (num_classes < 4)
+    (ensemble,) = targets
+    assert ensemble.apgd_targeted.n_target_classes == min(9, num_classes - 1)
+    assert ensemble.fab.n_target_classes == min(9, num_classes - 1)
+
+
+def test_leaves_no_trace(short, pattern_net, pattern_set):
+    net = pattern_net().requires_grad_(True)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    evaluate_autoattack(net, pattern_set(12, seed=1), epsilon=EPSILON)
+    assert torch.equal(torch.rand(2), expected)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert all(p.requires_grad and p.grad is None for p in net.parameters())
+
+
+def test_what_lies_outside_the_ball_does_not_count(short, monkeypatch, pattern_net, pattern_set):
+    net, image_set = pattern_net(), pattern_set(20, seed=1)
+    fair = evaluate_autoattack(net, image_set, epsilon=EPSILON)
+    other = image_set.images.roll(1, 0).float() / 255  # images of another class
+    monkeypatch.setattr(module, "_attack", lambda e, n, x, y: other[: len(x)])
+    unfair = evaluate_autoattack(net, image_set, epsilon=1e-4)
+    assert unfair.correct >= fair.correct
+    assert "were projected back" in " ".join(unfair.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"epsilon": 8}, "8/255"), ({"epsilon": 0}, "above 0"), ({"max_images": 0}, "max_images")],
+)
+def test_bad_settings(pattern_net, pattern_set, change, message):
+    with pytest.raises(UserError, match=message):
+        evaluate_autoattack(pattern_net(), pattern_set(8), **{"epsilon": EPSILON, **change})
+
+
+def test_refuses_training_mode_and_unwritable_directories(
+    short, pattern_net, pattern_set, tmp_path
+):
+    net = pattern_net()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="Cannot write AutoAttack's state"):
+        evaluate_autoattack(net, pattern_set(8), epsilon=EPSILON, directory=tmp_path / "file" / "x")
+    net.encoder[1].train()
+    with pytest.raises(UserError, match="training mode"):
+        evaluate_autoattack(net, pattern_set(8), epsilon=EPSILON)

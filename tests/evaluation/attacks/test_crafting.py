@@ -1,0 +1,116 @@
+"""Precision and compilation of attacks: what changes, and what must not."""
+
+import pytest
+import torch
+
+from solo_adv.adversaries import PGD
+from solo_adv.evaluation import HeadRecipe, RobustSettings, evaluate_pgd, train_head
+from solo_adv.evaluation.attacks.crafting import Crafting
+from solo_adv.support.errors import UserError
+
+EPSILON = 16 / 255
+BF16 = Crafting(precision="bf16-mixed")
+
+
+def spied(classifier):
+    """Types of the weights' products in every pass: what precision it was computed in."""
+    seen = []
+    classifier.encoder[0].register_forward_hook(lambda *a: seen.append(a[2].dtype))
+    return seen
+
+
+def test_by_default_the_network_is_the_classifier_itself(pattern_net):
+    net = pattern_net()
+    assert Crafting().network(net) is net
+    assert Crafting().note is None
+
+
+def test_bfloat16_crafts_and_float32_judges(pattern_net, pattern_set):
+    net, image_set = pattern_net(), pattern_set(30, seed=1)
+    seen = spied(net)
+    result = evaluate_pgd(net, image_set, epsilon=EPSILON, steps=4, crafting=BF16)
+    # One pass of the clean images and one of the perturbed ones are verdicts.
+    assert seen == [torch.float32, *[torch.bfloat16] * 4, torch.float32]
+    assert "upper bound" in " ".join(result.notes)
+    seen.clear()
+    assert not evaluate_pgd(net, image_set, epsilon=EPSILON, steps=4, step_size=EPSILON).notes
+    assert set(seen) == {torch.float32}
+
+
+def test_a_coarser_attack_is_an_attack_still(pattern_net, pattern_set):
+    net, image_set = pattern_net(), pattern_set(120, seed=1)
+    full = evaluate_pgd(net, image_set, epsilon=EPSILON)
+    coarse = evaluate_pgd(net, image_set, epsilon=EPSILON, crafting=BF16)
+    clean = evaluate_pgd(net, image_set, epsilon=1e-4, steps=1)
+    assert coarse.correct < clean.correct - 20
+    assert abs(coarse.correct - full.correct) <= 4
+
+
+def test_a_network_that_is_wrong_in_bfloat16_alone_gains_nothing_by_it(pattern_net, pattern_set):
+    """Right in float32, wrong in bfloat16: a verdict in bfloat16 would call it broken."""
+
+    class WrongInBfloat16(torch.nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net = net
+
+        def forward(self, images):
+            logits = self.net(images)
+            return -logits if logits.dtype == torch.bfloat16 else logits
+
+    image_set = pattern_set(30, seed=1)
+    net = WrongInBfloat16(pattern_net()).eval()
+    result = evaluate_pgd(net, image_set, epsilon=1e-4, steps=1, crafting=BF16)
+    assert result.correct == evaluate_pgd(net, image_set, epsilon=1e-4, steps=1).correct > 20
+
+
+def test_the_robust_head_learns_in_float32(pattern_net, pattern_set):
+    net = pattern_net()
+    seen = spied(net)
+    recipe = HeadRecipe(lr=0.01, batch_size=50, epochs=1, min_updates=0)
+
+    def head(**settings):
+        return train_head(
+            net.encoder,
+            pattern_set(50),
+            num_classes=5,
+            features_dim=512,
+            recipe=recipe,
+            adversary=PGD(EPSILON, 0.01, 2, batch_norm="eval"),
+            device="cpu",
+            seed=5,
+            **settings,
+        )
+
+    coarse = head(crafting=BF16)
+    assert seen == [torch.bfloat16, torch.bfloat16, torch.float32]
+    assert coarse.weight.dtype == torch.float32
+    exact = head()
+    assert not torch.equal(coarse.weight, exact.weight)
+    assert (coarse.weight - exact.weight).abs().max() < 0.05
+
+
+def test_settings_are_checked_and_typed():
+    assert RobustSettings().crafting == Crafting()
+    assert RobustSettings(precision="bf16-mixed", compile=True).crafting == Crafting(
+        precision="bf16-mixed", compile=True
+    )
+    with pytest.raises(UserError, match="bf16-mixed"):
+        RobustSettings(precision="bf16")
+    with pytest.raises(UserError, match="compile"):
+        RobustSettings(compile="yes")
+
+
+@pytest.mark.slow
+def test_compiled_attacks_find_the_same_and_are_compiled_once(pattern_net, pattern_set):
+    from torch._dynamo.utils import counters  # noqa: PLC0415
+
+    net, image_set = pattern_net(), pattern_set(60, seed=1)
+    counters.clear()
+    for epsilon in (EPSILON, EPSILON / 2):
+        settings = {"epsilon": epsilon, "batch_size": 25}  # 25, 25, then what is left
+        compiled = evaluate_pgd(net, image_set, **settings, crafting=Crafting(compile=True))
+        assert abs(compiled.correct - evaluate_pgd(net, image_set, **settings).correct) <= 1
+    # A batch of 25, one of any other size; the same for the second epsilon.
+    assert counters["stats"]["unique_graphs"] <= 2
+    assert not counters["graph_break"]

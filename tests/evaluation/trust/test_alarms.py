@@ -1,0 +1,211 @@
+"""Models that only look robust trip the right alarm; a sound one trips none."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from solo_adv.encoders.classifier import Classifier
+from solo_adv.evaluation import Probes, all_alarms, clean_accuracy, evaluate_pgd
+from solo_adv.report.record import AttackResult
+from solo_adv.support.errors import UserError
+from solo_adv.training import linear_probe as probe
+
+
+def measure(classifier, image_set, **settings):
+    return probe(
+        classifier,
+        image_set,
+        **{
+            "num_classes": image_set.num_classes,
+            "epsilon": 8 / 255,
+            "steps": 10,
+            "step_size": 0.01,
+            "batch_size": 64,
+            "device": "cpu",
+            "seed": 5,
+            **settings,
+        },
+    )
+
+
+def tripped(probes):
+    return [message.split(":")[0] for message in all_alarms(1.0, [], probes)]
+
+
+class Before(nn.Module):
+    """A classifier behind a change of its input or its output."""
+
+    def __init__(self, net, of_input=None, of_output=None):
+        super().__init__()
+        self.net, self.of_input, self.of_output = net, of_input, of_output
+
+    def forward(self, images):
+        outputs = self.net(images if self.of_input is None else self.of_input(images))
+        return outputs if self.of_output is None else self.of_output(outputs)
+
+
+class BatchStatistics(nn.Module):
+    """Normalises by the batch whatever mode it is in."""
+
+    def forward(self, logits):
+        return (logits - logits.mean(0)) / (logits.std(0) + 1e-3)
+
+
+@pytest.mark.parametrize("num_classes", [2, 5, 10])
+def test_a_sound_model_trips_none(pattern_net, pattern_set, num_classes):
+    net, image_set = pattern_net(num_classes), pattern_set(120, num_classes, seed=1)
+    probes = measure(net, image_set)
+    assert tripped(probes) == []
+    assert probes.images == 120
+    assert probes.clean_correct == clean_accuracy(net, image_set).correct
+    pgd = evaluate_pgd(net, image_set, epsilon=8 / 255, steps=10)
+    assert probes.steps_correct == pgd.correct
+    assert probes.unbounded_correct < probes.steps_correct <= probes.clean_correct
+    longer = evaluate_pgd(net, image_set, epsilon=8 / 255, steps=20)
+    assert probes.more_steps_correct == longer.correct
+    moved = probes.repaired_by_more_steps - probes.broken_by_more_steps
+    assert moved == probes.more_steps_correct - probes.steps_correct
+
+
+def test_what_more_steps_change_is_counted_by_direction(pattern_net, pattern_set):
+    net, image_set = pattern_net(), pattern_set(120, seed=1)
+    probes = measure(net, image_set, epsilon=16 / 255, steps=3)
+    assert probes.repaired_by_more_steps == 0
+    assert probes.broken_by_more_steps == probes.steps_correct - probes.more_steps_correct > 0
+
+
+MASKED = {
+    "saturated logits": ({"of_output": lambda z: 1e5 * z}, "Zero gradients"),
+    "quantised input": ({"of_input": lambda x: (x * 8).round() / 8}, "Zero gradients"),
+    "quantised input, unbounded": ({"of_input": lambda x: (x * 8).round() / 8}, "Unbounded"),
+    "noise": (
+        {"of_input": lambda x: (x + 0.1 * torch.randn_like(x)).clamp(0, 1)},
+        "Randomised forward pass",
+    ),
+    "softmax": ({"of_output": lambda z: z.softmax(1)}, "Softmax instead of logits"),
+    "batch statistics": ({"of_output": BatchStatistics()}, "Model in train mode"),
+}
+
+
+@pytest.mark.parametrize("case", MASKED)
+def test_a_masked_model_trips_the_right_alarm(pattern_net, pattern_set, case):
+    change, alarm = MASKED[case]
+    probes = measure(Before(pattern_net(), **change).eval(), pattern_set(120, seed=1))
+    assert any(name.startswith(alarm) for name in tripped(probes))
+
+
+def test_train_mode_is_seen_and_changes_nothing(pattern_net, pattern_set):
+    net = pattern_net()
+    net.encoder[1].train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    probes = measure(net, pattern_set(60, seed=1))
+    assert tripped(probes) == ["Model in train mode"]
+    assert probes.training_modules == ["encoder.1"]
+    assert net.encoder[1].training
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_a_constant_model_is_at_chance(random_set):
+    class Constant(nn.Module):
+        def forward(self, images):
+            return 0 * images.flatten(1)[:, :2] + images.new_tensor([3.0, 1.0])
+
+    names = tripped(measure(Constant().eval(), random_set(40, num_classes=2)))
+    assert names == ["Zero gradients"]
+
+
+def test_a_model_without_gradient_is_refused(pattern_net, pattern_set):
+    net = Before(pattern_net(), of_output=lambda z: z.detach()).eval()
+    with pytest.raises(UserError, match="no gradient with respect to the image"):
+        measure(net, pattern_set(10))
+
+
+def test_logits_between_0_and_1_are_no_softmax(pattern_net, pattern_set):
+    net = Before(pattern_net(), of_output=lambda z: z.sigmoid()).eval()
+    assert not measure(net, pattern_set(60, seed=1)).softmax_output
+
+
+def test_the_classifier_need_not_be_ours(pattern_net, pattern_set):
+    net = pattern_net()
+    plain = nn.Sequential(net.encoder, net.head).eval()
+    assert measure(plain, pattern_set(60, seed=1)) == measure(net, pattern_set(60, seed=1))
+    assert isinstance(net, Classifier)
+
+
+SOUND = Probes(
+    images=256,
+    classes=10,
+    training_modules=[],
+    batch_dependence=1e-6,
+    repeat_difference=0.0,
+    softmax_output=False,
+    clean_correct=200,
+    zero_gradients=2,
+    zero_epsilon_correct=200,
+    epsilon_text="8/255",
+    steps=20,
+    steps_correct=100,
+    more_steps_correct=99,
+    repaired_by_more_steps=1,
+    broken_by_more_steps=2,
+    unbounded_correct=0,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"batch_dependence": 0.3}, ["Model in train mode", "running statistics"]),
+        ({"training_modules": ["bn"]}, ["Model in train mode: bn", ".eval()"]),
+        ({"repeat_difference": 0.01}, ["Randomised", "expectation"]),
+        ({"softmax_output": True}, ["Softmax", "give the evaluation the logits"]),
+        ({"zero_gradients": 3}, ["Zero gradients: on 3 of 200", "saturates", "AutoAttack"]),
+        ({"zero_epsilon_correct": 199}, ["Epsilon 0 differs", "199 of 256"]),
+        (
+            {"repaired_by_more_steps": 9, "broken_by_more_steps": 2, "more_steps_correct": 107},
+            ["More steps help", "after 20 steps", "107", "shorter steps"],
+        ),
+        ({"unbounded_correct": 36}, ["Unbounded attack fails", "36 of 256", "Square"]),
+    ],
+)
+def test_each_probe_has_its_alarm(change, words):
+    assert all_alarms(0.8, [], SOUND) == []
+    (message,) = all_alarms(0.8, [], replace(SOUND, **change))
+    assert all(word in message for word in words)
+    assert "\n" not in message
+
+
+def test_sampling_noise_makes_no_alarm():
+    within = [
+        {"repaired_by_more_steps": 4, "broken_by_more_steps": 0},  # coins fall so one time in 16
+        {"unbounded_correct": 35},  # 10 % and two standard deviations of 256 images
+        {"zero_gradients": 2},
+    ]
+    for change in within:
+        assert all_alarms(0.8, [], replace(SOUND, **change)) == []
+
+
+def attack(name, epsilon, correct):
+    return AttackResult(
+        name=name,
+        steps=20,
+        step_size=0.01,
+        restarts=1,
+        random_start=False,
+        epsilon=epsilon / 255,
+        epsilon_text=f"{epsilon}/255",
+        accuracy=correct / 1000,
+        correct=correct,
+        total=1000,
+        seconds=1.0,
+    )
+
+
+def test_autoattack_above_pgd():
+    fine = [attack("PGD-20", 4, 500), attack("PGD-20", 8, 300), attack("AutoAttack", 4, 480)]
+    assert all_alarms(0.9, [*fine, attack("AutoAttack", 8, 300)]) == []
+    (message,) = all_alarms(0.9, [*fine, attack("AutoAttack", 8, 301)])
+    assert "AutoAttack at 8/255 leaves 30.10%, more than PGD-20 (30.00%)" in message
+    assert "trust the lower" in message

@@ -1,0 +1,58 @@
+"""LARS against its definition, one weight at a time, in float64."""
+
+import pytest
+import torch
+from torch import nn
+
+from solo_adv.methods.optim import build_optimizer
+
+LR, ETA, DECAY, MOMENTUM, STEPS = 0.3, 0.005, 1e-2, 0.9, 20
+OPTIONS = {
+    **{"momentum": MOMENTUM, "nesterov": True, "eta": ETA},
+    **{"clip_lr": True, "exclude_bias_n_norm": True},
+}
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.Linear(8, 2)).double()
+
+
+def losses(model):
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(STEPS):
+        yield model(torch.randn(5, 6, dtype=torch.float64, generator=generator)).square().sum()
+
+
+def by_definition(model):
+    """You et al. 2017, with the local rate clipped at the global one; biases and norms plain."""
+    velocity = {}
+    for loss in losses(model):
+        model.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                direction = weight.grad.clone()
+                if weight.ndim > 1:
+                    norm, slope = weight.norm(), direction.norm()
+                    local = ETA * norm / (slope + DECAY * norm)
+                    direction = (direction + DECAY * weight) * min(local / LR, 1)
+                velocity[name] = MOMENTUM * velocity.get(name, 0) + direction
+                weight.sub_(LR * (direction + MOMENTUM * velocity[name]))
+
+
+@pytest.mark.parametrize("foreach", [False, True])
+def test_lars_follows_its_definition(foreach):
+    model, twin = network(), network()
+    groups = [{"params": list(model.parameters())}]
+    optimizer = build_optimizer("lars", groups, lr=LR, weight_decay=DECAY, **OPTIONS)
+    for group in optimizer.param_groups:
+        group["foreach"] = foreach  # all weights at once, as on a GPU, or one by one
+    for loss in losses(model):
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    by_definition(twin)
+    assert not torch.equal(model[0].weight, network()[0].weight)
+    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-12)

@@ -1,0 +1,92 @@
+"""Pretrainings in this process or, under torchrun, its part of them.
+
+``one_run.py DIRECTORY PROCESSES CASE...`` writes down every case's gradients, of each update, and
+the weights and statistics at the end. Crops are drawn without chance, so that several processes see
+what one does.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from solo_adv.commands import pretrain as main_pretrain
+from solo_adv.methods import AdversarialMethod
+
+CASES = {
+    "emp_ssl": [],
+    "robust_emp": ["adversary.steps=2", "adversary.batch_norm=train_frozen"],
+    "robust_emp eval": ["adversary.steps=2", "adversary.batch_norm=eval"],
+    "robust_emp accumulating": ["adversary.steps=2", "preset=reference"],
+    "cfamc": [],
+    "simclr": [],
+    "robust_simclr": ["adversary.steps=2"],
+    "robust_simclr cross": ["adversary.steps=2", "adversary.pair=cross"],
+    "simclr_freeadv": [],
+    "supervised_freeadv": ["method_kwargs.loss=cross_entropy"],
+    "supervised_freeadv sup_con": ["method_kwargs.loss=sup_con"],
+}
+GLOBAL_BATCH = 16
+JOB = [
+    *("data=digits", "data.fraction=0.05", "crops.num_crops=2", "crops.size=8", "accelerator=cpu"),
+    *("backbone.kwargs.width=4", "+backbone.kwargs.layers=[1,1,1,1]", "backbone.stem=cifar"),
+    *("method_kwargs.proj_hidden_dim=8", "method_kwargs.proj_output_dim=6", "max_epochs=1"),
+    *(
+        "precision=64-true",
+        "optimizer.name=sgd",
+        "optimizer.kwargs=null",
+        "checkpoint.enabled=false",
+    ),
+    *("+limit_train_batches=2", "+limit_val_batches=0", "knn_eval.enabled=false"),
+]
+
+
+class TwoShifts(torch.nn.Module):
+    """Two crops of an image, the same every time."""
+
+    def forward(self, images):
+        pixels = images.double() / 255
+        return torch.cat([pixels, pixels.roll(1, dims=2)])
+
+
+def run(case, processes):
+    """Gradients of all updates, by parameter: lists of tensors; and the state at the end."""
+    name = case.split()[0]
+    more = [
+        f"optimizer.batch_size={GLOBAL_BATCH // processes}",
+        f"devices={processes}",
+        f"strategy={'ddp' if processes > 1 else 'auto'}",
+    ]
+    cfg = compose(name, overrides=[*JOB, *CASES[case], *more])
+    OmegaConf.set_struct(cfg, False)
+    gradients, state = {}, {}
+
+    def note_gradients(self, optimizer):
+        for key, parameter in self.named_parameters():
+            gradients.setdefault(key, []).append(parameter.grad.clone())
+
+    def note_state(self):
+        state.update(self.state_dict())
+
+    AdversarialMethod.on_before_optimizer_step = note_gradients
+    AdversarialMethod.on_train_end = note_state
+    main_pretrain.pretrain(cfg)
+    return {"gradients": gradients, "state": state}
+
+
+def main():
+    """The cases, one after the other."""
+    directory, processes, *cases = sys.argv[1:]
+    torch.set_num_threads(1)
+    AdversarialMethod._build_crops = lambda self, seed: TwoShifts()
+    with initialize_config_module("solo_adv.conf", version_base="1.3"):
+        found = {case: run(case, int(processes)) for case in cases}
+    rank = dist.get_rank() if dist.is_initialized() else 0
+    torch.save(found, Path(directory) / f"{processes}-{rank}.pt")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""``python -m solo_adv.zoo``, from publishing to exporting, and how its errors read."""
+
+from functools import partial
+
+import pytest
+
+from solo_adv.zoo import index
+from solo_adv.zoo.export import hf
+from tests.zoo.conftest import NAME
+
+
+@pytest.fixture
+def run(command):
+    """Runs a command; returns its exit status, output and error output."""
+    return partial(command, "zoo.__main__")
+
+
+def test_publish_then_everything_else(run, trained, tmp_path, monkeypatch):
+    zoo = tmp_path / "zoo"
+    status, output, error = run(
+        *("publish", trained.checkpoint.parent, "--name", NAME, "--zoo", zoo),
+        *(
+            "--reports",
+            trained.reports,
+            "--summary",
+            "A tiny encoder of the tests.",
+            "--minutes",
+            1,
+        ),
+    )
+    assert (status, error) == (0, "")
+    assert output.strip() == str(zoo / "models" / NAME)
+    monkeypatch.setenv("SOLO_ADV_ZOO_URL", str(zoo))
+
+    assert f"{NAME}: A tiny encoder of the tests." in run("list", "--dataset", "digits")[1]
+    assert run("list", "--dataset", "nothing")[1] == "No such model.\n"
+    assert "## Limits" in run("info", NAME)[1]
+    assert len(run("download", NAME)[1].splitlines()) == 5
+    assert f"{NAME} robust_linear: ok" in run("verify", NAME)[1]
+    status, output, _ = run("evaluate", NAME, "--max-images", 30, "--data", "num_workers=0")
+    assert status == 0
+    assert output.count("holds") == 8
+    out = tmp_path / "exported"
+    assert str(out / "model.safetensors") in run("export", NAME, "--to", "timm", "--output", out)[1]
+
+    (zoo / "models" / NAME / "linear.safetensors").write_bytes(b"damaged")
+    status, output, error = run("verify", NAME)
+    assert status == 2
+    assert f"{NAME} linear: not here, or damaged" in output
+    assert error.startswith("error: Not here, or damaged")
+
+
+def test_a_figure_that_does_not_hold_is_an_exit_status(run, zoo, monkeypatch):
+    wrong = zoo.entry
+    monkeypatch.setattr("solo_adv.zoo.remeasuring.DEVIATIONS", 0.0)
+    monkeypatch.setattr("solo_adv.zoo.remeasuring._figures", _moved(wrong))
+    status, output, _ = run("evaluate", NAME)
+    assert status == 1
+    assert "clean: published 75.00%, measured 50.00% (allowed ± 0.10%): DIFFERS" in output
+
+
+def _moved(entry):
+    figures = iter([{"clean": (0.75, 1000)}, {"clean": (0.5, 1000)}] * len(entry.evaluations))
+    return lambda report: next(figures)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["info", "nobody"], "Unknown zoo model 'nobody'"),
+        (["evaluate", NAME, "--data", "train_path"], "KEY=VALUE"),
+        (["export", NAME, "--to", "timm", "--push", "a/b"], "--push is for --to hf"),
+        (["publish", "nothing", "--name", "x", "--summary", "y"], "No checkpoint at nothing"),
+    ],
+)
+def test_a_mistake_is_one_line(run, zoo, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    status, _, error = run(*arguments)
+    assert status == 2
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_the_markdown_table_is_of_the_packaged_models(run, zoo):
+    output = run("list", "--markdown")[1]
+    assert all(f"## `{name}`" in output for name in index.packaged())
+    assert NAME not in output
+
+
+def test_the_hub_gets_a_folder_only_when_asked(run, zoo, tmp_path, monkeypatch):
+    pushed = []
+    monkeypatch.setattr(hf, "push", lambda folder, repository: pushed.append((folder, repository)))
+    run("export", NAME, "--to", "hf", "--output", tmp_path / "one")
+    assert pushed == []
+    run("export", NAME, "--to", "hf", "--output", tmp_path / "two", "--push", "me/it")
+    assert pushed == [(tmp_path / "two", "me/it")]

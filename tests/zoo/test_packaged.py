@@ -1,0 +1,118 @@
+"""The models that come with the package: complete, described truly, and worth what is printed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import solo_adv
+from solo_adv import UserError, load_pretrained
+from solo_adv.report.record import Report
+from solo_adv.support.fingerprints import weights_fingerprint
+from solo_adv.zoo import StoredFile, download, evaluate, find, places, table
+from solo_adv.zoo.entry import HEAD_OF
+from solo_adv.zoo.index import packaged
+from tests.zoo.conftest import NAME
+
+ROOT = Path(__file__).parents[2]
+NAMES = sorted(packaged())
+
+
+def test_there_are_digits_and_cifar10():
+    assert {find(name).dataset for name in solo_adv.zoo.list()} >= {"digits", "cifar10"}
+
+
+def test_the_table_is_up_to_date():
+    written = (ROOT / "zoo" / "README.md").read_text()
+    assert written == table.markdown(packaged().values()), (
+        "python -m solo_adv.zoo list --markdown > zoo/README.md"
+    )
+
+
+def test_nothing_large_or_foreign_is_packaged():
+    files = [path for path in (places.PACKAGED / "models").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".md", ".png", ".safetensors"}
+    assert sum(path.stat().st_size for path in files) < 12e6
+    assert {path.parent.name for path in files} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_loads_without_net(name, monkeypatch):
+    monkeypatch.setenv("SOLO_ADV_OFFLINE", "1")
+    entry = find(name)
+    encoder = load_pretrained(name)
+    pixels = torch.rand(2, 3, entry.image_size, entry.image_size)
+    assert encoder(pixels).shape == (2, entry.feature_dims[entry.features])
+    for head in ("linear", "robust_linear"):
+        assert load_pretrained(name, head=head)(pixels).shape == (2, entry.classes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reports_are_of_these_weights_without_alarm_and_with_these_figures(name):
+    entry = find(name)
+    encoder = load_pretrained(name)
+    for evaluation in entry.evaluations:
+        path = download.locate(StoredFile.from_dict(evaluation["report"]))
+        report = Report.read(path)
+        head = load_pretrained(name, head=HEAD_OF[report.linear]).head
+        assert report.alarms == []
+        assert report.weights["encoder"] == weights_fingerprint(encoder.state_dict())
+        assert report.weights["head"] == weights_fingerprint(head.state_dict())
+        assert evaluation["clean"] == report.clean
+        accuracies = [attack["accuracy"] for attack in evaluation["attacks"]]
+        assert accuracies == [attack.accuracy for attack in report.attacks]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pgd_at_three_radii_and_autoattack_are_published_for_both_heads(name):
+    found = {
+        (e["linear"], a["name"], a["epsilon_text"])
+        for e in find(name).evaluations
+        for a in e["attacks"]
+    }
+    radii = ("4/255", "8/255", "16/255")
+    assert found == {
+        (linear, attack, radius)
+        for linear in ("standard", "robust")
+        for attack in ("PGD-20", "AutoAttack")
+        for radius in radii
+    }
+
+
+def test_the_figures_of_digits_hold():
+    name = solo_adv.zoo.list(dataset="digits")[0]
+    comparisons = evaluate(find(name), max_images=60, autoattack=False, quiet=True)
+    assert {c.head for c in comparisons} == {"linear", "robust_linear"}
+    assert {c.figure for c in comparisons} >= {"clean", "kNN", "PGD-20 at 8/255"}
+    assert all(c.holds for c in comparisons)
+
+
+def test_figures_that_do_not_hold_are_found(published, tmp_path, monkeypatch):
+    shutil.copytree(published.directory, tmp_path / "zoo")
+    monkeypatch.setenv("SOLO_ADV_ZOO_URL", str(tmp_path / "zoo"))
+    index = tmp_path / "zoo" / "index.json"
+    held = json.loads(index.read_text())
+    file = held["models"][0]["evaluations"][0]["report"]
+    path = tmp_path / "zoo" / file["path"]
+    report = json.loads(path.read_text())
+    report["clean"] = 1 - report["clean"] / 2
+    path.write_text(json.dumps(report))
+    file["size"], file["sha256"] = path.stat().st_size, download.sha256(path)
+    index.write_text(json.dumps(held))
+    failed = [c for c in evaluate(find(NAME), quiet=True) if not c.holds]
+    assert [(c.head, c.figure) for c in failed] == [(HEAD_OF[report["linear"]], "clean")]
+
+
+def test_other_test_data_are_refused(zoo):
+    with pytest.raises(UserError, match="is not the test set"):
+        evaluate(find(NAME), data={"image_size": 20}, quiet=True)
+
+
+def test_a_newcomers_lines_in_the_readme_work():
+    text = (ROOT / "README.md").read_text()
+    block = next(b for b in text.split("```python")[1:] if "robust_linear" in b).split("```")[0]
+    names: dict = {}
+    exec(block, names)
+    assert names["logits"].shape == (8, 10)

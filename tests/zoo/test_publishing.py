@@ -1,0 +1,187 @@
+"""Publishing refuses what nobody could trust, and what it writes is whole and tells the truth."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from solo_adv import UserError, load_pretrained
+from solo_adv.report.record import Report
+from solo_adv.zoo import download, publish
+from solo_adv.zoo.index import parse, read_index
+from tests.zoo.conftest import NAME
+
+
+@pytest.fixture
+def attempt(trained, tmp_path):
+    """Publishes the run with its reports changed; returns the zoo directory."""
+
+    def run(change=None, *, name=NAME, checkpoint=None, reports=None, **more):
+        copied = tmp_path / "results"
+        shutil.copytree(trained.reports, copied, dirs_exist_ok=True)
+        if change is not None:
+            for file in copied.rglob("report.json"):
+                held = json.loads(file.read_text())
+                change(held, file)
+                file.write_text(json.dumps(held))
+        publish(
+            checkpoint or trained.checkpoint.parent,
+            name=name,
+            summary="A tiny encoder that only the tests know.",
+            zoo=tmp_path / "zoo",
+            reports=[copied] if reports is None else reports,
+            **more,
+        )
+        return tmp_path / "zoo"
+
+    return run
+
+
+def _alarmed(held, file):
+    held["alarms"] = ["Zero gradients: PGD cannot move."]
+
+
+def _of_other_weights(held, file):
+    held["weights"]["encoder"] = "0" * 16
+
+
+def _old(held, file):
+    del held["weights"]
+
+
+def _of_another_head(held, file):
+    held["weights"]["head"] = "0" * 16
+
+
+def _other_features(held, file):
+    held["features"] = "backbone" if held["linear"] == "robust" else "hidden"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_alarmed, "carries an alarm.*PGD cannot move"),
+        (_of_other_weights, "is of other weights"),
+        (_old, "does not say which weights"),
+        (_of_another_head, "is not the head that"),
+        (_other_features, "several features"),
+        (lambda held, file: file.with_name("head.safetensors").unlink(), "Cannot read"),
+        (lambda held, file: held.pop("clean"), "is not an evaluation report"),
+    ],
+)
+def test_a_report_that_cannot_be_trusted_is_refused(attempt, tmp_path, change, words):
+    with pytest.raises(UserError, match=words):
+        attempt(change)
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_without_report_nothing_is_published(attempt, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for reports in ([], [tmp_path / "empty"], [tmp_path / "nothing"]):
+        with pytest.raises(UserError, match=r"no evaluation report.*main_robust\.py"):
+            attempt(reports=reports)
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_an_unfinished_run_is_refused(attempt, trained, tmp_path):
+    unfinished = tmp_path / "run" / "cfamc-x-ep=-1.ckpt"
+    unfinished.parent.mkdir()
+    shutil.copy(trained.checkpoint, unfinished)
+    with pytest.raises(UserError, match="not of the last epoch"):
+        attempt(checkpoint=unfinished.parent)
+
+
+@pytest.mark.parametrize("name", ["Cfamc", "cfamc-digits", "models/x", "a b", ""])
+def test_names_are_checked(attempt, name):
+    with pytest.raises(UserError, match="no name for a model"):
+        attempt(name=name)
+
+
+def test_the_entry_says_what_the_run_and_the_reports_say(published, trained):
+    entry = published.entry
+    assert (entry.method, entry.dataset, entry.classes) == ("cfamc", "digits", 10)
+    assert entry.backbone["stem"] == "cifar"
+    assert entry.feature_dims == {"backbone": 64, "hidden": 24, "projector": 8}
+    assert entry.training["minutes"] == 0.1
+    reports = {r.linear: r for r in map(Report.read, trained.reports.rglob("report.json"))}
+    assert len(entry.evaluations) == 2
+    for evaluation in entry.evaluations:
+        report = reports[evaluation["linear"]]
+        assert (evaluation["clean"], evaluation["knn"]) == (report.clean, report.knn)
+        accuracies = [attack["accuracy"] for attack in evaluation["attacks"]]
+        assert accuracies == [attack.accuracy for attack in report.attacks]
+        assert evaluation["threat_model"].startswith("white-box")
+    text = (published.directory / "index.json").read_text()
+    assert str(trained.root) not in text  # nothing of this machine
+    assert read_index(published.directory / "index.json") == {NAME: entry}
+
+
+def test_a_model_of_the_same_name_is_replaced_and_others_stay(attempt, published):
+    zoo = attempt()
+    attempt(name="another")
+    attempt()
+    assert sorted(read_index(zoo / "index.json")) == ["another", NAME]
+
+
+def test_the_card_and_the_reports_lie_beside_the_weights(published):
+    folder = published.directory / "models" / NAME
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"README.md", "report_linear.json", "report_linear.md", "report_linear.png"}
+    assert "(report_linear.png)" in (folder / "report_linear.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert "Threat model: white-box" in card
+    assert "| linear |" in card
+
+
+def test_large_files_are_split_and_load_all_the_same(attempt, trained, monkeypatch):
+    zoo = attempt(part_bytes=3000)
+    entry = read_index(zoo / "index.json")[NAME]
+    parts = entry.files["encoder"].parts
+    assert len(parts) > 2
+    assert all((zoo / part.path).stat().st_size == part.size <= 3000 for part in parts)
+    assert not (zoo / entry.files["encoder"].path).exists()
+    monkeypatch.setenv("SOLO_ADV_ZOO_URL", str(zoo))
+    encoder, original = load_pretrained(NAME), load_pretrained(trained.checkpoint)
+    for name, value in original.state_dict().items():
+        assert value.equal(encoder.state_dict()[name])
+    assert download.cached_path(entry.files["encoder"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda model: model.update(licence=1), "licence"),
+        (lambda model: model.update(surprise=1), "surprise"),
+        (lambda model: model["files"]["encoder"].update(path="../../etc/passwd"), "encoder/path"),
+        (lambda model: model["files"]["encoder"].update(path="models/../x"), "encoder/path"),
+        (lambda model: model["files"]["encoder"].update(sha256="abc"), "sha256"),
+        (lambda model: model["evaluations"][0].update(clean=51.2), "evaluations/0/clean"),
+        (lambda model: model.update(image_size=64), "image_size = 64.*16"),
+        (lambda model: model["training"]["config"].update(method="simclr"), "method = cfamc"),
+    ],
+)
+def test_an_index_that_is_wrong_is_refused(published, tmp_path, change, words):
+    held = json.loads((published.directory / "index.json").read_text())
+    change(held["models"][0])
+    file = tmp_path / "index.json"
+    file.write_text(json.dumps(held))
+    with pytest.raises(UserError, match=words):
+        read_index(file)
+
+
+def test_an_index_that_is_no_index(tmp_path):
+    with pytest.raises(UserError, match="not JSON"):
+        parse("{", "here")
+    with pytest.raises(UserError, match="newer"):
+        parse('{"format": 2, "base_urls": [], "models": []}', "here")
+    with pytest.raises(UserError, match="Cannot read"):
+        read_index(tmp_path / "index.json")
+
+
+def test_an_entry_survives_the_index(published):
+    entry = published.entry
+    assert type(entry).from_dict(json.loads(json.dumps(entry.to_dict()))) == entry
+    assert replace(entry, base_urls=("http://a",)) == entry
+    assert Path(entry.files["encoder"].path).parts[:2] == ("models", NAME)
