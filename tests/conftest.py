@@ -28,7 +28,8 @@ def command(monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
         status = 0
         try:
-            importlib.import_module(f"solo_adv.commands.{name.removeprefix('main_')}").main()
+            inner = f"commands.{name[5:]}" if name.startswith("main_") else name
+            importlib.import_module(f"solo_adv.{inner}").main()
         except SystemExit as stop:
             status = stop.code
         captured = capsys.readouterr()
