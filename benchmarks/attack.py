@@ -108,10 +108,10 @@ def training(args: argparse.Namespace) -> dict[str, Any]:
     crops = torch.rand(count, 3, cfg.crops.size, cfg.crops.size, device=device())
     last = crops.contiguous(memory_format=torch.channels_last)
     targets = torch.zeros(args.batch, dtype=torch.long, device=crops.device)
-    clean, attacked = method.attacked_views.split(last, args.batch)
+    batch = method.batch_of(last, targets)
 
     def ours() -> Tensor:
-        delta: Tensor = method.perturb(clean, attacked, targets)
+        delta: Tensor = method.perturb(batch)
         return delta
 
     def network(pixels: Tensor) -> Tensor:

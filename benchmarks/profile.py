@@ -60,7 +60,8 @@ def mark(method: Any) -> None:
         (method.classifier, "network forward"),
     ):
         module.forward = marked(name, module.forward)
-    method.loss_of = marked("loss", method.loss_of)
+    method._loss = marked("loss", method._loss)
+    method._crafting = marked("loss", method._crafting)
     method.perturb = marked("adversary", method.perturb)
     method.adversary.update = marked("adversary", method.adversary.update)
     method.manual_backward = marked("network backward", method.manual_backward)

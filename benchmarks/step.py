@@ -83,7 +83,7 @@ def _pass(module: Any, crops: Tensor, precision: str) -> None:
 
 def _attack(module: Any, crops: Tensor, targets: Tensor, precision: str) -> None:
     with autocast(precision, device()):
-        module.perturb(crops[:0], crops, targets)
+        module.perturb(module.batch_of(crops, targets))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from solo_adv.cost.network import autocast
+from solo_adv.crops import CropSpec
 from solo_adv.host.standalone import METHODS
 from solo_adv.methods.adversarial import AdversarialMethod
 
@@ -102,6 +103,9 @@ class _Noise(nn.Module):
     ) -> None:
         super().__init__()
         self.shape, self.device, self.memory_format = shape, device, memory_format
+
+    def respec(self, spec: CropSpec) -> None:
+        """Noise is noise, whatever the crops are drawn from."""
 
     def forward(self, images: Tensor) -> Tensor:
         empty = torch.empty(self.shape, device=self.device, memory_format=self.memory_format)

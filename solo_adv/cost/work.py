@@ -11,6 +11,9 @@ from omegaconf import DictConfig
 from solo_adv.cost.network import YARDSTICK, Network, pass_flops
 from solo_adv.data import digits
 from solo_adv.evaluation import RobustSettings
+from solo_adv.host import METHODS
+from solo_adv.methods.attacked_views import FORWARD
+from solo_adv.methods.completion import build_adversary
 from solo_adv.support.settings import plain
 
 IMAGES = {
@@ -20,9 +23,6 @@ IMAGES = {
     "digits": (1_797 - digits.TEST_IMAGES, digits.TEST_IMAGES),
 }
 """Train and test images. ImageNet-100: of its usual list of classes; the paper does not say."""
-
-FORWARD = 1 / 3
-"""A forward pass alone, in crop passes: a backward pass is about twice a forward one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,8 @@ def cost(
     return Cost(
         batches=batches,
         updates=batches * cfg.adversary.get("replays", 1),
-        pretraining=batches * batch * per_batch,
-        per_image=per_batch * cfg.max_epochs,
+        pretraining=round(batches * batch * per_batch),
+        per_image=round(per_batch * cfg.max_epochs),
         evaluation=sum(evaluation_passes(train, test, judging) for judging in evaluations),
         relative=pass_flops(Network.of(cfg)) / pass_flops(YARDSTICK),
     )
@@ -83,17 +83,11 @@ def clock(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def passes_of_batch(cfg: DictConfig) -> int:
-    """Crop passes that a batch costs for each of its images, with a complete config.
-
-    Every replay passes all views once. A PGD step passes all of them, or, where the attack is
-    crafted between a view and its clean self (``adversary.pair=self``), the attacked views only.
-    """
-    views, adversary = cfg.crops.num_crops, plain(cfg.adversary)
-    attacked = views - 1 if adversary.get("views") == "second" else views
-    crafted = attacked if adversary.get("pair") == "self" else views
-    passes: int = views * adversary.get("replays", 1) + crafted * adversary.get("steps", 0)
-    return passes
+def passes_of_batch(cfg: DictConfig) -> float:
+    """Crop passes that a batch costs for each of its images, with a complete config."""
+    views, adversary = build_adversary(cfg, METHODS[cfg.method].adversary_class)
+    taught = cfg.teacher.kind != "none"
+    return views.passes(adversary, num_crops=cfg.crops.num_crops, taught=taught)
 
 
 def evaluation_passes(train: int, test: int, cfg: DictConfig) -> int:

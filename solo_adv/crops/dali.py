@@ -181,6 +181,17 @@ class DaliCrops:
         self._rest = rest
         self._cutter: DaliCutter | None = None
 
+    def respec(self, spec: CropSpec) -> None:
+        """Draw from another spec from now on; the random numbers go on as they were.
+
+        Raises:
+            UserError: ``num_crops`` or ``size`` would change.
+        """
+        self._rest.respec(spec)
+        if spec.interpolation != self.spec.interpolation:  # which is built into the pipeline
+            self._cutter = None
+        self.spec = spec
+
     def __call__(self, images: Tensor) -> Tensor:
         """Draw V random crops of every image.
 

@@ -15,6 +15,13 @@ class CropPipeline(Protocol):
     def __call__(self, images: Tensor) -> Tensor:
         """Draw the crops: float32 with pixels in [0, 1], on the images' device."""
 
+    def respec(self, spec: CropSpec) -> None:
+        """Draw from another spec from now on; the random numbers go on as they were.
+
+        Raises:
+            UserError: ``num_crops`` or ``size`` would change.
+        """
+
     def state_dict(self) -> dict[str, Tensor]:
         """The state of the random numbers, for a checkpoint."""
 

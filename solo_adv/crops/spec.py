@@ -109,6 +109,19 @@ class CropSpec:
         changes = {key: value for key, value in given.items() if value is not None} | overrides
         return cls.from_config({**PRESETS[name], **changes})
 
+    def check_same_shape(self, other: CropSpec) -> None:
+        """Refuse a spec whose crops have another number or size than this one's.
+
+        Raises:
+            UserError: they do.
+        """
+        for name in ("num_crops", "size"):
+            if getattr(self, name) != getattr(other, name):
+                raise UserError(
+                    f"crops.{name} cannot change during a run; it was {getattr(self, name)} and "
+                    f"would become {getattr(other, name)}."
+                )
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> CropSpec:
         """The spec of a plain mapping; what it does not name keeps its default.

@@ -65,6 +65,15 @@ class TorchCrops:
         self.memory_format = memory_format
         self._generator = torch.Generator().manual_seed(seed)
 
+    def respec(self, spec: CropSpec) -> None:
+        """Draw from another spec from now on; the random numbers go on as they were.
+
+        Raises:
+            UserError: ``num_crops`` or ``size`` would change.
+        """
+        self.spec.check_same_shape(spec)
+        self.spec = spec
+
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """Draw V random crops of every image.

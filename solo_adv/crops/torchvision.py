@@ -36,23 +36,16 @@ class TorchvisionCrops:
         self.spec = spec
         self.memory_format = memory_format
         self._state = torch.Generator().manual_seed(seed).get_state()
-        jitter = transforms.ColorJitter(spec.brightness, spec.contrast, spec.saturation, spec.hue)
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomResizedCrop(
-                    spec.size,
-                    scale=spec.scale,
-                    ratio=spec.ratio,
-                    interpolation=transforms.InterpolationMode(spec.interpolation),
-                ),
-                transforms.RandomHorizontalFlip(spec.flip_prob),
-                transforms.RandomApply([jitter], p=spec.jitter_prob),
-                transforms.RandomGrayscale(spec.grayscale_prob),
-                transforms.RandomApply([_GaussianBlur(spec.blur_sigma)], p=spec.blur_prob),
-                transforms.RandomSolarize(128, p=spec.solarize_prob),
-                transforms.ToTensor(),
-            ]
-        )
+        self.transform = _transform(spec)
+
+    def respec(self, spec: CropSpec) -> None:
+        """Draw from another spec from now on; the random numbers go on as they were.
+
+        Raises:
+            UserError: ``num_crops`` or ``size`` would change.
+        """
+        self.spec.check_same_shape(spec)
+        self.spec, self.transform = spec, _transform(spec)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Draw V random crops of every image.
@@ -85,6 +78,26 @@ class TorchvisionCrops:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from a saved state as if never stopped."""
         self._state = state["generator"].cpu().clone()
+
+
+def _transform(spec: CropSpec) -> transforms.Compose:
+    jitter = transforms.ColorJitter(spec.brightness, spec.contrast, spec.saturation, spec.hue)
+    return transforms.Compose(
+        [
+            transforms.RandomResizedCrop(
+                spec.size,
+                scale=spec.scale,
+                ratio=spec.ratio,
+                interpolation=transforms.InterpolationMode(spec.interpolation),
+            ),
+            transforms.RandomHorizontalFlip(spec.flip_prob),
+            transforms.RandomApply([jitter], p=spec.jitter_prob),
+            transforms.RandomGrayscale(spec.grayscale_prob),
+            transforms.RandomApply([_GaussianBlur(spec.blur_sigma)], p=spec.blur_prob),
+            transforms.RandomSolarize(128, p=spec.solarize_prob),
+            transforms.ToTensor(),
+        ]
+    )
 
 
 class _GaussianBlur:

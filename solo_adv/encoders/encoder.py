@@ -21,7 +21,8 @@ class Encoder(nn.Module):
         features: ``hidden`` (after the projector's first layer: what the paper evaluates),
             ``projector`` (the unit embeddings), ``backbone``, or ``auto``: ``hidden`` where the
             checkpoint has this package's projector, else ``backbone``.
-        with_projector: whether it has this package's projector.
+        with_projector: whether it has this package's projector; None: if the config has the
+            projector's settings.
         crop_passes: how many crop passes it was trained for; None if nobody counted.
     """
 
@@ -30,17 +31,19 @@ class Encoder(nn.Module):
         config: Mapping[str, Any],
         features: str,
         *,
-        with_projector: bool = True,
+        with_projector: bool | None = None,
         crop_passes: int | None = None,
     ) -> None:
         super().__init__()
         choice("features", features, FEATURES)
+        if with_projector is None:
+            with_projector = "proj_hidden_dim" in config["method_kwargs"]
         if features == "auto":
             features = "hidden" if with_projector else "backbone"
         if features != "backbone" and not with_projector:
             raise UserError(
-                f"features={features}: an encoder of solo-learn's method {config['method']} has "
-                "no projector that this package knows; use features=backbone."
+                f"features={features}: an encoder of the method {config['method']} has no "
+                "projector that this package knows; use features=backbone."
             )
         self.config = dict(config)
         self.features = features

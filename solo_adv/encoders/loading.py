@@ -1,7 +1,12 @@
 """From a checkpoint file back to an encoder."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from torch import Tensor
+
+from solo_adv.encoders.batch_norms import of_one_branch
 from solo_adv.encoders.checkpoint import find_checkpoint, read_checkpoint
 from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.foreign import EncoderSettings, solo_learn_config
@@ -26,11 +31,6 @@ def encoder_from(
     """
     file = find_checkpoint(path)
     checkpoint = read_checkpoint(file)
-    state = {
-        name: value
-        for name, value in checkpoint["state_dict"].items()
-        if name.startswith(("backbone.", "projector."))
-    }
     named = (settings or EncoderSettings()).named
     if "solo_adv" in checkpoint:
         saved = checkpoint["solo_adv"]
@@ -40,9 +40,29 @@ def encoder_from(
                 "checkpoints of solo-learn's own methods."
             )
         encoder = Encoder(saved["config"], features, crop_passes=saved["crop_passes"])
+        state = _judged_weights(checkpoint["state_dict"], saved["config"])
     else:
-        state = {name: value for name, value in state.items() if name.startswith("backbone.")}
+        state = _of_networks(checkpoint["state_dict"], "backbone.")
         config = solo_learn_config(file, state, named)
         encoder = Encoder(config, features, with_projector=False)
     fill(encoder, state, file)
     return encoder.requires_grad_(False).eval()
+
+
+def _judged_weights(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Weights of the backbone and the projector that the run's config wants to be judged by.
+
+    Those of the average where one was kept (unless ``averaging.encoder=online``), and of the batch
+    norms for attacked views where there are two.
+    """
+    averaging = config.get("averaging") or {}
+    prefix = "averaged."
+    if averaging.get("decay") and averaging.get("encoder") == "average":
+        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    weights = _of_networks(state, "backbone.", "projector.")
+    two = config["backbone"].get("batch_norms", 1) == 2
+    return of_one_branch(weights) if two else weights
+
+
+def _of_networks(state: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if name.startswith(prefixes)}

@@ -34,6 +34,7 @@ _ITS_SCHEDULERS = ("warmup_cosine", "step", "none")
 # data would resume the old one.
 _ALSO_PART_OF_THE_RESULT = (
     *("method_kwargs", "adversary", "crops", "augmentations", "preset", "seed", "precision"),
+    *("teacher", "averaging", "backbone.batch_norms"),
     *("scheduler", "optimizer.kwargs", "data.train_path", "data.fraction", "data.no_labels"),
 )
 

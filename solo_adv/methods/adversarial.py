@@ -6,52 +6,37 @@ Shapes: B images become V crops each, N = V*B, view-major; embeddings are (V, B,
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_adv.adversaries import Adversary, batch_norm_during_attack, parameters_frozen
-from solo_adv.crops import (
-    CropOptions,
-    CropPipeline,
-    CropSpec,
-    as_unit_float,
-    join_views,
-    read_crops,
-)
+from solo_adv.crops import CropOptions, CropPipeline, CropSpec, as_unit_float, join_views
 from solo_adv.crops import build as build_crops
+from solo_adv.encoders.batch_norms import batch_norm_branch, with_two_batch_norms
 from solo_adv.encoders.projector import Projector
-from solo_adv.methods.attacked_views import AttackedViews, join
+from solo_adv.methods import completion
+from solo_adv.methods.attacked_views import AttackedViews, Group, join
+from solo_adv.methods.averaging import AveragedWeights
 from solo_adv.methods.chunks import pass_in_chunks
-from solo_adv.methods.performance import Performance, resolved_precision
+from solo_adv.methods.performance import Performance
 from solo_adv.methods.run_state import (
     add_running_means,
     random_state,
     restore_random_state,
     running_means,
 )
+from solo_adv.methods.teacher import FrozenTeacher, Teacher, read_teacher
 from solo_adv.methods.watch import CollapseWatch
-from solo_adv.objectives import Objective
-from solo_adv.support.checks import choice, whole
+from solo_adv.objectives import Objective, Update
 from solo_adv.support.compiling import compile_whole
 from solo_adv.support.errors import UserError
-from solo_adv.support.settings import accepted_settings, construct, section
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "reference": {
-        "adversary.accumulate_gradients": True,
-        "adversary.batch_norm": "train",
-        "adversary.clamp_before_forward": False,
-        "scheduler.name": "reference_cyclic",
-    }
-}
-"""Named sets of options, as far as a method has them: the paper's code where it changes results."""
-
-_PROJECTOR_KEYS = ("proj_hidden_dim", "proj_output_dim")
+from solo_adv.support.processes import world_size
+from solo_adv.support.settings import construct, section
 
 
 class NonFiniteLossError(UserError):
@@ -62,6 +47,19 @@ class NonFiniteLossError(UserError):
     """
 
     batch: Mapping[str, Tensor] = MappingProxyType({})
+
+
+class Batch(NamedTuple):
+    """One batch as all its updates see it."""
+
+    clean: Tensor
+    """Crops that stay clean (M, 3, h, w), view-major, maybe none."""
+    attacked: Tensor
+    """Crops that are attacked (N, 3, h, w), view-major, as they are without attack."""
+    labels: Tensor
+    """Of the images (B,), -1 where unlabelled."""
+    teacher: Tensor | None
+    """What :meth:`AdversarialMethod.prepare` returned (V*B, D'), for the crops as they came."""
 
 
 if TYPE_CHECKING:
@@ -76,7 +74,7 @@ class AdversarialMethod(_Host):
     The base brings ``backbone``, ``classifier``, ``features_dim``, ``forward`` with ``logits`` and
     ``feats``, optimisers and validation; and two doors, ``to_pixels`` from the images its loader
     delivers to pixels in [0, 1], and ``from_pixels`` back to what its ``forward`` takes
-    (``host/contract.py`` has the whole list).
+    (``methods/contract.py`` has the whole list).
 
     Extra cfg settings:
         method_kwargs:
@@ -84,6 +82,9 @@ class AdversarialMethod(_Host):
             proj_output_dim (int): dimension of the embeddings.
             (and the settings of the objective)
         adversary: the settings of the adversary, and of ``AttackedViews``.
+        teacher: the fields of ``TeacherSettings``.
+        averaging: the fields of ``Averaging``.
+        backbone.batch_norms (int): 2 for a second batch norm, of clean views.
         preset: ``reference`` for the choices of the paper's code that change results.
         crops: backend, source and the fields of ``CropSpec``; of ``chunk`` crops at most the
             activations are in memory at a time.
@@ -103,22 +104,27 @@ class AdversarialMethod(_Host):
         super().__init__(cfg)
         cfg = self.cfg
         method_kwargs = section(cfg, "method_kwargs")
-        self.proj_hidden_dim: int = method_kwargs.pop("proj_hidden_dim")
-        self.proj_output_dim: int = method_kwargs.pop("proj_output_dim")
+        dims = [method_kwargs.pop(f"proj_{layer}_dim", None) for layer in ("hidden", "output")]
         self.objective = construct(self.objective_class, method_kwargs, "method_kwargs")
-        self.attacked_views, self.adversary = self._build_adversary(cfg)
+        self.attacked_views, self.adversary = completion.build_adversary(cfg, self.adversary_class)
         if self.objective.on_logits:
-            self.proj_output_dim = cfg.method_kwargs.proj_output_dim = cfg.data.num_classes
-        self.projector = Projector(
-            self.features_dim,
-            self.proj_hidden_dim,
-            self.proj_output_dim,
-            unit=not self.objective.on_logits,
-        )
+            dims[1] = cfg.method_kwargs.proj_output_dim = cfg.data.num_classes
+        self.projector = self._build_projector(*dims)
+        self.batch_norms: int = cfg.backbone.batch_norms
+        if self.batch_norms == 2:
+            with_two_batch_norms(self.backbone, cfg.backbone.name)
+            if self.projector is not None:
+                with_two_batch_norms(self.projector, "the projector")
+        self.averaged = self._build_average(completion.averaging_settings(cfg).decay)
+        self.teacher = self._build_teacher()
         self.crops = self._build_crops(seed=cfg.get("seed", 0))
-        self.chunk = self.crop_settings(cfg)[1].chunk
+        self.spec, options = self.crop_settings(cfg)
+        self.chunk = options.chunk
         self._network: Callable[[Tensor], dict[str, Tensor]] = self._pass
-        self._objective: Callable[[Tensor, Tensor], Any] = self.objective
+        self._loss: Callable[[Update], Any] = self.objective
+        self._crafting: Callable[[Update], Tensor] = self.objective.crafting
+        self._compiled = False
+        self._batch_in_epoch = 0
         self.crop_passes = 0
         self.collapse_watch = CollapseWatch()
         self._finite: Tensor | None = None
@@ -133,64 +139,59 @@ class AdversarialMethod(_Host):
         Raises:
             UserError: an unknown key or a value out of range, with what is accepted.
         """
-        cfg = super().add_and_assert_specific_cfg(_with_preset(cls.adversary_class, cfg))
-        objective = cls.objective_class
-        cfg.method_kwargs = {
-            "proj_hidden_dim": 4096,
-            "proj_output_dim": objective.output_dim,
-            **accepted_settings(objective),
-            **section(cfg, "method_kwargs"),
-        }
-        beside = AttackedViews.keys(cls.adversary_class)
-        cfg.adversary = {
-            **accepted_settings(cls.adversary_class),
-            **{key: getattr(cls.default_attacked_views, key) for key in beside},
-            **section(cfg, "adversary"),
-        }
-        cfg.crops = {
-            **CropOptions.defaults(),
-            **plain_spec(CropSpec.preset(cls.default_crops)),
-            "size": None,
-            **section(cfg, "crops"),
-        }
-        given = section(cfg, "performance")
-        construct(Performance, given, "performance")
-        cfg.performance = {**accepted_settings(Performance), **given}
-        cfg.precision = resolved_precision(cfg)
-        cls.check_cfg(cfg)
+        views = cls.default_attacked_views
+        cfg = super().add_and_assert_specific_cfg(
+            completion.with_preset(cfg, cls.adversary_class, views)
+        )
+        completion.fill_in(
+            cfg,
+            objective=cls.objective_class,
+            adversary=cls.adversary_class,
+            default_views=views,
+            default_crops=cls.default_crops,
+        )
+        spec, options = cls.crop_settings(cfg)
+        completion.check(
+            cfg,
+            objective_class=cls.objective_class,
+            adversary_class=cls.adversary_class,
+            spec=spec,
+            options=options,
+        )
         return cfg
 
     @classmethod
-    def check_cfg(cls, cfg: DictConfig) -> None:
-        """Build the cheap parts of a complete config once, for their errors."""
-        kwargs = section(cfg, "method_kwargs")
-        for key in _PROJECTOR_KEYS:
-            whole(f"method_kwargs.{key}", kwargs.pop(key), 1)
-        objective = construct(cls.objective_class, kwargs, "method_kwargs", besides=_PROJECTOR_KEYS)
-        cls._build_adversary(cfg)
-        spec, options = cls.crop_settings(cfg)
-        build_crops(spec, options.backend)
-        if spec.num_crops < objective.min_views:
-            raise UserError(
-                f"method={cfg.method} compares crops of an image and needs crops.num_crops of at "
-                f"least {objective.min_views}; got {spec.num_crops}."
-            )
-        if spec.num_crops < 2 and cfg.adversary.get("views") == "second":
-            raise UserError("adversary.views=second needs crops.num_crops of at least 2; got 1.")
-
-    @classmethod
-    def _build_adversary(cls, cfg: DictConfig) -> tuple[AttackedViews, Adversary]:
-        given = section(cfg, "adversary")
-        beside = AttackedViews.keys(cls.adversary_class)
-        views = AttackedViews(**{key: given.pop(key) for key in beside if key in given})
-        return views, construct(cls.adversary_class, given, "adversary", besides=beside)
-
-    @classmethod
     def crop_settings(cls, cfg: DictConfig) -> tuple[CropSpec, CropOptions]:
-        """What crops a complete config draws, and how."""
-        settings = section(cfg, "crops")
-        settings["size"] = settings["size"] or cls.crop_size(cfg)
-        return read_crops(settings)
+        """What crops a complete config draws at the start of a run, and how."""
+        return completion.crop_settings(cfg, cls.crop_size(cfg))
+
+    # ---------------------------------------------------------------- parts
+
+    def _build_projector(self, hidden_dim: int | None, output_dim: int | None) -> Projector | None:
+        if not self.objective.projector:
+            return None
+        assert hidden_dim is not None
+        assert output_dim is not None
+        unit = not self.objective.on_logits
+        return Projector(self.features_dim, hidden_dim, output_dim, unit=unit)
+
+    def _build_average(self, decay: float) -> AveragedWeights | None:
+        if not decay:
+            return None
+        networks = {"backbone": self.backbone, "projector": self.projector}
+        return AveragedWeights(decay, {k: net for k, net in networks.items() if net is not None})
+
+    def _build_teacher(self) -> Teacher | None:
+        settings = completion.teacher_settings(self.cfg)
+        if settings.kind == "network":
+            return FrozenTeacher(read_teacher(settings)[0])
+        return self._averaged_outputs if settings.kind == "average" else None
+
+    def _averaged_outputs(self, pixels: Tensor) -> Tensor:
+        """What the objective would see of the averaged weights."""
+        assert self.averaged is not None
+        with self.averaged.in_place_of(self):
+            return self._pass(pixels)["z"]
 
     def _build_crops(self, seed: int) -> CropPipeline:
         spec, options = self.crop_settings(self.cfg)
@@ -212,13 +213,16 @@ class AdversarialMethod(_Host):
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
         """The base's parameter groups and the projector's."""
-        return [
-            *super().learnable_params,
-            {"name": "projector", "params": self.projector.parameters()},
-        ]
+        groups = list(super().learnable_params)
+        if self.projector is not None:
+            groups.append({"name": "projector", "params": self.projector.parameters()})
+        return groups
 
     def forward(self, X: Tensor) -> dict[str, Tensor]:
-        """From images as the host delivers them to ``logits``, ``feats``, ``hidden`` and ``z``."""
+        """From images as the host delivers them to ``logits``, ``feats`` and ``z``.
+
+        With a projector also to ``hidden``; without one ``z`` are the features themselves.
+        """
         return self._project(super().forward(X))
 
     def multicrop_forward(self, X: Tensor) -> dict[str, Tensor]:
@@ -226,8 +230,35 @@ class AdversarialMethod(_Host):
         return self._project(super().multicrop_forward(X))
 
     def _project(self, out: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self.projector is None:
+            return {**out, "z": out["feats"]}
         hidden, z = self.projector(out["feats"])
         return {**out, "hidden": hidden, "z": z}
+
+    # ---------------------------------------------------------------- hooks for a method
+
+    def spec_at(self, progress: float) -> CropSpec:
+        """What crops to draw when so much of the run (0 to 1) is done: always the config's.
+
+        A method whose augmentation changes over the run overrides it. ``num_crops`` and ``size``
+        must stay as they are.
+        """
+        return self.spec
+
+    def prepare(self, crops: Tensor, labels: Tensor) -> Tensor | None:
+        """What the objective is shown of the teacher, computed once a batch.
+
+        Args:
+            crops: clean crops (V*B, 3, h, w) in [0, 1], view-major.
+            labels: of the images (B,).
+
+        Returns:
+            The teacher's outputs (V*B, D') on them, without gradient; None without a teacher.
+        """
+        if self.teacher is None:
+            return None
+        with torch.no_grad():
+            return self.teacher(crops)
 
     # ---------------------------------------------------------------- training
 
@@ -241,81 +272,160 @@ class AdversarialMethod(_Host):
             batch_idx: index of the batch.
         """
         _, views, targets = batch
+        self._batch_in_epoch = batch_idx
         crops = self._crops_of([views] if isinstance(views, Tensor) else views)
         if not self.no_channel_last:
             crops = crops.contiguous(memory_format=torch.channels_last)
-        clean, attacked = self.attacked_views.split(crops, len(targets))
+        prepared = self.batch_of(crops, targets)
         optimizer: Any = self.optimizers()
 
         for _ in range(self.adversary.replays):
             optimizer.zero_grad()
-            delta = self.perturb(clean, attacked, targets)
-            out = self.outputs_of(crops if delta is None else join(clean, attacked + delta))
-            loss = self.loss_of(out["z"], targets)
-            probe = _probe(out["logits"], targets.repeat(len(crops) // len(targets)))
+            delta = self.perturb(prepared)
+            out, update = self.updated(prepared, delta)
+            loss = self._loss(update)
+            probe = _probe(out["logits"], targets.repeat(len(out["logits"]) // len(targets)))
             self.manual_backward(loss.total + probe["train_class_loss"])
             optimizer.step()
-            self.adversary.update(attacked, delta)
+            self.adversary.update(prepared.attacked, delta)
+            if self.averaged is not None:
+                self.averaged.update(self)
             self._watch(loss.total)
             self._step_schedulers(end_of="replay")
 
         self._step_schedulers(end_of="step")
-        self.crop_passes += self._passes_of_batch(len(crops), len(attacked)) * _world_size()
+        self.crop_passes += self._passes_of(crops, len(targets)) * world_size()
         self._log_step(loss._asdict(), probe)
         self._watch_collapse(out["z"][: len(targets)], batch_idx)
         add_running_means(self.trainer, self._resumed.pop("means", {}))
-        views_seen = min(2, len(crops) // len(targets)) * len(targets)
+        views_seen = min(2, len(out["feats"]) // len(targets)) * len(targets)
         self.observe(out["feats"][:views_seen].detach(), targets.repeat(views_seen // len(targets)))
+
+    def _passes_of(self, crops: Tensor, images: int) -> int:
+        """Crop passes that a batch of so many images costs, with its crops (V*B, 3, h, w)."""
+        passes = self.attacked_views.passes(
+            self.adversary, num_crops=len(crops) // images, taught=self.teacher is not None
+        )
+        return round(passes * images)
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done when the batch at hand begins, from 0 to 1.
+
+        0 for a method that no Trainer runs.
+        """
+        trainer = self._trainer
+        if trainer is None:
+            return 0.0
+        batches = trainer.num_training_batches
+        total = batches * (trainer.max_epochs or 0)
+        if not 0 < total < float("inf"):
+            return 0.0
+        return min(1.0, (self.current_epoch * batches + self._batch_in_epoch) / total)
 
     def _crops_of(self, views: Sequence[Tensor]) -> Tensor:
         """Crops (V*B, 3, h, w) in [0, 1], view-major."""
         if self.cfg.crops.source == "device":
+            spec = self.spec_at(self.progress)
+            if spec != self.spec:
+                self.spec = spec
+                self.crops.respec(spec)
             return self.crops(self.to_pixels(views[0]))
         shapes = {tuple(view.shape[2:]) for view in views}
-        if len(shapes) > 1 or len(views) < self.objective.min_views:
+        needed = -(-self.objective.min_views // self.attacked_views.count(1))
+        if len(shapes) > 1 or len(views) < needed:
             raise UserError(
-                f"crops.source=loader needs at least {self.objective.min_views} views of one size "
+                f"crops.source=loader needs at least {needed} views of one size "
                 f"from the loader; got {len(views)} of the sizes {sorted(shapes)}. "
                 "crops.source=device draws the crops here."
             )
         return as_unit_float(self.to_pixels(join_views(views)))
 
-    def perturb(self, clean: Tensor, attacked: Tensor, targets: Tensor) -> Tensor | None:
-        """The adversary's perturbation of the attacked crops, or None.
+    def batch_of(self, crops: Tensor, targets: Tensor) -> Batch:
+        """Crops (V*B, 3, h, w) in [0, 1] and targets (B,) as the updates on them see them."""
+        clean, attacked = self.attacked_views.split(crops, len(targets))
+        return Batch(clean, attacked, targets, self.prepare(crops, targets))
+
+    def perturb(self, batch: Batch) -> Tensor | None:
+        """The adversary's perturbation of the attacked crops, or None."""
+        views, adversary = self.attacked_views, self.adversary
+        freeze = nullcontext() if adversary.accumulate_gradients else parameters_frozen(self)
+        own_selves = views.pair == "self"
+
+        def embed(clean: Tensor, attacked: Tensor) -> Tensor:
+            return self.outputs_of(clean, attacked, len(batch.labels))["z"]
+
+        def loss(z: Tensor) -> Tensor:
+            update = self._shown(z, batch, len(batch.attacked), own_selves=own_selves)
+            return self._crafting(update)
+
+        with batch_norm_during_attack(self, adversary.batch_norm), freeze:
+            crafting_loss = views.crafting_loss(
+                batch.clean, batch.attacked, embed, loss, hold_clean=views.holds_clean(adversary)
+            )
+            return adversary.perturb(batch.attacked, crafting_loss)
+
+    def updated(self, batch: Batch, delta: Tensor | None) -> tuple[dict[str, Tensor], Update]:
+        """The network's outputs on the batch, perturbed by ``delta``, and what the objective sees.
 
         Args:
-            clean: crops that stay clean, as ``AttackedViews.split`` has it.
-            attacked: crops to be attacked.
-            targets: of the images (B,).
+            batch: as :meth:`batch_of` made it.
+            delta: perturbation of the attacked crops (N, 3, h, w), or None.
         """
-        freeze = nullcontext() if self.adversary.accumulate_gradients else parameters_frozen(self)
-        with batch_norm_during_attack(self, self.adversary.batch_norm), freeze:
-            crafting_loss = self.attacked_views.crafting_loss(
-                clean,
-                attacked,
-                lambda pixels: self.outputs_of(pixels)["z"],
-                lambda z: self.loss_of(z, targets).total,
-            )
-            return self.adversary.perturb(attacked, crafting_loss)
+        attacked = batch.attacked if delta is None else batch.attacked + delta
+        out = self.outputs_of(batch.clean, attacked, len(batch.labels))
+        return out, self._shown(out["z"], batch, 0 if delta is None else len(attacked))
 
-    def outputs_of(self, pixels: Tensor) -> dict[str, Tensor]:
-        """``logits``, ``feats`` and ``z`` of pixels (N, 3, h, w) in [0, 1], by ``chunk`` crops."""
-        if self.chunk is None or len(pixels) <= self.chunk:
-            return self._network(pixels)
-        return pass_in_chunks(self._network, pixels, self.chunk, model=self)
+    def outputs_of(self, clean: Tensor, attacked: Tensor, batch: int) -> dict[str, Tensor]:
+        """``logits``, ``feats`` and ``z`` of clean crops, then of attacked ones.
+
+        Args:
+            clean: crops (M, 3, h, w) in [0, 1], view-major, maybe none.
+            attacked: crops (N, 3, h, w), perturbed, maybe none.
+            batch: images in the batch, B.
+        """
+        groups = self.attacked_views.groups(clean, attacked, batch)
+        parts = [self._outputs_of_group(group) for group in groups]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _outputs_of_group(self, group: Group) -> dict[str, Tensor]:
+        pixels = group.pixels
+        with batch_norm_branch(self, group.branch if self.batch_norms == 2 else None):
+            if self.chunk is None or len(pixels) <= self.chunk:
+                return self._network(pixels)
+            return pass_in_chunks(
+                self._network, pixels, self.chunk, model=self, branch=group.branch
+            )
 
     def _pass(self, pixels: Tensor) -> dict[str, Tensor]:
         out = self(self.from_pixels(pixels))
         return {name: out[name] for name in ("logits", "feats", "z")}
 
-    def loss_of(self, z: Tensor, targets: Tensor) -> Any:
-        """The objective's terms of embeddings (V*B, D), view-major, of images with targets (B,)."""
-        return self._objective(z.unflatten(0, (-1, len(targets))), targets)
+    def _shown(self, z: Tensor, batch: Batch, attacked: int, *, own_selves: bool = False) -> Update:
+        """What an objective is shown of embeddings (V*B, D), the last ones of which are attacked.
 
-    def _passes_of_batch(self, crops: int, attacked: int) -> int:
-        """Forward-and-backward passes of a crop that one batch costs."""
-        crafted = attacked if self.attacked_views.pair == "self" else crops
-        return crops * self.adversary.replays + crafted * self.adversary.crafting_passes
+        Args:
+            attacked: how many of them are.
+            own_selves: the embeddings are those of the attacked crops' clean selves and then of
+                the attacked crops, and not of the whole batch.
+        """
+        views = z.unflatten(0, (-1, len(batch.labels)))
+        first_attacked = (len(z) - attacked) // len(batch.labels)
+        mask = torch.arange(len(views), device=z.device) >= first_attacked
+        progress: Any = self.progress
+        if self._compiled:  # a compiled objective would be compiled anew for every other number
+            progress = z.new_full((), progress, dtype=torch.float32)
+        return Update(views, mask, batch.labels, self._taught(batch, own_selves), progress)
+
+    def _taught(self, batch: Batch, own_selves: bool) -> Tensor | None:
+        """The teacher's outputs (V, B, D') on the clean crop of each view."""
+        if batch.teacher is None:
+            return None
+        clean, attacked = self.attacked_views.split(batch.teacher, len(batch.labels))
+        rows = join(attacked, attacked) if own_selves else join(clean, attacked)
+        return rows.unflatten(0, (-1, len(batch.labels)))
 
     def _step_schedulers(self, end_of: str) -> None:
         # Once a batch, not once a replay: the schedule spans the run whatever the replays are.
@@ -391,8 +501,10 @@ class AdversarialMethod(_Host):
         if stage == "fit" and performance.compile != "none":
             self._network = compile_whole(self._pass, performance.mode)
             self.adversary.compiled = True
-            if _world_size() == 1:  # the gathering of embeddings has no graph
-                self._objective = compile_whole(self.objective, performance.mode)
+            if world_size() == 1:  # the gathering of embeddings has no graph
+                self._loss = compile_whole(self.objective, performance.mode)
+                self._crafting = compile_whole(self.objective.crafting, performance.mode)
+                self._compiled = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the config and what a resumed run needs, for every process."""
@@ -404,8 +516,8 @@ class AdversarialMethod(_Host):
             "means": running_means(self.trainer),
         }
         states: list[Any] = [state]
-        if _world_size() > 1:
-            states = [None] * _world_size()
+        if world_size() > 1:
+            states = [None] * world_size()
             dist.all_gather_object(states, state)
         checkpoint["solo_adv"] = {
             "method": self.cfg.method,
@@ -420,9 +532,16 @@ class AdversarialMethod(_Host):
         saved = checkpoint.get("solo_adv")
         if saved is None:
             return
+        taught = (saved["config"].get("teacher") or {}).get("weights")
+        if taught not in (None, self.cfg.teacher.weights):
+            raise UserError(
+                f"This run began with a teacher of the weights {taught}, and teacher.checkpoint="
+                f"{self.cfg.teacher.checkpoint} holds {self.cfg.teacher.weights}: give the one "
+                "that it began with."
+            )
         self.crop_passes = saved["crop_passes"]
         states = saved["processes"]
-        if len(states) == _world_size():
+        if len(states) == world_size():
             state = states[self.global_rank]
             self.adversary.load_state_dict(state["adversary"])
             self.crops.load_state_dict(state["crops"])
@@ -438,28 +557,6 @@ class AdversarialMethod(_Host):
             restore_random_state(self._resumed.pop("random"), self.device)
 
 
-def plain_spec(spec: CropSpec) -> dict[str, Any]:
-    """A ``CropSpec`` as the config's ``crops`` section has it."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in vars(spec).items()
-    }
-
-
-def _with_preset(adversary: type[Adversary], cfg: DictConfig) -> DictConfig:
-    """The config with what ``preset`` stands for in the place of the options it names."""
-    preset = cfg.get("preset")
-    if preset is None:
-        return cfg
-    choice("preset", preset, PRESETS)
-    accepted = accepted_settings(adversary)
-    for key, value in PRESETS[preset].items():
-        group, name = key.split(".")
-        if group != "adversary" or name in accepted:
-            OmegaConf.update(cfg, key, value, force_add=True)
-    return cfg
-
-
 def _probe(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """Loss and accuracy of the online classifier over labelled crops; 0 where there are none."""
     labelled = (targets >= 0).sum().clamp(min=1)
@@ -473,7 +570,3 @@ def _named(batch: Any) -> dict[str, Tensor]:
     views = [views] if isinstance(views, Tensor) else views
     named = {f"view_{number}": view for number, view in enumerate(views)}
     return {"indexes": indexes, "targets": targets, **named}
-
-
-def _world_size() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

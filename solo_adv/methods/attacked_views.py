@@ -1,69 +1,192 @@
-"""Which views of an image are attacked, and on which pair of views the attack is crafted."""
+"""Which views of an image are attacked, how they pass the network, and what an attack ascends."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from solo_adv.adversaries import PGD, Adversary, LossOf
+from solo_adv.encoders.batch_norms import ATTACKED, CLEAN
 from solo_adv.support.checks import choice
+from solo_adv.support.errors import UserError
 
-VIEWS = ("all", "both", "second")
+VIEWS = ("all", "both", "second", "twins")
 PAIRS = ("cross", "self")
+FORWARDS = ("joint", "separate", "by_view")
+SELF_VIEWS = ("once", "every_step")
+FORWARD = 1 / 3
+"""A forward pass alone, in crop passes: a backward pass takes about twice as long."""
+
+
+class Group(NamedTuple):
+    """Crops that pass the network together and share their batch statistics."""
+
+    pixels: Tensor
+    branch: str
+    """The batch norm that they use where there are two: ``clean`` or ``attacked``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackedViews:
     """Keys of the ``adversary`` section beside the adversary's own.
 
-    - ``views``: ``all`` (``both`` says the same of two), or ``second``: all but the first, which
-      stays clean.
-    - ``pair``, for an attack that is crafted before the update: ``cross``, on the loss of the
-      update itself; ``self``, on the loss between the attacked views and their own clean selves
-      (the reference code's SimCLR).
+    Attributes:
+        views: ``all`` views are attacked (``both`` says the same of two); ``second``: all but the
+            first, which stays clean; ``twins``: every crop takes part twice, clean and attacked.
+        forward: ``joint``: clean and attacked views pass the network together and share their
+            batch statistics; ``separate``: the clean views pass first, then the attacked ones, so
+            that each kind has statistics of its own and the running statistics move twice;
+            ``by_view``: every view passes by itself, as in solo-learn's own methods.
+        pair: of an attack that is crafted before the update: ``cross``: on the loss of the update
+            itself; ``self``: on the loss between the attacked views and their own clean selves (as
+            the reference code's SimCLR does).
+        self_view: of ``pair=self``: whether the clean selves pass the network ``once`` a batch
+            without gradient, or at ``every_step`` of the attack with gradient (as the reference
+            code's SimCLR does, so that batch statistics move once more at every step).
 
     Source:
-        Reference code ``main_simclr_adv.py``; the paper's section 2.2.1 leaves it open.
+        Reference code ``main_simclr_adv.py``; the paper's section 2.2.1 leaves all of it open.
     """
 
     views: str = "all"
+    forward: str = "joint"
     pair: str = "cross"
+    self_view: str = "once"
 
     def __post_init__(self) -> None:
         choice("adversary.views", self.views, VIEWS)
+        choice("adversary.forward", self.forward, FORWARDS)
         choice("adversary.pair", self.pair, PAIRS)
+        choice("adversary.self_view", self.self_view, SELF_VIEWS)
 
     @staticmethod
     def keys(adversary: type[Adversary]) -> tuple[str, ...]:
         """The keys that make sense with an adversary."""
         if adversary is Adversary:
-            return ()
-        return ("views", "pair") if issubclass(adversary, PGD) else ("views",)
+            return ("forward",)
+        crafted = ("pair", "self_view") if issubclass(adversary, PGD) else ()
+        return ("views", "forward", *crafted)
+
+    def check(self, *, num_crops: int, batch_norms: int) -> None:
+        """Refuse settings that do not go with the number of crops or of batch norms.
+
+        Raises:
+            UserError: they do not.
+        """
+        if num_crops < 2 and self.views == "second":
+            raise UserError("adversary.views=second needs crops.num_crops of at least 2; got 1.")
+        if batch_norms == 2 and self.views in ("all", "both"):
+            raise UserError(
+                f"backbone.batch_norms=2 keeps one batch norm for clean views, and "
+                f"adversary.views={self.views} has no clean view: use adversary.views=twins or "
+                "second, or backbone.batch_norms=1."
+            )
+        if batch_norms == 2 and self.forward == "joint":
+            raise UserError(
+                "backbone.batch_norms=2 gives clean and attacked views batch statistics of their "
+                "own, and adversary.forward=joint makes them share: use adversary.forward=separate."
+            )
+
+    def count(self, num_crops: int) -> int:
+        """How many views of an image an objective is shown, if it has so many crops."""
+        return 2 * num_crops if self.views == "twins" else num_crops
+
+    def holds_clean(self, adversary: Adversary) -> bool:
+        """Whether an attack may pass the clean views once a batch instead of at every step.
+
+        It may where their outputs depend neither on the attacked views nor on the step.
+        """
+        apart = self.forward != "joint" or adversary.batch_norm == "eval"
+        return apart and adversary.batch_norm != "train" and not adversary.accumulate_gradients
+
+    def passes(self, adversary: Adversary, *, num_crops: int, taught: bool) -> float:
+        """Crop passes (forward and backward of one crop) that a batch costs for each image.
+
+        Every replay passes all views once. A step of the attack passes the views that it cannot
+        hold: with ``pair=self`` the attacked ones, and their clean selves if they pass at every
+        step. A teacher's forward pass counts as a third of a pass; so short a pass of clean views
+        that are held is not counted.
+
+        Args:
+            num_crops: crops drawn of an image.
+            taught: whether a teacher sees every crop.
+        """
+        clean = {"second": 1, "twins": num_crops}.get(self.views, 0)
+        attacked = num_crops - 1 if self.views == "second" else num_crops
+        crafted = attacked
+        if self.pair == "self":
+            crafted *= 2 if self.self_view == "every_step" else 1
+        elif not self.holds_clean(adversary):
+            crafted += clean
+        passes = (clean + attacked) * adversary.replays + crafted * adversary.crafting_passes
+        return passes + num_crops * FORWARD if taught else passes
 
     def split(self, crops: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-        """Crops (V*B, ...), view-major, into those that stay clean and those that are attacked."""
+        """Crops (V*B, ...), view-major, into those that stay clean and those that are attacked.
+
+        Under ``twins`` both are all crops.
+        """
+        if self.views == "twins":
+            return crops, crops
         start = batch if self.views == "second" else 0
         return crops[:start], crops[start:]
 
+    def groups(self, clean: Tensor, attacked: Tensor, batch: int) -> list[Group]:
+        """The crops as they pass the network, in the order of ``clean``, then ``attacked``.
+
+        Args:
+            clean: crops that stay clean (M, 3, h, w), maybe none.
+            attacked: crops that are attacked (N, 3, h, w), maybe none.
+            batch: images in the batch, B.
+        """
+        if self.forward == "joint":
+            return [Group(join(clean, attacked), ATTACKED)]
+        kinds = [Group(part, kind) for part, kind in ((clean, CLEAN), (attacked, ATTACKED))]
+        if self.forward == "separate":
+            return [group for group in kinds if len(group.pixels)]
+        return [
+            Group(view, kind) for part, kind in kinds for view in part.split(batch) if len(view)
+        ]
+
     def crafting_loss(
-        self, clean: Tensor, attacked: Tensor, embed: Callable[[Tensor], Tensor], loss: LossOf
+        self,
+        clean: Tensor,
+        attacked: Tensor,
+        embed: Callable[[Tensor, Tensor], Tensor],
+        loss: LossOf,
+        *,
+        hold_clean: bool,
     ) -> LossOf:
         """What the attack ascends, as a function of the attacked crops once perturbed.
 
         Args:
             clean: crops that stay clean.
             attacked: crops to be attacked, unperturbed.
-            embed: from crops (N, 3, h, w) to embeddings (N, D).
-            loss: from embeddings (N, D), view-major, to the objective.
+            embed: from clean and attacked crops to the embeddings of both (N, D), in that order.
+            loss: from embeddings (N, D), view-major, clean ones first, to the objective.
+            hold_clean: pass the clean crops once instead of at every step: the embeddings do not
+                depend on the perturbation.
         """
-        if self.pair == "cross":
-            return lambda perturbed: loss(embed(join(clean, perturbed)))
-        with torch.no_grad():  # does not change while the attack is crafted
-            own = embed(attacked)
-        return lambda perturbed: loss(torch.cat([own, embed(perturbed)]))
+        nothing = attacked[:0]
+        if self.pair == "self":
+            clean, again = attacked, self.self_view == "every_step"
+        else:
+            again = not hold_clean
+        if not len(clean) or (again and self.pair == "cross"):
+            return lambda perturbed: loss(embed(clean, perturbed))
+        if again:
+            return lambda perturbed: loss(
+                torch.cat([embed(clean, nothing), embed(nothing, perturbed)])
+            )
+        with torch.no_grad():
+            held = embed(clean, nothing)
+        return lambda perturbed: loss(torch.cat([held, embed(nothing, perturbed)]))
 
 
 def join(clean: Tensor, attacked: Tensor) -> Tensor:
-    """The whole batch again, without a copy where nothing stays clean."""
-    return torch.cat([clean, attacked]) if len(clean) else attacked
+    """Clean and attacked crops in one tensor, without a copy where one of them is empty."""
+    if not len(clean):
+        return attacked
+    return torch.cat([clean, attacked]) if len(attacked) else clean

@@ -1,20 +1,26 @@
 """Passing many crops through a network in chunks, with the activations of one chunk in memory."""
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from solo_adv.adversaries import running_statistics_restored
+from solo_adv.encoders.batch_norms import batch_norm_branch
 
 Outputs = dict[str, Tensor]
 
 
 def pass_in_chunks(
-    network: Callable[[Tensor], Outputs], crops: Tensor, chunk: int, *, model: nn.Module
+    network: Callable[[Tensor], Outputs],
+    crops: Tensor,
+    chunk: int,
+    *,
+    model: nn.Module,
+    branch: str | None = None,
 ) -> Outputs:
     """``network(crops)``, of which at most ``chunk`` crops are passed at a time.
 
@@ -28,6 +34,7 @@ def pass_in_chunks(
         crops: (N, 3, h, w), view-major: a chunk holds whole views where it is large enough.
         chunk: the chunks are of equal size, give or take one, and not larger.
         model: whose running statistics the second passes leave alone.
+        branch: the batch norm that the second passes use, where the model has two.
 
     Source:
         Gao et al. 2021, https://arxiv.org/abs/2101.06983
@@ -35,7 +42,9 @@ def pass_in_chunks(
     parts = crops.tensor_split(math.ceil(len(crops) / chunk))
     if torch.is_grad_enabled():
         outputs = [
-            checkpoint(network, part, use_reentrant=False, context_fn=lambda: _contexts(model))
+            checkpoint(
+                network, part, use_reentrant=False, context_fn=lambda: _contexts(model, branch)
+            )
             for part in parts
         ]
     else:
@@ -44,7 +53,13 @@ def pass_in_chunks(
 
 
 def _contexts(
-    model: nn.Module,
+    model: nn.Module, branch: str | None
 ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Of the first pass and of its repetition."""
-    return nullcontext(), running_statistics_restored(model)
+    """What surrounds the first pass, and what surrounds its repetition in the backward pass."""
+    return nullcontext(), _repetition(model, branch)
+
+
+@contextmanager
+def _repetition(model: nn.Module, branch: str | None) -> Iterator[None]:
+    with batch_norm_branch(model, branch), running_statistics_restored(model):
+        yield

@@ -12,4 +12,4 @@ class RobustSimCLR(AdversarialMethod):
     objective_class = NTXent
     adversary_class = PGD
     default_crops = "simclr"
-    default_attacked_views = AttackedViews(views="second", pair="self")
+    default_attacked_views = AttackedViews(views="second", forward="separate", pair="self")

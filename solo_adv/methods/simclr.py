@@ -2,6 +2,7 @@
 
 from solo_adv.adversaries import Adversary
 from solo_adv.methods.adversarial import AdversarialMethod
+from solo_adv.methods.attacked_views import AttackedViews
 from solo_adv.objectives import NTXent
 
 
@@ -11,3 +12,4 @@ class SimCLR(AdversarialMethod):
     objective_class = NTXent
     adversary_class = Adversary
     default_crops = "simclr"
+    default_attacked_views = AttackedViews(forward="by_view")

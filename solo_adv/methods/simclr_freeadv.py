@@ -12,4 +12,4 @@ class SimCLRFreeAdv(AdversarialMethod):
     objective_class = NTXent
     adversary_class = Free
     default_crops = "simclr"
-    default_attacked_views = AttackedViews(views="second")
+    default_attacked_views = AttackedViews(views="second", forward="separate")

@@ -1,6 +1,6 @@
 """Objectives: pure functions on embeddings z (V, B, D) that say what a representation should be."""
 
-from solo_adv.objectives.base import Loss, Objective
+from solo_adv.objectives.base import Loss, Objective, Update
 from solo_adv.objectives.contrastive import (
     ContrastiveLoss,
     NTXent,
@@ -19,6 +19,7 @@ __all__ = [
     "NTXent",
     "Objective",
     "Supervised",
+    "Update",
     "emp_loss",
     "gather_batch",
     "nt_xent",

@@ -1,8 +1,30 @@
-"""What the training step asks of an objective."""
+"""What the training step asks of an objective, and what it shows to it."""
 
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
+
+
+class Update(NamedTuple):
+    """What an objective is shown of one update (or of one step of an attack).
+
+    V views of B images. Under ``adversary.views=twins`` the clean crops come first, then their
+    attacked copies; under ``second`` the clean view comes first.
+    """
+
+    z: Tensor
+    """Embeddings (V, B, D) of the views, perturbed where attacked; of the projector, or the
+    backbone's features if the objective wants no projector."""
+    attacked: Tensor
+    """Which views are attacked: bool (V,)."""
+    labels: Tensor
+    """Labels of the images (B,), -1 where an image has none."""
+    teacher: Tensor | None = None
+    """The teacher's outputs (V, B, D') on the clean crop of each view, without gradient; None
+    without a teacher."""
+    progress: float = 0.0
+    """How much of the run is done, from 0 to 1. Under torch.compile a scalar tensor, so an
+    objective may compute with it but not branch on it."""
 
 
 class Loss(Protocol):
@@ -14,26 +36,38 @@ class Loss(Protocol):
     def _asdict(self) -> dict[str, Tensor]: ...
 
 
-class Objective(Protocol):
-    """A frozen dataclass whose fields are its settings, called on the embeddings of a batch."""
+class Objective:
+    """The base of objectives: each is a frozen dataclass whose fields are its settings."""
 
     name: ClassVar[str]
     """Short name for logs: ``train_<name>_loss``."""
-    output_dim: ClassVar[int]
-    """Default dimension D of the embeddings."""
-    needs_labels: ClassVar[bool]
+    output_dim: ClassVar[int] = 128
+    """Default dimension D of the projector's embeddings."""
+    needs_labels: ClassVar[bool] = False
     """Whether it learns from labels."""
+    needs_teacher: ClassVar[bool] = False
+    """Whether it compares with a teacher's outputs."""
+    projector: ClassVar[bool] = True
+    """Whether it is shown the projector's unit embeddings; False: the backbone's features as they
+    are, and the method has no projector."""
 
     @property
     def min_views(self) -> int:
-        """Crops of an image that it needs at least."""
-        ...
+        """How many views of an image it needs at least."""
+        return 1
 
     @property
     def on_logits(self) -> bool:
-        """Whether ``z`` are to be class logits (V, B, K) instead of unit embeddings."""
-        ...
+        """Whether ``z`` are class logits (V, B, K) instead of unit embeddings."""
+        return False
 
-    def __call__(self, z: Tensor, targets: Tensor) -> Loss:
-        """Loss of unit embeddings (V, B, D) of images with labels (B,), -1 where unlabelled."""
-        ...
+    def __call__(self, update: Update) -> Loss:
+        """What the weights minimise."""
+        raise NotImplementedError
+
+    def crafting(self, update: Update) -> Tensor:
+        """The scalar that an attack ascends while it looks for a perturbation: the total loss.
+
+        Free training does not ask for it, because it reuses the gradient of the update itself.
+        """
+        return self(update).total

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from solo_adv.objectives.base import Objective, Update
 from solo_adv.support.checks import choice, number
 from solo_adv.support.errors import UserError
 from solo_adv.support.gather import gather_batch
@@ -85,23 +86,24 @@ def nt_xent(z: Tensor, temperature: float = 0.07) -> ContrastiveLoss:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NTXent:
+class NTXent(Objective):
     """:func:`nt_xent` of the global batch, with its settings (keys of ``method_kwargs``)."""
 
     temperature: float = 0.07
 
     name: ClassVar[str] = "nt_xent"
-    min_views: ClassVar[int] = 2
-    output_dim: ClassVar[int] = 128
-    needs_labels: ClassVar[bool] = False
-    on_logits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         number("method_kwargs.temperature", self.temperature, above_zero=True)
 
-    def __call__(self, z: Tensor, targets: Tensor) -> ContrastiveLoss:
+    @property
+    def min_views(self) -> int:
+        """It compares two views of an image."""
+        return 2
+
+    def __call__(self, update: Update) -> ContrastiveLoss:
         """Loss of this process's embeddings (V, B, D) joined with those of all others."""
-        return nt_xent(gather_batch(z, dim=1), self.temperature)
+        return nt_xent(gather_batch(update.z, dim=1), self.temperature)
 
 
 class CrossEntropyLoss(NamedTuple):
@@ -114,7 +116,7 @@ class CrossEntropyLoss(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Supervised:
+class Supervised(Objective):
     """Learning from labels, the paper's supervised comparison (keys of ``method_kwargs``).
 
     The reference code has the supervised contrastive loss (``sup_con``); the paper's minutes fit
@@ -125,7 +127,6 @@ class Supervised:
     temperature: float = 0.07
 
     name: ClassVar[str] = "supervised"
-    output_dim: ClassVar[int] = 128
     needs_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -142,11 +143,12 @@ class Supervised:
         """Cross-entropy compares no views."""
         return 1 if self.on_logits else 2
 
-    def __call__(self, z: Tensor, targets: Tensor) -> ContrastiveLoss | CrossEntropyLoss:
+    def __call__(self, update: Update) -> ContrastiveLoss | CrossEntropyLoss:
         """Loss of embeddings (V, B, D) and labels (B,), or of logits (V, B, K)."""
         if self.on_logits:
-            return _cross_entropy(z, targets)
-        return sup_con(gather_batch(z, dim=1), gather_batch(targets, dim=0), self.temperature)
+            return _cross_entropy(update.z, update.labels)
+        z, labels = gather_batch(update.z, dim=1), gather_batch(update.labels, dim=0)
+        return sup_con(z, labels, self.temperature)
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> CrossEntropyLoss:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from solo_adv.objectives.base import Objective, Update
 from solo_adv.support.checks import number
 from solo_adv.support.errors import UserError
 from solo_adv.support.gather import gather_batch
@@ -91,22 +92,24 @@ def emp_loss(z: Tensor, invariance_weight: float = 200.0, tcr_eps: float = 0.2) 
 
 
 @dataclass(frozen=True, kw_only=True)
-class EMP:
+class EMP(Objective):
     """:func:`emp_loss` of the global batch, with its settings (keys of ``method_kwargs``)."""
 
     invariance_weight: float = 200.0
     tcr_eps: float = 0.2
 
     name: ClassVar[str] = "emp"
-    min_views: ClassVar[int] = 2
     output_dim: ClassVar[int] = 1024
-    needs_labels: ClassVar[bool] = False
-    on_logits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         number("method_kwargs.invariance_weight", self.invariance_weight)
         number("method_kwargs.tcr_eps", self.tcr_eps, above_zero=True)
 
-    def __call__(self, z: Tensor, targets: Tensor) -> EMPLoss:
+    @property
+    def min_views(self) -> int:
+        """It compares two views of an image."""
+        return 2
+
+    def __call__(self, update: Update) -> EMPLoss:
         """Loss of this process's embeddings (V, B, D) joined with those of all others."""
-        return emp_loss(gather_batch(z, dim=1), self.invariance_weight, self.tcr_eps)
+        return emp_loss(gather_batch(update.z, dim=1), self.invariance_weight, self.tcr_eps)

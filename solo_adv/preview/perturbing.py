@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from solo_adv.methods.adversarial import AdversarialMethod
-from solo_adv.methods.attacked_views import join
 
 
 def perturbed(method: AdversarialMethod, crops: Tensor, targets: Tensor) -> Tensor | None:
@@ -18,18 +17,17 @@ def perturbed(method: AdversarialMethod, crops: Tensor, targets: Tensor) -> Tens
     Returns:
         The perturbed crops; None if the method has no adversary.
     """
-    clean, attacked = method.attacked_views.split(crops, len(targets))
+    batch = method.batch_of(crops, targets)
     for _ in range(method.adversary.replays):
-        delta = method.perturb(clean, attacked, targets)
+        delta = method.perturb(batch)
         if delta is None:
             return None
         if delta.requires_grad:
-            out = method.outputs_of(join(clean, attacked + delta))
-            method.loss_of(out["z"], targets).total.backward()
-        method.adversary.update(attacked, delta)
+            method.objective(method.updated(batch, delta)[1]).total.backward()
+        method.adversary.update(batch.attacked, delta)
     # What free training would begin the next replay with; an attack of several steps begins anew.
     if method.adversary.crafting_passes == 0:
-        delta = method.perturb(clean, attacked, targets)
+        delta = method.perturb(batch)
     assert delta is not None
     with torch.no_grad():
-        return join(clean, attacked + delta)
+        return torch.cat([batch.clean, batch.attacked + delta])

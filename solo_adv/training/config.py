@@ -34,7 +34,7 @@ _SECTIONS: dict[str, dict[str, Any]] = {
 }
 # Of the sections that the host completes, the keys that have no default.
 _WITHOUT_DEFAULT = {
-    "backbone": ("name",),
+    "backbone": ("name", "batch_norms"),
     "optimizer": ("name", "batch_size", "lr", "classifier_lr", "weight_decay"),
     "scheduler": ("name",),
     "knn_eval": (),
@@ -49,7 +49,8 @@ _NAMES = {
 }
 _OTHER_KEYS = {
     *("name", "method", "backbone", "method_kwargs", "adversary", "crops", "data", "optimizer"),
-    *("preset", "scheduler", "knn_eval", "performance", "seed", "resume_from_checkpoint"),
+    *("preset", "teacher", "averaging", "scheduler", "knn_eval", "performance", "seed"),
+    *("resume_from_checkpoint",),
     *("augmentations", "debug_augmentations", "dali"),  # solo-learn's, unused here
 }
 

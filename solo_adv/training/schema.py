@@ -74,6 +74,7 @@ _from_one = partial(whole, minimum=1)
 SECTIONS = (
     *("backbone", "method_kwargs", "adversary", "crops", "data", "optimizer", "scheduler"),
     *("knn_eval", "checkpoint", "auto_resume", "wandb", "tensorboard", "performance"),
+    *("teacher", "averaging"),
 )
 NEEDED = ("backbone", "data", "optimizer", "scheduler")
 TYPES: dict[str, Check] = {

@@ -59,8 +59,8 @@ def loss_and_gradient(method: str, device: str, *overrides: str) -> tuple[float,
     generator = torch.Generator().manual_seed(1)
     crops = torch.rand(spec.num_crops * BATCH, 3, spec.size, spec.size, generator=generator)
     with torch.autocast(device, torch.bfloat16, enabled=made.precision == "bf16-mixed"):
-        out = made.method.outputs_of(crops.to(device))
-        loss = made.method.loss_of(out["z"], made.batch[2]).total
+        _, update = made.method.updated(made.method.batch_of(crops.to(device), made.batch[2]), None)
+        loss = made.method.objective(update).total
     loss.backward()
     gradients = [p.grad for p in made.method.backbone.parameters() if p.grad is not None]
     return loss.item(), torch.cat([g.double().cpu().flatten() for g in gradients])

@@ -49,10 +49,10 @@ def test_compiled_is_one_graph_and_the_same(build, fit, compiled_without_kernels
 
 
 def test_the_compiled_loss_is_left_out_of_the_graph_of_several_processes(build, monkeypatch):
-    monkeypatch.setattr("solo_adv.methods.adversarial._world_size", lambda: 2)
+    monkeypatch.setattr("solo_adv.methods.adversarial.world_size", lambda: 2)
     method = build("cfamc", **{"performance.compile": "reduce-overhead"})
     method.setup("fit")
-    assert method._objective is method.objective
+    assert method._loss is method.objective
     assert method._network != method._pass
 
 
@@ -148,11 +148,10 @@ def test_gradients_of_chunks_are_those_of_the_whole(in_float64, name, chunk):
         method = in_float64(name, size)
         torch.manual_seed(2)
         crops = images.repeat(6, 1, 1, 1) * torch.rand(24, 1, 1, 1, dtype=torch.float64)
-        clean, attacked = method.attacked_views.split(crops, 4)
-        delta = method.perturb(clean, attacked, targets)
-        pixels = crops if delta is None else torch.cat([clean, attacked + delta])
-        out = method.outputs_of(pixels)
-        loss = method.loss_of(out["z"], targets).total + out["logits"].square().mean()
+        batch = method.batch_of(crops, targets)
+        delta = method.perturb(batch)
+        out, update = method.updated(batch, delta)
+        loss = method.objective(update).total + out["logits"].square().mean()
         loss.backward()
         found = {key: p.grad for key, p in method.named_parameters()}
         found["delta"] = torch.zeros(()) if delta is None else delta.detach()
@@ -171,10 +170,10 @@ def test_chunks_pass_as_many_crops_as_asked_and_move_the_statistics_once(build):
     crops = torch.rand(24, 3, 16, 16)
     sizes = []
     method.backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    method.outputs_of(crops)["z"].sum().backward()
+    method.outputs_of(crops[:0], crops, 4)["z"].sum().backward()
     assert sizes == [8] * 6  # three chunks, passed once more for their gradients
     for part in crops.split(8):
-        twin.outputs_of(part)
+        twin.outputs_of(part[:0], part, 4)
     layers = [m for m in method.modules() if isinstance(m, _BatchNorm)]
     twins = [m for m in twin.modules() if isinstance(m, _BatchNorm)]
     for layer, other in zip(layers, twins, strict=True):
@@ -195,7 +194,8 @@ def test_training_in_chunks_needs_the_activations_of_one(build, fit, precision):
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            method.outputs_of(torch.rand(64, 3, 16, 16))
+            crops = torch.rand(64, 3, 16, 16)
+            method.outputs_of(crops[:0], crops, 4)
         kept.append(saved[0])
         trainer = fit(method, batches=2, precision=precision)
         assert math.isfinite(trainer.callback_metrics["train_emp_loss"])

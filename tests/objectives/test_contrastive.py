@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from solo_adv import UserError
-from solo_adv.objectives import NTXent, Supervised, nt_xent, sup_con
+from solo_adv.objectives import NTXent, Supervised, Update, nt_xent, sup_con
 
 
 def brute_force(z, labels, temperature):
@@ -49,7 +49,9 @@ def test_nt_xent_equals_brute_force(views):
     z = embeddings(views, 3)
     expected = brute_force(z, torch.arange(3), 0.2)
     torch.testing.assert_close(nt_xent(z, 0.2).total, expected)
-    torch.testing.assert_close(NTXent(temperature=0.2)(z, torch.zeros(3)).total, expected)
+    update = Update(z, torch.zeros(2, dtype=torch.bool), torch.zeros(3))
+    torch.testing.assert_close(NTXent(temperature=0.2)(update).total, expected)
+    torch.testing.assert_close(NTXent(temperature=0.2).crafting(update), expected)
 
 
 def test_nt_xent_is_cross_entropy_over_the_other_views():
@@ -90,7 +92,10 @@ def test_cross_entropy_takes_logits_of_every_view_and_skips_unlabelled():
     objective = Supervised(loss="cross_entropy")
     kept = logits[:, targets >= 0].flatten(0, 1)
     expected = F.cross_entropy(kept, targets[targets >= 0].repeat(3))
-    torch.testing.assert_close(objective(logits, targets).total, expected)
+    torch.testing.assert_close(
+        objective(Update(logits, torch.zeros(len(logits), dtype=torch.bool), targets)).total,
+        expected,
+    )
     assert objective.min_views == 1
     assert objective.on_logits
     assert not Supervised().on_logits

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from solo_adv import UserError
-from solo_adv.objectives import EMP, emp_loss, total_coding_rate
+from solo_adv.objectives import EMP, Update, emp_loss, total_coding_rate
 
 
 def brute_force(z, invariance_weight=200.0, tcr_eps=0.2):
@@ -55,7 +55,8 @@ def test_settings_enter_the_formula(weight, tcr_eps):
     )
     settings = EMP(invariance_weight=weight, tcr_eps=tcr_eps)
     torch.testing.assert_close(
-        settings(z, torch.zeros(4)).total, brute_force(z, weight, tcr_eps)[0]
+        settings(Update(z, torch.zeros(len(z), dtype=torch.bool), torch.zeros(4))).total,
+        brute_force(z, weight, tcr_eps)[0],
     )
 
 

@@ -8,7 +8,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 
-from solo_adv.objectives import EMP, NTXent, Supervised
+from solo_adv.objectives import EMP, NTXent, Supervised, Update
 from solo_adv.support.gather import gather_batch
 
 VIEWS, IMAGES, DIM = 3, 8, 6
@@ -30,6 +30,10 @@ OBJECTIVES = {
 LABELS = torch.tensor([0, 1, 2, 0, 2, 2, 1, 0])
 
 
+def shown(z, labels):
+    return Update(z, torch.zeros(len(z), dtype=torch.bool), labels)
+
+
 def _process(rank, processes, port, results):
     dist.init_process_group(
         "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=processes
@@ -40,7 +44,7 @@ def _process(rank, processes, port, results):
         for name, objective in OBJECTIVES.items():
             images, weight = _data()
             weight.requires_grad_()
-            loss = objective(F.normalize(images[:, mine] @ weight, dim=-1), LABELS[mine])
+            loss = objective(shown(F.normalize(images[:, mine] @ weight, dim=-1), LABELS[mine]))
             loss.total.backward()
             dist.all_reduce(weight.grad)
             results[rank, name] = (loss.total.detach(), weight.grad / processes)  # DDP averages
@@ -57,7 +61,7 @@ def test_several_processes_equal_one(free_port, processes):
     for name, objective in OBJECTIVES.items():
         images, weight = _data()
         weight.requires_grad_()
-        loss = objective(F.normalize(images @ weight, dim=-1), LABELS)
+        loss = objective(shown(F.normalize(images @ weight, dim=-1), LABELS))
         loss.total.backward()
         for rank in range(processes):
             total, gradient = found[rank, name]

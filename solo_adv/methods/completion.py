@@ -1,0 +1,186 @@
+"""The complete config of a method: defaults filled in, presets applied, every setting checked."""
+
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from solo_adv.adversaries import Adversary
+from solo_adv.crops import CropOptions, CropSpec, read_crops
+from solo_adv.crops import build as build_crops
+from solo_adv.methods.attacked_views import AttackedViews
+from solo_adv.methods.averaging import Averaging
+from solo_adv.methods.performance import Performance, resolved_precision
+from solo_adv.methods.teacher import TeacherSettings, read_teacher
+from solo_adv.support.checks import choice, whole
+from solo_adv.support.errors import UserError
+from solo_adv.support.settings import accepted_settings, construct, section
+
+if TYPE_CHECKING:
+    from solo_adv.objectives import Objective
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "reference": {
+        "adversary.accumulate_gradients": True,
+        "adversary.batch_norm": "train",
+        "adversary.clamp_before_forward": False,
+        "adversary.self_view": "every_step",
+        "scheduler.name": "reference_cyclic",
+    }
+}
+"""Named sets of options: the choices of the paper's code that change results. A method takes those
+that it has; ``adversary.forward`` is then the method's own default, which is the code's too."""
+
+_PROJECTOR = {"proj_hidden_dim": 4096}
+
+
+def with_preset(
+    cfg: DictConfig, adversary: type[Adversary], default_views: AttackedViews
+) -> DictConfig:
+    """The config with what ``preset`` stands for in the place of the options it names.
+
+    Raises:
+        UserError: there is no such preset.
+    """
+    preset = cfg.get("preset")
+    if preset is None:
+        return cfg
+    choice("preset", preset, PRESETS)
+    accepted = {*accepted_settings(adversary), *AttackedViews.keys(adversary)}
+    for key, value in (PRESETS[preset] | {"adversary.forward": default_views.forward}).items():
+        group, name = key.split(".")
+        if group != "adversary" or name in accepted:
+            OmegaConf.update(cfg, key, value, force_add=True)
+    return cfg
+
+
+def fill_in(
+    cfg: DictConfig,
+    *,
+    objective: type["Objective"],
+    adversary: type[Adversary],
+    default_views: AttackedViews,
+    default_crops: str,
+) -> None:
+    """Write the defaults of a method's own sections into a config, in place.
+
+    Raises:
+        UserError: a section is not a mapping, or the teacher cannot be read.
+    """
+    projector = {**_PROJECTOR, "proj_output_dim": objective.output_dim}
+    cfg.method_kwargs = {
+        **(projector if objective.projector else {}),
+        **accepted_settings(objective),
+        **section(cfg, "method_kwargs"),
+    }
+    cfg.adversary = {
+        **accepted_settings(adversary),
+        **{key: getattr(default_views, key) for key in AttackedViews.keys(adversary)},
+        **section(cfg, "adversary"),
+    }
+    cfg.crops = {
+        **CropOptions.defaults(),
+        **plain_spec(CropSpec.preset(default_crops)),
+        "size": None,
+        **section(cfg, "crops"),
+    }
+    for name, settings in (
+        ("performance", Performance),
+        ("averaging", Averaging),
+        ("teacher", TeacherSettings),
+    ):
+        given = section(cfg, name)
+        construct(settings, given, name)
+        cfg[name] = {**accepted_settings(settings), **given}
+    cfg.backbone.batch_norms = cfg.backbone.get("batch_norms") or 1
+    cfg.precision = resolved_precision(cfg)
+    if cfg.teacher.kind == "network":
+        cfg.teacher.weights = read_teacher(teacher_settings(cfg))[1]
+
+
+def check(
+    cfg: DictConfig,
+    *,
+    objective_class: type["Objective"],
+    adversary_class: type[Adversary],
+    spec: CropSpec,
+    options: CropOptions,
+) -> None:
+    """Build the cheap parts of a complete config once, for their errors.
+
+    Raises:
+        UserError: an unknown key, a value out of range, or settings that do not go together.
+    """
+    kwargs = section(cfg, "method_kwargs")
+    besides = (*_PROJECTOR, "proj_output_dim") if objective_class.projector else ()
+    for key in besides:
+        whole(f"method_kwargs.{key}", kwargs.pop(key), 1)
+    objective = construct(objective_class, kwargs, "method_kwargs", besides=besides)
+    views, _ = build_adversary(cfg, adversary_class)
+    build_crops(spec, options.backend)
+    if cfg.backbone.batch_norms not in (1, 2):
+        raise UserError(
+            "backbone.batch_norms must be 1, or 2 for one of clean and one of attacked views; got "
+            f"{cfg.backbone.batch_norms}."
+        )
+    views.check(num_crops=spec.num_crops, batch_norms=cfg.backbone.batch_norms)
+    if views.count(spec.num_crops) < objective.min_views:
+        raise UserError(
+            f"method={cfg.method} compares crops of an image and needs crops.num_crops of at "
+            f"least {objective.min_views}; got {spec.num_crops}."
+        )
+    teacher, averaging = teacher_settings(cfg), averaging_settings(cfg)
+    if objective.needs_teacher and teacher.kind == "none":
+        raise UserError(
+            f"method={cfg.method} learns from a teacher: set teacher.kind=network and "
+            "teacher.checkpoint=PATH, or teacher.kind=average and averaging.decay=0.99."
+        )
+    if teacher.kind == "average" and not averaging.decay:
+        raise UserError(
+            "teacher.kind=average compares with the averaged weights, and averaging.decay is 0: "
+            "set averaging.decay, for instance to 0.99."
+        )
+    if teacher.kind == "network":
+        _check_teacher_size(read_teacher(teacher)[0].image_size, spec.size)
+
+
+def _check_teacher_size(image_size: int, crop_size: int) -> None:
+    if image_size != crop_size:
+        raise UserError(
+            f"The teacher takes images of {image_size} pixels and is shown crops of {crop_size}: "
+            f"set crops.size={image_size}, or take a teacher of that size."
+        )
+
+
+def build_adversary(
+    cfg: DictConfig, adversary_class: type[Adversary]
+) -> tuple[AttackedViews, Adversary]:
+    """What the ``adversary`` section of a complete config stands for."""
+    given = section(cfg, "adversary")
+    beside = AttackedViews.keys(adversary_class)
+    views = AttackedViews(**{key: given.pop(key) for key in beside if key in given})
+    return views, construct(adversary_class, given, "adversary", besides=beside)
+
+
+def teacher_settings(cfg: DictConfig) -> TeacherSettings:
+    """The ``teacher`` section of a config, typed and checked."""
+    return construct(TeacherSettings, section(cfg, "teacher"), "teacher")
+
+
+def averaging_settings(cfg: DictConfig) -> Averaging:
+    """The ``averaging`` section of a config, typed and checked."""
+    return construct(Averaging, section(cfg, "averaging"), "averaging")
+
+
+def crop_settings(cfg: DictConfig, default_size: int) -> tuple[CropSpec, CropOptions]:
+    """What crops a complete config draws, and how; of the default size if it names none."""
+    settings = section(cfg, "crops")
+    settings["size"] = settings["size"] or default_size
+    return read_crops(settings)
+
+
+def plain_spec(spec: CropSpec) -> dict[str, Any]:
+    """A ``CropSpec`` as the config's ``crops`` section has it."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in vars(spec).items()
+    }
