@@ -1,4 +1,4 @@
-"""What a run costs before it is started: arithmetic, crop passes, bytes, memory, time, money."""
+"""Predicts what a run costs: arithmetic, crop passes, data, memory, time and money."""
 
 from solo_adv.cost.memory import StepMemory, step_memory
 from solo_adv.cost.network import YARDSTICK, Network, measured_throughput, pass_flops

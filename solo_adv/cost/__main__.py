@@ -21,18 +21,18 @@ from solo_adv.training.config import parse_cfg
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet100": 100, "digits": 10}
 FLOAT, BYTE = 4, 1
 BATCHES = (0.25, 0.5, 1, 2, 4)
-"""Of the memory table, in batches of the config."""
+"""Batch sizes in the memory table, relative to the config's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the command line says beside the config.
+    """The command line's options beside the config.
 
     Attributes:
-        throughput: crop passes a second of the config's network; None: measured here.
-        price: of an hour of the machine.
-        currency: of the price, for the text.
-        images: train images; None: as many as the data set is known to have.
+        throughput: Crop passes a second of the config's network; None: measured on this machine.
+        price: Price of an hour on the machine.
+        currency: Currency of the price, for the text.
+        images: Number of train images; None: as many as the data set is known to have.
     """
 
     throughput: float | None = None
@@ -53,10 +53,10 @@ def report(cfg: DictConfig, options: Options) -> None:
     """Print what a pretraining run costs.
 
     Args:
-        cfg: of the run, as composed. The data need not be here: they are not read.
+        cfg: Config of the run, as composed. The data are not read and need not exist.
 
     Raises:
-        UserError: the config or an option cannot be used.
+        UserError: The config or an option cannot be used.
     """
     cfg = _planned(cfg)
     if options.images is None and cfg.data.dataset not in IMAGES:
@@ -81,13 +81,13 @@ def report(cfg: DictConfig, options: Options) -> None:
             print(f"  {name:<12} {text}")
     Console().print(_memory_table(cfg, step))
     print(
-        "Of a step on each device: weights, optimiser state, perturbation, gradients and "
-        "activations.\nWhat libraries take for themselves, and resident data, come on top."
+        "For one step on each device: weights, optimiser state, perturbation, gradients and "
+        "activations.\nResident data and the libraries' own memory come on top."
     )
 
 
 def _planned(cfg: DictConfig) -> DictConfig:
-    """Complete and checked, whether the data are here or not."""
+    """The config completed and checked, without looking for the data."""
     dataset = (cfg.get("data") or {}).get("dataset")
     if dataset != "digits":
         cfg.data = {**(cfg.get("data") or {}), "train_path": ".", "val_path": "."}
@@ -98,9 +98,7 @@ def _planned(cfg: DictConfig) -> DictConfig:
 
 def _run_lines(cfg: DictConfig, work: Cost) -> Iterable[tuple[str, str]]:
     replays, steps = cfg.adversary.get("replays", 1), cfg.adversary.get("steps", 0)
-    adversary = (
-        f"PGD of {steps} steps" if steps else f"{replays} replays" if replays > 1 else "none"
-    )
+    adversary = f"PGD, {steps} steps" if steps else f"{replays} replays" if replays > 1 else "none"
     yield "method", f"{cfg.method}, adversary: {adversary}"
     yield "network", f"{cfg.backbone.name}, {cfg.crops.size} pixels, {cfg.precision}"
     yield (
@@ -128,14 +126,14 @@ def _data_lines(cfg: DictConfig, images: int) -> Iterable[tuple[str, str]]:
     limit = cfg.data.get("max_resident_gib", 8) * 2**30
     resident = {True: True, False: False}.get(cfg.data.get("resident"), held <= limit)
     yield "train set", f"{_bytes(held)} as {side}-pixel images, 8 bits a channel"
-    yield "crops", f"{_bytes(crops * FLOAT)} of a batch, float32"
+    yield "crops", f"{_bytes(crops * FLOAT)} a batch, float32"
     if cfg.crops.source == "loader":
         wire = f"{_bytes(crops * FLOAT)}: the loader delivers crops"
     elif resident:
         wire = "nothing: images are resident on the device, crops are drawn there"
     else:
         wire = f"{_bytes(batch * pixels * BYTE)}: images; crops are drawn on the device"
-    yield "to device", f"{wire} (each batch)"
+    yield "to device", f"{wire} (for each batch)"
 
 
 def _time_lines(
@@ -148,7 +146,8 @@ def _time_lines(
         rate = measured_throughput(network, precision=cfg.precision)
         kind = "GPU" if torch.cuda.is_available() else "CPU"
         where = f"measured just now: the bare network on this machine's {kind}, {cfg.precision}"
-    # Steps of an attack compute no gradients of the weights: by arithmetic, not by passes.
+    # The time follows the arithmetic, not the crop passes, because a step of an attack computes no
+    # gradients of the weights and costs less than a crop pass.
     seconds = step.flops * work.batches / (rate * pass_flops(network))
     yield "throughput", f"{rate:,.0f} crop passes a second ({where})"
     yield "the run", f"{clock(seconds)}, {clock(seconds / cfg.max_epochs)} an epoch"
@@ -190,16 +189,16 @@ def main() -> None:
     """The command line: its own options, and Hydra's."""
     parser = argparse.ArgumentParser(
         prog="python -m solo_adv.cost",
-        description="What a pretraining run costs, before it is started.",
+        description="Predict what a pretraining run costs.",
         usage="%(prog)s --config-name METHOD.yaml [options] [key=value ...]",
         epilog="key=value changes the config, as in pretraining: optimizer.batch_size=256",
     )
     parser.add_argument(
-        "--throughput", type=float, help="crop passes a second; left out: measured here, seconds"
+        "--throughput", type=float, help="crop passes a second; default: measured here in seconds"
     )
-    parser.add_argument("--price", type=float, help="of an hour of the machine")
-    parser.add_argument("--currency", default="USD", help="of the price")
-    parser.add_argument("--images", type=int, help="train images; needed for data=custom")
+    parser.add_argument("--price", type=float, help="price of an hour on the machine")
+    parser.add_argument("--currency", default="USD", help="currency of the price")
+    parser.add_argument("--images", type=int, help="number of train images, for data=custom")
     own, sys.argv[1:] = parser.parse_known_args()
 
     def task(cfg: DictConfig) -> None:

@@ -1,9 +1,9 @@
-"""How much memory a training step takes, without taking it.
+"""Predicts the memory of a training step without allocating it.
 
-The real step (the method on the stand-in host, its adversary, loss, backward pass and optimiser)
-runs on tensors that have sizes but no memory; what would live at each moment is added up. What the
-libraries set aside for themselves (workspaces, re-ordered weights, fragments) is not in it, nor the
-passing temporaries of the cropping, which are gone when the network begins.
+The real step (the method on the stand-in host with its adversary, loss, backward pass and
+optimiser) runs on fake tensors, which have sizes but no memory, and the sizes of those alive at
+each moment are added up. Not included are the libraries' own memory (workspaces, reordered weights,
+fragmentation) and the temporaries of the cropping, which are freed before the network runs.
 """
 
 import copy
@@ -23,11 +23,11 @@ from solo_adv.cost.rehearsal import RehearsedStep
 
 
 class LiveBytes(TorchDispatchMode):
-    """Adds up the storages of all tensors made inside that are still alive.
+    """Adds up the storages of the tensors created in this context that are still alive.
 
     Attributes:
-        live: bytes now.
-        peak: most bytes since the beginning, or since :meth:`restart`.
+        live: Bytes alive now.
+        peak: Largest ``live`` since the beginning or since :meth:`restart`.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class LiveBytes(TorchDispatchMode):
         self._known: dict[int, weakref.finalize[Any, Any]] = {}
 
     def restart(self) -> None:
-        """Begin a new peak at what lives now."""
+        """Set the peak to what is alive now."""
         self.peak = self.live
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -61,14 +61,15 @@ class LiveBytes(TorchDispatchMode):
 
 @dataclass(frozen=True, kw_only=True)
 class StepMemory:
-    """Bytes of a training step on one device, and what it computes.
+    """Bytes and arithmetic of a training step on one device.
 
     Attributes:
-        weights: parameters and buffers.
-        optimizer: its state, such as momentum.
-        adversary: the perturbation that is carried from batch to batch.
-        peak: the most that lives at any moment of a step, all of these and the gradients included.
-        flops: floating-point operations of a step (convolutions and matrix products).
+        weights: Parameters and buffers.
+        optimizer: State of the optimiser, such as momentum.
+        adversary: The perturbation that is carried from batch to batch.
+        peak: The most that is alive at any moment of a step, including all of these and the
+            gradients.
+        flops: Floating-point operations of a step (convolutions and matrix products).
     """
 
     weights: int
@@ -79,29 +80,30 @@ class StepMemory:
 
     @property
     def activations(self) -> int:
-        """What the peak holds beyond the state of the run: activations, gradients, crops."""
+        """The rest of the peak: activations, gradients and crops."""
         return self.peak - self.weights - self.optimizer - self.adversary
 
 
 def step_memory(cfg: DictConfig, batch_size: int | None = None) -> StepMemory:
-    """The memory of a training step.
+    """Predict the memory and arithmetic of a training step.
 
     Args:
-        cfg: complete config (`solo_adv.training.config.parse_cfg`).
-        batch_size: images in the batch of a device; None: the config's.
+        cfg: Complete config (`solo_adv.training.config.parse_cfg`).
+        batch_size: Number of images in the batch of a device; None: the config's.
     """
     cfg = copy.deepcopy(cfg)
     cfg.data.num_classes = cfg.data.get("num_classes") or 10
     batch = cfg.optimizer.batch_size if batch_size is None else batch_size
-    # Not the compiled step: compiling would take minutes, and its buffers are the compiler's.
+    # The step is not compiled: that would take minutes, and the compiler's buffers are not visible
+    # here.
     memoryless, live, counter = FakeTensorMode(), LiveBytes(), FlopCounterMode(display=False)
     with memoryless, live:
         step = RehearsedStep(cfg, batch)
-        step()  # the next has momentum and perturbation from it
+        step()  # the first step creates the momentum and the perturbation
         live.restart()
         step()
         peak = live.peak
-    with memoryless, counter:  # apart, as counting holds on to tensors
+    with memoryless, counter:  # in a step of its own, because the counter keeps tensors alive
         step()
     held = step.method.adversary.state_dict().values()
     return StepMemory(
@@ -114,7 +116,7 @@ def step_memory(cfg: DictConfig, batch_size: int | None = None) -> StepMemory:
 
 
 def _size(tensors: Any) -> int:
-    """Bytes of the storages of these tensors, each once; what is no tensor counts nothing."""
+    """Bytes of the tensors' storages, each counted once; other values are ignored."""
     storages = {}
     for tensor in tensors:
         if isinstance(tensor, Tensor):

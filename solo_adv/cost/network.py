@@ -1,4 +1,4 @@
-"""The arithmetic of a network, and how fast a machine does it."""
+"""The arithmetic of a network, and the throughput of a machine."""
 
 import json
 import time
@@ -21,11 +21,11 @@ _AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 class Network(NamedTuple):
-    """What the arithmetic of a pass depends on."""
+    """The settings that determine the arithmetic of a pass."""
 
     backbone: str
     kwargs: str
-    """As JSON."""
+    """The backbone's keyword arguments as JSON, so that they can be hashed."""
     size: int
     """Side of the crops, in pixels."""
     hidden: int
@@ -36,7 +36,7 @@ class Network(NamedTuple):
 
     @classmethod
     def of(cls, cfg: DictConfig) -> "Network":
-        """That of a complete config."""
+        """The network of a complete config."""
         return cls(
             cfg.backbone.name,
             json.dumps(plain(cfg.backbone.kwargs), sort_keys=True),
@@ -47,7 +47,7 @@ class Network(NamedTuple):
         )
 
     def build(self) -> nn.Module:
-        """From crops (N, 3, size, size) to embeddings (N, output), in training mode."""
+        """A module from crops (N, 3, size, size) to embeddings (N, output), in training mode."""
         backbone, dim = build_backbone(
             self.backbone, image_size=self.size, stem=self.stem, **json.loads(self.kwargs)
         )
@@ -55,7 +55,7 @@ class Network(NamedTuple):
 
 
 YARDSTICK = Network("resnet18", "{}", 32, 4096, 1024)
-"""The network that a throughput is of where none is named."""
+"""The paper's network, to which a throughput refers if no network is named."""
 
 
 class _Embedding(nn.Module):
@@ -73,11 +73,11 @@ class _Embedding(nn.Module):
 def pass_flops(network: Network) -> int:
     """Floating-point operations of one crop forward and backward (convolutions, matrix products).
 
-    Two for each multiplication with its addition, as is usual.
+    A multiplication and its addition count as two operations.
     """
     with torch.device("meta"):
         module = network.build()
-        crops = torch.empty(2, 3, network.size, network.size)  # one alone has no batch statistics
+        crops = torch.empty(2, 3, network.size, network.size)  # batch norm needs at least two
     with FlopCounterMode(display=False) as counter:
         module(crops).sum().backward()
     return counter.get_total_flops() // 2
@@ -89,12 +89,12 @@ def measured_throughput(
     precision: str = "32-true",
     seconds: float = _SECONDS_OF_MEASUREMENT,
 ) -> float:
-    """Crop passes a second of a network on this machine, from a short measurement.
+    """Measure how many crop passes a second a network makes on this machine.
 
     Args:
-        network: whose forward and backward pass.
-        precision: Lightning's name of it; ``bf16-mixed`` and ``16-mixed`` run under autocast.
-        seconds: how long to measure, after a warm-up.
+        network: The network whose forward and backward passes are timed.
+        precision: Lightning's name; ``bf16-mixed`` and ``16-mixed`` run under autocast.
+        seconds: How long to measure, after a warm-up.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     channels_last = {"memory_format": torch.channels_last}
@@ -117,9 +117,9 @@ def measured_throughput(
 
 
 def autocast(precision: object, device: torch.device | str) -> AbstractContextManager[Any]:
-    """As Lightning's precisions run a training step."""
+    """The autocast context in which Lightning runs a training step in this precision."""
     dtype = _AUTOCAST.get(str(precision))
     if dtype is None:
         return nullcontext()
-    # Without the cache, whose copies of the weights would outlive an update within the step.
+    # Autocast's cache is off: it would keep casts of weights that a replay has already updated.
     return torch.autocast(torch.device(device).type, dtype=dtype, cache_enabled=False)

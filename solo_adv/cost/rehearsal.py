@@ -1,4 +1,4 @@
-"""A method's own training step without a Trainer around it, to be counted, measured or checked."""
+"""A method's own training step without a Trainer, so that it can be counted, timed or checked."""
 
 from typing import Any
 
@@ -15,19 +15,19 @@ from solo_adv.methods.adversarial import AdversarialMethod
 
 
 class RehearsedStep:
-    """Training steps of a method on the stand-in host; nothing is logged, no schedule runs.
+    """Training steps of a method on the stand-in host, without logging and schedule.
 
-    Works on tensors without memory, too (``FakeTensorMode``).
+    It also works on tensors without memory (``FakeTensorMode``).
 
     Args:
-        cfg: complete config with ``data.num_classes``.
-        batch_size: images in the batch.
-        device: where.
-        ready_crops: every step gets other crops of noise, in place of drawing them from images.
+        cfg: Complete config with ``data.num_classes``.
+        batch_size: Number of images in the batch.
+        device: Device of the method and the batch.
+        ready_crops: Whether every step gets new noise as crops, instead of drawing crops of images.
 
     Attributes:
-        method: in training mode.
-        optimizer: its optimiser.
+        method: The method, in training mode.
+        optimizer: Its optimiser.
     """
 
     def __init__(
@@ -40,7 +40,8 @@ class RehearsedStep:
     ) -> None:
         self.device = torch.device(device)
         method: Any = METHODS[cfg.method](cfg).train()
-        # Weights without memory can change neither place nor format; activations follow the crops'.
+        # Fake weights can change neither device nor memory format; the activations take their
+        # format from the crops.
         if not any(isinstance(weight, FakeTensor) for weight in method.parameters()):
             last = {} if method.no_channel_last else {"memory_format": torch.channels_last}
             method = method.to(self.device, **last)
@@ -79,7 +80,7 @@ class RehearsedStep:
 
 
 class _IdleTrainer(Trainer):
-    """What a method asks of its Trainer; it never fits."""
+    """Answers what a method asks of its Trainer; it never trains."""
 
     def __init__(self, batches: int) -> None:
         super().__init__(

@@ -1,6 +1,7 @@
-"""What a run costs: updates, crop passes, and from a throughput the time.
+"""The updates and crop passes of a run and, given a throughput, its time.
 
-A crop pass is one crop forward and backward, the unit that reports and progress bars count in too.
+A crop pass is one crop forward and backward through the network; reports and progress bars count in
+the same unit.
 """
 
 from collections.abc import Iterable
@@ -22,23 +23,27 @@ IMAGES = {
     "imagenet100": (126_689, 5_000),
     "digits": (1_797 - digits.TEST_IMAGES, digits.TEST_IMAGES),
 }
-"""Train and test images. ImageNet-100: of its usual list of classes; the paper does not say."""
+"""Train and test images. For ImageNet-100 they are those of its usual list of classes; the paper
+does not say which classes it has."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a run takes. Passes are crop passes."""
+    """The work of a run; passes are crop passes."""
 
     batches: int
     updates: int
     """Optimizer steps."""
     pretraining: int
     per_image: int
-    """Of pretraining, for each training image."""
+    """Pretraining passes for each training image."""
     evaluation: int
-    """Heads and PGD; at most, as images once fooled are left alone. AutoAttack is not counted."""
+    """Upper bound for heads and PGD, which skips images that are already misclassified.
+
+    AutoAttack is not counted.
+    """
     relative: float
-    """Arithmetic of one pass in passes of the yardstick network."""
+    """Arithmetic of one pass relative to that of the yardstick network."""
 
     def seconds(self, throughput: float) -> float:
         """Time at ``throughput`` passes a second of the yardstick network."""
@@ -48,12 +53,12 @@ class Cost:
 def cost(
     cfg: DictConfig, evaluations: Iterable[DictConfig] = (), images: int | None = None
 ) -> Cost:
-    """From configs alone; nothing is loaded or trained.
+    """Compute the work of a run from its configs; nothing is loaded or trained.
 
     Args:
-        cfg: of the pretraining run, complete.
-        evaluations: of its evaluations, as ``robust.yaml`` has them.
-        images: train images; None: as many as the data set has (one of ``IMAGES``).
+        cfg: Complete config of the pretraining run.
+        evaluations: Configs of its evaluations, with the keys of ``robust.yaml``.
+        images: Number of train images; None: as many as the data set has (one of ``IMAGES``).
     """
     train, test = train_images(cfg, images), IMAGES.get(cfg.data.dataset, (0, 0))[1]
     batch = cfg.optimizer.batch_size
@@ -70,13 +75,13 @@ def cost(
 
 
 def train_images(cfg: DictConfig, images: int | None = None) -> int:
-    """How many a run trains on: ``data.fraction`` of ``images``, or of what the data set has."""
+    """Number of images that a run trains on: ``data.fraction`` of ``images`` or of the data set."""
     count = IMAGES[cfg.data.dataset][0] if images is None else images
     return count if cfg.data.fraction == -1 else round(count * cfg.data.fraction)
 
 
 def clock(seconds: float) -> str:
-    """Seconds in the unit that fits."""
+    """Seconds as text, in a fitting unit."""
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:,.1f} {unit}"
@@ -84,14 +89,14 @@ def clock(seconds: float) -> str:
 
 
 def passes_of_batch(cfg: DictConfig) -> float:
-    """Crop passes that a batch costs for each of its images, with a complete config."""
+    """Crop passes of a training step for each image of its batch, given a complete config."""
     views, adversary = build_adversary(cfg, METHODS[cfg.method].adversary_class)
     taught = cfg.teacher.kind != "none"
     return views.passes(adversary, num_crops=cfg.crops.num_crops, taught=taught)
 
 
 def evaluation_passes(train: int, test: int, cfg: DictConfig) -> int:
-    """Crop passes of a head and of PGD, at most."""
+    """Upper bound for the crop passes of training a head and attacking with PGD."""
     known = {field.name for field in fields(RobustSettings)}
     held = {key: value for key, value in plain(cfg).items() if key in known}
     settings = RobustSettings.from_config(held)

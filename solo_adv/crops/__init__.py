@@ -1,4 +1,4 @@
-"""Random crops: one spec of what to draw, several backends that draw it."""
+"""Random crops: one spec says what to draw, and several backends draw it."""
 
 import torch
 
@@ -31,19 +31,20 @@ def build(
     compile: bool = False,
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> CropPipeline:
-    """The crop pipeline of a spec.
+    """Build the crop pipeline of a spec.
 
     Args:
         spec: What to draw.
         backend: ``torch`` (batched, on the images' device), ``dali`` (DALI cuts and resizes,
             torch does the rest) or ``torchvision`` (PIL, crop by crop, the yardstick).
         seed: Seed of the random numbers.
-        chunk: Crops worked on at a time, which bounds the memory; None: what suits the device.
+        chunk: Number of crops processed at a time, which bounds the memory; None chooses a number
+            that suits the device.
         compile: Whether the operations go through ``torch.compile``.
         memory_format: Memory layout of the crops.
 
     Raises:
-        UserError: Unknown backend, one that is not installed, or an option it does not have.
+        UserError: The backend is unknown or not installed, or does not have an option.
     """
     CropOptions(backend=backend, chunk=chunk, compile=compile)
     # A backend's libraries are imported only when it is used.

@@ -1,4 +1,4 @@
-"""Gaussian blur of a batch of crops, each with its own width, as PIL computes it."""
+"""Gaussian blur of a batch of crops as PIL computes it; each crop has its own sigma."""
 
 import torch
 from torch import Tensor
@@ -7,11 +7,11 @@ _PASSES = 3
 
 
 def blur(crops: Tensor, sigma: Tensor) -> Tensor:
-    """Blur each crop as ``PIL.ImageFilter.GaussianBlur``, before rounding to 8 bits.
+    """Blur each crop as ``PIL.ImageFilter.GaussianBlur`` does, without its rounding to 8 bits.
 
-    PIL runs three box filters of fractional radius and the same variance in total, and repeats the
-    edge pixels before each (Gwosdek et al., "Theoretical foundations of Gaussian convolution by
-    extended box filtering", 2011).
+    PIL applies three box filters of fractional radius, whose variances add up to that of the
+    Gaussian, and repeats the edge pixels before each (Gwosdek et al., "Theoretical foundations of
+    Gaussian convolution by extended box filtering", 2011).
 
     Args:
         crops: Crops (N, 3, h, h), square.
@@ -34,7 +34,7 @@ def _box_radius(sigma: Tensor) -> Tensor:
 
 
 def _box_matrices(radius: Tensor, size: int) -> Tensor:
-    """The box filters (N, size, size) of a line whose end pixels are repeated for ever."""
+    """The box filters (N, size, size) of a line of pixels; its end pixels are repeated."""
     place = torch.arange(size, device=radius.device, dtype=torch.float32)
     radius = radius[:, None]
     distance = (place[:, None] - place).abs()

@@ -1,10 +1,9 @@
-"""Crops cut by NVIDIA DALI, on a GPU or on the CPU alone.
+"""Crops cut by NVIDIA DALI, on a GPU or on the CPU.
 
-DALI does what it is best at: it decodes each image once, on the GPU if there is one, and cuts,
-resizes and flips V crops of it. Boxes and all other random numbers are those of
-``crops.parameters``, and what comes after the flip are the operations of the torch backend, on the
-device on which DALI leaves the crops. So a seed gives the crops that it gives ``TorchCrops``, but
-for the rounding of the resize.
+DALI decodes each image once, on the GPU if there is one, and cuts, resizes and flips its V crops.
+The boxes and all other random numbers come from ``crops.parameters``, and the torch backend does
+the colour operations after the flip, on the device where DALI leaves the crops. A seed therefore
+gives the same crops as with ``TorchCrops``, up to rounding in the resize.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ _EDGES = 4
 
 
 def import_dali() -> ModuleType:
-    """``nvidia.dali``, with its ``fn``, ``types`` and ``Pipeline``.
+    """Import ``nvidia.dali`` with its ``fn``, ``types`` and ``Pipeline``.
 
     Raises:
-        UserError: It is not installed; the message says how to install it.
+        UserError: DALI is not installed; the message says how to install it.
     """
     try:
         from nvidia import dali  # noqa: PLC0415
@@ -45,19 +44,19 @@ def import_dali() -> ModuleType:
 
 
 class DaliCutter:
-    """Cuts V crops out of every image of a batch, several batches ahead if asked.
+    """Cuts V crops out of every image of a batch, and can work several batches ahead.
 
     Batches come out in the order in which they were fed.
 
     Args:
-        spec: What is cut; its ``num_crops``, ``size`` and ``interpolation`` count.
-        max_batch_size: Most images of a batch.
-        device: Where crops are made: a CUDA device, or the CPU.
-        encoded: Whether images are fed as files (JPEG, PNG, ...) or as pixels.
-        image_size: Side in pixels to which decoded images are brought before they are cropped
-            (shorter side resized, centre cropped); None: as stored.
-        threads: Threads of the CPU.
-        ahead: Batches that are fed before the crops of the first are asked for.
+        spec: Only its ``num_crops``, ``size`` and ``interpolation`` are used.
+        max_batch_size: Largest number of images in a batch.
+        device: Where the crops are made: a CUDA device or the CPU.
+        encoded: Whether images are fed as encoded files (JPEG, PNG, ...) or as pixels.
+        image_size: Side in pixels to which a decoded image is brought before it is cropped: its
+            shorter side is resized to it, then the centre is cropped. None keeps the stored size.
+        threads: Number of CPU threads; None: as many as torch uses.
+        ahead: Number of batches that are fed before the crops of the first are fetched.
 
     Raises:
         UserError: DALI is not installed.
@@ -79,7 +78,8 @@ class DaliCutter:
         self.max_batch_size = max_batch_size
         self.device = device
         self._runs = ahead + 1
-        self._expected: deque[bool] = deque()  # for each run that is due: is it asked for?
+        # One entry for each run whose outputs have not been fetched: whether a caller wants them.
+        self._expected: deque[bool] = deque()
         self._started = False
         on_gpu = device.type == "cuda"
         self._pipeline = dali.Pipeline(
@@ -102,11 +102,11 @@ class DaliCutter:
         self._pipeline.build()
 
     def feed(self, images: Sequence[np.ndarray] | np.ndarray, parameters: CropParameters) -> None:
-        """Let DALI start on a batch.
+        """Hand DALI a batch to work on.
 
         Args:
-            images: B images, uint8: files (bytes,), or pixels (H, W, 3).
-            parameters: Of V*B crops, view-major; their boxes and flips are used.
+            images: B images in uint8: encoded files (bytes,) or pixels (H, W, 3).
+            parameters: Parameters of the V*B crops, view-major; only boxes and flips are used.
         """
         boxes = torch.stack(
             [
@@ -122,28 +122,28 @@ class DaliCutter:
             self._pipeline.schedule_run()
 
     def crops(self) -> Tensor:
-        """The oldest batch that was fed: float32 (V*B, 3, size, size), view-major, in [0, 1].
+        """Fetch the oldest batch that was fed: float32 (V*B, 3, size, size), view-major, in [0, 1].
 
         Raises:
-            RuntimeError: DALI could not decode an image; the cutter is then of no more use.
+            RuntimeError: DALI could not decode an image; the cutter cannot be used any more.
         """
         if not self._started:
             self._start()
         while not self._expected.popleft():
             self._outputs()
         views = self._outputs()
-        # DALI takes its memory back, so this copy is needed; it also joins the views.
+        # DALI reuses its memory, so the crops must be copied; cat copies and joins the views.
         crops = torch.cat([torch.from_dlpack(view.as_tensor()) for view in views])
         return crops.clamp_(0, 1)
 
     def drain(self) -> None:
-        """Forget the batches that were fed and not asked for."""
+        """Discard the batches that were fed and not fetched."""
         while any(self._expected):
             self.crops()
 
     def _start(self) -> None:
-        # DALI begins with as many runs as it may be ahead; where they are more than the batches,
-        # the last one fills them.
+        # DALI starts with as many runs as its queue is long. If fewer batches were fed, the last
+        # one is repeated; its extra outputs are discarded.
         while len(self._expected) < self._runs:
             self._feed_last(asked_for=False)
         self._pipeline.schedule_run()
@@ -161,15 +161,15 @@ class DaliCutter:
         try:
             return self._pipeline.outputs(cuda_stream=stream)
         except Exception:
-            self._expected.clear()  # nothing more comes
+            self._expected.clear()  # DALI delivers nothing more after an error
             raise
 
 
 class DaliCrops:
-    """The DALI backend for images that are in memory.
+    """The DALI backend for images in memory.
 
     Args:
-        rest: What draws the parameters, and does all that comes after crop, resize and flip.
+        rest: The torch backend, which draws the parameters and does the colour operations.
 
     Raises:
         UserError: DALI is not installed.
@@ -196,8 +196,8 @@ class DaliCrops:
         """Draw V random crops of every image.
 
         Args:
-            images: uint8, or float with pixels in [0, 1], which are rounded to 8 bits;
-                (B, 3, H, W), on any device.
+            images: (B, 3, H, W) in uint8, or float with pixels in [0, 1], which are rounded to
+                8 bits; on any device.
 
         Returns:
             Crops with pixels in [0, 1], view-major; float32 (V*B, 3, size, size), same device.
@@ -210,7 +210,7 @@ class DaliCrops:
         return self.apply(images, self._rest.draw(batch, height, width))
 
     def apply(self, images: Tensor, parameters: CropParameters) -> Tensor:
-        """Crop with given parameters, of V crops of each image; as in a call."""
+        """Crop the images with given parameters of V*B crops; otherwise as a call."""
         check_images(images)
         cutter = self._cutter
         if cutter is None or cutter.max_batch_size < len(images) or cutter.device != images.device:
@@ -220,16 +220,16 @@ class DaliCrops:
         return self._rest.recolor(cutter.crops(), parameters)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The state of the random numbers, for a checkpoint."""
+        """The state of the random number generator, for a checkpoint."""
         return self._rest.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from a saved state as if never stopped."""
+        """Continue with the random numbers from a saved state."""
         self._rest.load_state_dict(state)
 
 
 def can_decode(file: np.ndarray, device: torch.device) -> bool:
-    """Whether DALI can decode a file of some image format: bytes, uint8 (n,)."""
+    """Whether DALI can decode an image file, given as its bytes: uint8 (n,)."""
     dali = import_dali()
     on_gpu = device.type == "cuda"
     pipeline = dali.Pipeline(
@@ -246,7 +246,7 @@ def can_decode(file: np.ndarray, device: torch.device) -> bool:
 
 
 def to_pixels(images: Tensor) -> np.ndarray:
-    """Images (B, 3, H, W) as uint8 (B, H, W, 3) on the CPU, as DALI takes them."""
+    """Convert images (B, 3, H, W) to uint8 (B, H, W, 3) on the CPU, which DALI takes."""
     if images.dtype != torch.uint8:
         images = as_unit_float(images.detach()).mul(255).round().to(torch.uint8)
     return np.ascontiguousarray(images.cpu().permute(0, 2, 3, 1).numpy())
@@ -257,7 +257,7 @@ def _decode(dali: ModuleType, files: Any, image_size: int | None, on_gpu: bool) 
         files,
         device="mixed" if on_gpu else "cpu",
         output_type=dali.types.RGB,
-        adjust_orientation=False,  # as everywhere else in this package
+        adjust_orientation=False,  # no reader of this package looks at the EXIF orientation
     )
     if image_size is None:
         return images
@@ -272,7 +272,8 @@ def _decode(dali: ModuleType, files: Any, image_size: int | None, on_gpu: bool) 
 
 
 def _cut(dali: ModuleType, images: Any, box: Any, spec: CropSpec) -> Any:
-    # Not the resize of a region: its filter looks beyond the box, PIL's does not.
+    # Cut first, then resize: DALI's resize of a region would also read pixels outside the box,
+    # which PIL does not.
     region = dali.fn.slice(images, start=box[:2], shape=box[2:_EDGES], axes=(0, 1))
     kinds = {"bilinear": dali.types.INTERP_LINEAR, "bicubic": dali.types.INTERP_CUBIC}
     resized = dali.fn.resize(

@@ -1,4 +1,4 @@
-"""The images every crop backend accepts."""
+"""The images that every crop backend accepts."""
 
 import torch
 from torch import Tensor
@@ -7,16 +7,16 @@ from solo_adv.support.errors import UserError
 
 
 def check_images(images: Tensor) -> None:
-    """Refuse what is no batch of colour images in uint8, or in float with pixels in [0, 1].
+    """Check that the images are (B, 3, H, W) in uint8, or in float with pixels in [0, 1].
 
-    The range is only read on the CPU: elsewhere it would wait for the device.
+    The range is checked on the CPU only, because reading it from a device would wait for it.
 
     Raises:
         UserError: The shape, the type or the range is wrong.
     """
     if images.ndim != 4 or images.shape[1] != 3 or images.numel() == 0:
         raise UserError(
-            f"Crops are taken of images of shape (B, 3, H, W), none of them 0; "
+            f"Crops are taken of images of shape (B, 3, H, W) without empty dimensions; "
             f"got {tuple(images.shape)}."
         )
     if images.dtype != torch.uint8 and not images.is_floating_point():
@@ -31,7 +31,7 @@ def check_images(images: Tensor) -> None:
 
 
 def as_unit_float(images: Tensor) -> Tensor:
-    """The images in float32 with pixels in [0, 1]; same shape and device."""
+    """Convert images to float32 with pixels in [0, 1]; same shape and device."""
     if images.dtype == torch.uint8:
         return images.to(torch.float32).div_(255)
     return images.to(torch.float32)

@@ -1,6 +1,6 @@
-"""Memory for crops on the CPU that the system need not hand out anew, page by page.
+"""Memory for crops on the CPU that the system does not hand out anew, page by page, each time.
 
-A page that is given back costs more to get again than to fill with crops.
+Getting a freed page back from the system takes longer than filling it with crops.
 """
 
 import mmap
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 _KEPT = 2**25
-"""Bytes up to which the C library may keep what is freed; larger blocks always go back."""
+"""Largest block in bytes that glibc may keep when it is freed; larger ones go to the system."""
 
 
 def empty_crops(
     count: int, size: int, *, device: torch.device, memory_format: torch.memory_format
 ) -> Tensor:
-    """Uninitialised float32 crops (count, 3, size, size); large ones in large pages, on Linux."""
+    """Allocate float32 crops (count, 3, size, size); on Linux large ones get huge pages."""
     if device.type == "cpu":
         _keep_freed_memory()
     needed = count * 3 * size * size * torch.float32.itemsize
@@ -25,7 +25,7 @@ def empty_crops(
         shape = count, 3, size, size
         return torch.empty(shape, device=device, memory_format=memory_format)
     pages = mmap.mmap(-1, needed, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # of a kernel without them
+    with suppress(OSError):  # the kernel may have no huge pages
         pages.madvise(mmap.MADV_HUGEPAGE)
     numbers = torch.frombuffer(pages, dtype=torch.float32)
     if memory_format == torch.channels_last:
@@ -35,5 +35,6 @@ def empty_crops(
 
 @cache
 def _keep_freed_memory() -> None:
-    # From the size of a block that is freed glibc learns how much to keep for the next time.
+    # When a block this large is freed, glibc raises its threshold and keeps later blocks up to
+    # that size.
     torch.empty(_KEPT - 2 * mmap.PAGESIZE, dtype=torch.uint8)

@@ -1,7 +1,7 @@
 """All operations on a batch of crops, in the order of the spec.
 
-What only some crops undergo is applied to the chosen ones alone, which costs least where work is
-paid by the pixel, or to all with the others put back, which keeps every shape fixed, for
+An operation that only some crops undergo is either applied to those alone, which costs least, or to
+all crops and then kept for the chosen ones only, which keeps every shape fixed for
 ``torch.compile``. The result is the same.
 """
 
@@ -47,8 +47,8 @@ def cut(images: Tensor, settings: Tensor, *, size: int, interpolation: str) -> T
         size=size,
         interpolation=interpolation,
     )
-    # Bilinear crops leave the box by rounding only; that must not cost white pixels their
-    # gradient.
+    # Bilinear crops leave [0, 1] by rounding errors only, and clamping must not zero the gradient
+    # of white pixels for that.
     with torch.set_grad_enabled(torch.is_grad_enabled() and interpolation != "bilinear"):
         return crops.clamp_(0, 1)
 
@@ -56,11 +56,11 @@ def cut(images: Tensor, settings: Tensor, *, size: int, interpolation: str) -> T
 def cut_few(
     columns: Tensor, images: Tensor, settings: Tensor, *, size: int, interpolation: str
 ) -> Tensor:
-    """:func:`cut` of any crops, in any order, on the CPU.
+    """Like :func:`cut`, for any crops in any order, on the CPU.
 
     Args:
-        columns: What :func:`by_column` makes of the images.
-        images: Which image each crop is of; int64 (N,).
+        columns: The images as :func:`by_column` returns them.
+        images: Index of each crop's image; int64 (N,).
         settings: Packed settings (NUM_ROWS, N).
         size: Side of the crops in pixels.
         interpolation: ``bilinear`` or ``bicubic``.
@@ -71,7 +71,7 @@ def cut_few(
 
 
 def by_column(images: Tensor) -> Tensor:
-    """Images (B, 3, H, W) in float with pixels in [0, 1], column by column: (B, W, 3, H)."""
+    """Convert images (B, 3, H, W) to floats in [0, 1], laid out column by column: (B, W, 3, H)."""
     return as_unit_float(images.permute(0, 3, 1, 2).contiguous())
 
 
@@ -97,10 +97,10 @@ def recolor(
 
     Args:
         crops: Crops (N, 3, size, size) with pixels in [0, 1].
-        settings: Packed settings (NUM_ROWS, ...) of N crops, on their device.
-        choices: The same where ``rewrite`` reads which crops an operation is meant for.
-        rewrite: How an operation that is not meant for all crops is applied.
-        rewrite_jitter: The same for the operations of the jitter, if it is another way.
+        settings: Packed settings (NUM_ROWS, ...) of the N crops, on their device.
+        choices: The same settings, on the device where ``rewrite`` reads which crops to change.
+        rewrite: Applies an operation to some of the crops; see :func:`rewrite_chosen`.
+        rewrite_jitter: Used in its place for the operations of the jitter, if given.
     """
     given, chosen = unpack(settings.flatten(1)), unpack(choices.flatten(1))
     jitter = rewrite_jitter or rewrite
@@ -117,7 +117,7 @@ def recolor(
 
 
 def rewrite_runs(crops: Tensor, settings: Tensor, choices: Tensor, operation: Operation) -> Tensor:
-    """:func:`rewrite_chosen` where most of the chosen crops adjoin: nothing is gathered.
+    """Like :func:`rewrite_chosen`, on slices: fast if most of the chosen crops are adjacent.
 
     Not differentiable.
     """
@@ -133,13 +133,13 @@ def rewrite_runs(crops: Tensor, settings: Tensor, choices: Tensor, operation: Op
 def rewrite_chosen(
     crops: Tensor, settings: Tensor, choices: Tensor, operation: Operation
 ) -> Tensor:
-    """Replace the chosen crops by what the operation makes of them, in place.
+    """Apply an operation to the chosen crops, in place.
 
     Args:
         crops: Crops (N, 3, h, w).
-        settings: What the operation takes beside the crops; (N,), on their device.
-        choices: Those crops are chosen where it is not 0; (N,), on the CPU.
-        operation: Takes some crops and their settings, and returns as many.
+        settings: The operation's second argument; (N,), on the crops' device.
+        choices: Not 0 for the chosen crops; (N,), on the CPU.
+        operation: Maps n crops and their n settings to n new crops.
     """
     where = choices.nonzero()[:, 0]
     if len(where):
@@ -150,30 +150,30 @@ def rewrite_chosen(
 
 
 def rewrite_all(crops: Tensor, settings: Tensor, choices: Tensor, operation: Operation) -> Tensor:
-    """:func:`rewrite_chosen` with fixed shapes: new crops, and no choice is read from the device.
+    """Like :func:`rewrite_chosen`, with fixed shapes and without reading from the device.
 
     Args:
-        crops: Crops (N, 3, h, w).
-        settings: What the operation takes beside the crops; (N,), on their device.
-        choices: Those crops are chosen where it is not 0; (N,), on their device.
-        operation: Takes some crops and their settings, and returns as many.
+        crops: Crops (N, 3, h, w); not overwritten.
+        settings: The operation's second argument; (N,), on the crops' device.
+        choices: Not 0 for the chosen crops; (N,), on the crops' device.
+        operation: Maps N crops and their N settings to N new crops.
     """
     changed = operation(crops.clone(), settings)
     return torch.where(choices[:, None, None, None] != 0, changed, crops)
 
 
 def put(some: Tensor, crops: Tensor, where: Tensor) -> None:
-    """Write some crops (n, 3, h, w) to where they belong among all, whatever their memory format.
+    """Write some crops into a larger batch.
 
     Args:
-        some: The crops to write; contiguous.
-        crops: Crops (N, 3, h, w), contiguous or channels last.
-        where: Their places, int64 (n,), on the crops' device.
+        some: The crops to write, (n, 3, h, w), contiguous.
+        crops: The batch (N, 3, h, w), contiguous or channels last.
+        where: Their indices in the batch; int64 (n,), on its device.
     """
     if crops.device.type != "cpu":
         crops.index_copy_(0, where, some)
     elif crops.is_contiguous():
-        # Torch copies number by number, NumPy crop by crop.
+        # NumPy is faster: it copies whole crops, torch copies single numbers.
         crops.numpy()[where.numpy()] = some.numpy()
     else:
         some = some.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)

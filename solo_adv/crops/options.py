@@ -1,4 +1,4 @@
-"""How crops are drawn, as opposed to what is drawn: the other keys of the ``crops`` group."""
+"""The keys of the ``crops`` group that say how crops are drawn; `CropSpec` has what is drawn."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ SOURCES = ("device", "loader")
 
 @dataclass(frozen=True, kw_only=True)
 class CropOptions:
-    """Where and by what the crops are drawn.
+    """Where the crops are drawn and by which backend.
 
     Attributes:
         backend: ``torch`` (batched, on the images' device), ``dali`` (NVIDIA DALI cuts and
             resizes) or ``torchvision`` (PIL, crop by crop, the yardstick).
-        source: ``device``: the training step draws them; ``loader``: the loader delivers them.
-        chunk: Crops worked on, and in training passed through the network, at a time; None: a size
-            that suits the device, and all through the network.
+        source: ``device``: the training step draws the crops; ``loader``: the loader delivers them.
+        chunk: Number of crops that are made, and in training passed through the network, at a
+            time. None makes them in chunks that suit the device and passes all through the network
+            at once.
         compile: Whether the operations go through ``torch.compile``.
 
     Raises:
@@ -49,12 +50,12 @@ class CropOptions:
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """All options with their default values, as a config has them."""
+        """All options with their default values, as in a config."""
         return asdict(cls())
 
 
 def read_crops(config: Mapping[str, Any]) -> tuple[CropSpec, CropOptions]:
-    """What to draw and how, of a complete ``crops`` group; what it does not name is the default.
+    """Read a ``crops`` group: the spec and the options. Missing keys have their defaults.
 
     Raises:
         UserError: Unknown key, or a value out of its range.

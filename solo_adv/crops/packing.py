@@ -1,4 +1,4 @@
-"""Crop parameters as one tensor, in the form in which the batched operations use them."""
+"""Crop parameters packed into one tensor, in the form that the batched operations use."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from torch import Tensor
 from solo_adv.crops.parameters import HUE, CropParameters
 
 CUTTING = 2
-"""The work of cutting a crop out, in times of an operation on it."""
+"""The cost of cutting a crop, relative to that of one colour operation on it."""
 BLENDS = 3
-"""Brightness, contrast and saturation, of which each crop undergoes all, in its own order."""
+"""Number of blends: brightness, contrast and saturation, which each crop gets in its own order."""
 _BOX_ROWS = 5
 _JITTER_ROWS = (BLENDS + 1) + BLENDS * BLENDS
 NUM_ROWS = _BOX_ROWS + _JITTER_ROWS + 3
 
 
 class CropSettings(NamedTuple):
-    """What is done to N crops; float32, of one shape, for instance (N,). 0 stands for "not".
+    """What is done to N crops: float32 tensors of one shape, for instance (N,). 0 means "not done".
 
     Attributes:
         top, left, height, width: Box in source pixels.
         flip: 1 to flip left-right.
-        turns: Shift of the hue before the first, second and third blend, and after the third.
-        amounts: For the first, second and third blend, in each crop's own order: 1 minus the
-            factor if it is the brightness; if it is the contrast; if it is the saturation.
+        turns: The hue shifts before the first, second and third blend, and after the third, in
+            turns of the colour wheel. At most one of a crop's four is not 0.
+        amounts: For the first, second and third blend, three amounts (brightness, contrast,
+            saturation), each 1 minus the factor. At most one of the three is not 0: that of the
+            blend which the crop undergoes in this place.
         grayscale: 1 to drop the colour.
         blur_sigma: Standard deviation in output pixels.
         solarize: 1 to solarise.
@@ -46,7 +48,7 @@ class CropSettings(NamedTuple):
 
 
 def pack(parameters: CropParameters) -> Tensor:
-    """The settings of N crops as one tensor (NUM_ROWS, N), to be sent to a device at once."""
+    """Pack the settings of N crops into one tensor (NUM_ROWS, N), so that one copy sends them."""
     order = parameters.jitter_order
     hue_place = (order == HUE).int().argmax(dim=1)
     blends = order[order != HUE].view(-1, BLENDS).T
@@ -66,7 +68,7 @@ def pack(parameters: CropParameters) -> Tensor:
 
 
 def unpack(packed: Tensor) -> CropSettings:
-    """The rows of a packed tensor (NUM_ROWS, ...) by name; views."""
+    """The rows of a packed tensor (NUM_ROWS, ...) by name, as views of it."""
     top, left, height, width, flip, *jitter, grayscale, blur_sigma, solarize = packed.unbind(0)
     turns, amounts = jitter[: BLENDS + 1], jitter[BLENDS + 1 :]
     return CropSettings(
@@ -86,13 +88,13 @@ def unpack(packed: Tensor) -> CropSettings:
 
 
 def jitter_order(packed: Tensor) -> Tensor:
-    """An order of the crops in which those adjoin that jitter the same way, in the same order.
+    """Sort the crops so that those with the same jitter operations in the same order are adjacent.
 
     Args:
         packed: Settings (NUM_ROWS, N).
 
     Returns:
-        Numbers of the crops, int64 (N,).
+        Indices of the crops, int64 (N,).
     """
     done = packed[_BOX_ROWS : _BOX_ROWS + _JITTER_ROWS] != 0
     values = 2 ** torch.arange(_JITTER_ROWS).flip(0)
@@ -100,12 +102,12 @@ def jitter_order(packed: Tensor) -> Tensor:
 
 
 def equal_work(packed: Tensor, order: Tensor, parts: int) -> Sequence[Tensor]:
-    """An order of the crops in parts that take about the same time, to be shared by threads.
+    """Split an order of the crops into parts that take about the same time, one for each thread.
 
     Args:
         packed: Settings (NUM_ROWS, N).
-        order: Numbers of the crops, int64 (N,).
-        parts: How many.
+        order: Indices of the crops, int64 (N,).
+        parts: Number of parts.
     """
     operations = (packed[_BOX_ROWS:] != 0).sum(dim=0)[order]
     done = (operations + CUTTING).cumsum(dim=0)

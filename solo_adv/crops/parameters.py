@@ -1,4 +1,4 @@
-"""The random numbers behind a batch of crops: one draw for every device."""
+"""The random numbers of a batch of crops, drawn on the CPU whatever the device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BOX_ATTEMPTS = 10
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CropParameters:
-    """What is done to each of N = V * B crops, view-major, as tensors on the CPU.
+    """What is done to each of N = V*B crops, view-major, as tensors on the CPU.
 
     Attributes:
         top, left, height, width: Box in source pixels; int64 (N,).
@@ -54,8 +54,9 @@ def draw(
 ) -> CropParameters:
     """Draw the parameters of ``spec.num_crops * batch_size`` crops of (height, width) images.
 
-    All numbers come from ``generator``, which lives on the CPU: a seed gives the same crops on
-    every device, no device is waited for, and its state is all that a checkpoint must hold.
+    All numbers come from ``generator``, which is on the CPU. A seed therefore gives the same crops
+    on every device, drawing does not wait for a device, and a checkpoint only needs the generator's
+    state.
     """
     count = spec.num_crops * batch_size
 
@@ -92,10 +93,10 @@ def draw(
 def _draw_boxes(
     spec: CropSpec, count: int, height: int, width: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Boxes by the law of ``torchvision.transforms.RandomResizedCrop.get_params``.
+    """Draw boxes with the distribution of torchvision's ``RandomResizedCrop.get_params``.
 
-    Of ten attempts the first that fits the image is kept, at a uniform integer position; when none
-    fits, a central box.
+    The first of ten attempts that fits the image is placed at a uniform integer position; if none
+    fits, the box is central.
     """
 
     def between(low: float, high: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""What every crop backend offers."""
+"""The interface of every crop backend."""
 
 from typing import Protocol
 
@@ -23,7 +23,7 @@ class CropPipeline(Protocol):
         """
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The state of the random numbers, for a checkpoint."""
+        """The state of the random number generator, for a checkpoint."""
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from a saved state as if never stopped."""
+        """Continue with the random numbers from a saved state."""

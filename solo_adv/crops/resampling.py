@@ -1,8 +1,8 @@
 """Crop, antialiased resize and flip of every crop at once, by linear maps of rows and columns.
 
-Each pixel of a crop is a weighted sum of a few pixels of the image. On a CPU only those few are
-read (`crop_and_resize_few`); elsewhere the weights are the entries of matrices, most of them 0, and
-two batched products do the work (`crop_and_resize`).
+Each pixel of a crop is a weighted sum of a few pixels of the image. `crop_and_resize_few` reads
+only those few, which is faster on a CPU. `crop_and_resize` writes the weights into matrices, most
+of whose entries are 0, and computes two batched matrix products, which is faster elsewhere.
 """
 
 import math
@@ -27,7 +27,7 @@ def crop_and_resize(
 ) -> Tensor:
     """Cut boxes out of the images, resize them to a square and flip some of them.
 
-    The result is that of PIL's ``crop`` and ``resize``, before rounding to 8 bits.
+    The result is that of PIL's ``crop`` and ``resize``, without their rounding to 8 bits.
 
     Args:
         images: Float (B, 3, H, W).
@@ -42,7 +42,7 @@ def crop_and_resize(
     views, batch = top.shape
     source_height, source_width = images.shape[2:]
 
-    # Image-major boxes let one product serve all views of an image, without copying it V times.
+    # With image-major boxes one product cuts all views of an image, without copying it V times.
     def matrices(start: Tensor, length: Tensor, source: int, mirror: Tensor | None) -> Tensor:
         mirror = None if mirror is None else mirror.T.reshape(-1)
         line = _Line(start.T.reshape(-1), length.T.reshape(-1), size, interpolation, mirror)
@@ -68,11 +68,11 @@ def crop_and_resize_few(
     size: int,
     interpolation: str,
 ) -> Tensor:
-    """`crop_and_resize` of any crops, reading no more pixels than a crop needs; on the CPU.
+    """Like `crop_and_resize`, for any crops, reading only the pixels that a crop needs.
 
     Args:
-        columns: The images, column by column: float (B, W, 3, H), contiguous.
-        images: Which image each crop is of; int64 (N,).
+        columns: The images, column by column: float (B, W, 3, H), contiguous, on the CPU.
+        images: Index of each crop's image; int64 (N,).
         top, left, height, width: Boxes in pixels; float (N,).
         flip: Whether to flip left-right; bool (N,).
         size: Side of the output in pixels.
@@ -94,10 +94,14 @@ def crop_and_resize_few(
 
 
 def _weighted_sums(lines: Tensor, line: "_Line", source: int, which: Tensor) -> Tensor:
-    """Sums of lines (M, source, ...) of pixels: of ``which[n]``, those that ``line`` reaches."""
+    """Resample line ``which[n]`` of the lines (M, source, ...) of pixels with weights n of `line`.
+
+    Returns:
+        The N resampled lines, (N * size, numbers in a pixel).
+    """
     reached = line.reached()
     weights = line.weights(reached)
-    # What lies outside has no weight, but must be somewhere.
+    # Pixels outside the line have weight 0, but their indices must be valid.
     places = reached.clamp_(0, source - 1).add_((which * source)[:, None, None])
     return embedding_bag(
         places.flatten(0, 1),
@@ -108,16 +112,16 @@ def _weighted_sums(lines: Tensor, line: "_Line", source: int, which: Tensor) -> 
 
 
 class _Line:
-    """Resamples intervals of a line of pixels to ``size`` pixels.
+    """Weights that resample N intervals of a line of pixels to ``size`` pixels each.
 
-    As PIL does, the kernel widens when it shrinks, and where it hangs over an end of the interval
-    it is cut off and rescaled.
+    As in PIL, the kernel is widened when an interval shrinks, and where it extends beyond an end of
+    the interval it is cut off and its weights are normalised again.
 
     Args:
-        start, length: Of N intervals, in pixels; (N,).
-        size: Number of pixels to resample them to.
+        start, length: Start and length of the N intervals, in pixels; (N,).
+        size: Number of pixels to resample each to.
         interpolation: ``bilinear`` or ``bicubic``.
-        mirror: Which are reversed; bool (N,).
+        mirror: Which intervals are reversed; bool (N,).
     """
 
     def __init__(
@@ -139,9 +143,9 @@ class _Line:
         self.centre = self.start + place[..., None] * step
 
     def reached(self) -> Tensor:
-        """The pixels from which each resampled one is made; int64 (N, size, K).
+        """Indices of the pixels from which each resampled one is made; int64 (N, size, K).
 
-        Their number K is what the longest interval needs; others have weight 0.
+        K is the number that the longest interval needs; superfluous pixels get weight 0.
         """
         radius = self.reach * self.kernel.radius
         most = math.ceil(2 * radius.max().item())
@@ -149,7 +153,7 @@ class _Line:
         return first + torch.arange(most, device=first.device)
 
     def weights(self, pixels: Tensor) -> Tensor:
-        """The share of pixels (N, size, K), or (K,), in the resampled ones; (N, size, K)."""
+        """Weights (N, size, K) of the pixels (N, size, K) or (K,) in each resampled pixel."""
         place = pixels.to(self.start.dtype) + 0.5
         inside = (place > self.start) & (place < self.end)
         place = torch.where(inside, place / self.reach, torch.inf)
@@ -162,11 +166,11 @@ def _triangle(distance: Tensor) -> Tensor:
 
 
 def _cubic(distance: Tensor) -> Tensor:
-    """Keys' cubic convolution with a = -0.5, PIL's choice."""
+    """Keys' cubic convolution with a = -0.5, as in PIL."""
     x = distance.clamp_(max=2)
     near = (1.5 * x - 2.5).mul_(x).mul_(x).add_(1)
     tail = (2.5 - 0.5 * x).mul_(x).sub_(4).mul_(x).add_(2)
-    return tail.lerp(near, (x < 1).to(x.dtype))  # cheaper than torch.where on a CPU
+    return tail.lerp(near, (x < 1).to(x.dtype))  # faster than torch.where on a CPU
 
 
 class _Kernel(NamedTuple):

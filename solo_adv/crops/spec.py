@@ -1,4 +1,4 @@
-"""What the random crops of an image are drawn from."""
+"""The distribution from which the random crops of an image are drawn."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 class CropSpec:
     """The distribution of the crops; the defaults are the `multi_crop` preset.
 
-    The operations come in the order of the fields: crop and resize, flip, colour jitter, grayscale,
-    blur, solarise, as in EMP-SSL (https://arxiv.org/abs/2304.03977). Solarise inverts what lies at
-    or above 128/255, as ``PIL.ImageOps.solarize``.
+    The operations are applied in the order of the fields: crop and resize, flip, colour jitter,
+    grayscale, blur, solarise, as in EMP-SSL (https://arxiv.org/abs/2304.03977). Solarise inverts
+    pixels at or above 128/255, as ``PIL.ImageOps.solarize`` does.
 
     Attributes:
-        num_crops: Views V drawn of every image.
+        num_crops: Number of views V of every image.
         size: Side of the square output, in pixels.
         scale: Range of the box's share of the image area, in (0, 1].
         ratio: Range of the box's width / height, drawn on a logarithmic scale.
@@ -31,8 +31,8 @@ class CropSpec:
         flip_prob: Probability of a left-right flip.
         jitter_prob: Probability of the colour jitter.
         brightness: The factor is uniform in ``max(0, 1 - brightness) .. 1 + brightness``.
-        contrast: Likewise.
-        saturation: Likewise.
+        contrast: As brightness.
+        saturation: As brightness.
         hue: The shift is uniform in ``-hue .. hue`` turns of the colour wheel, at most 0.5.
         grayscale_prob: Probability of dropping the colour.
         blur_prob: Probability of the Gaussian blur.
@@ -92,12 +92,12 @@ class CropSpec:
     def preset(
         cls, name: str, *, num_crops: int | None = None, size: int | None = None, **overrides: Any
     ) -> CropSpec:
-        """The spec of that name, with some values changed.
+        """The spec of a preset, with some values changed.
 
         Args:
             name: ``multi_crop`` (EMP-SSL, CF-AMC-SSL), ``fixed_patch`` (the same with boxes of a
                 quarter of the area and ratio 1) or ``simclr`` (two crops, no blur, no solarise).
-            num_crops: Views, if not the preset's.
+            num_crops: Number of views, if not the preset's.
             size: Output side in pixels, if not the preset's.
             **overrides: Any other field.
 
@@ -124,7 +124,7 @@ class CropSpec:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> CropSpec:
-        """The spec of a plain mapping; what it does not name keeps its default.
+        """Read a spec from a mapping; missing keys have their defaults.
 
         Raises:
             UserError: Unknown key, or a value out of its range.

@@ -1,8 +1,8 @@
-"""Chunks of work side by side in threads, each of which computes alone.
+"""Several chunks of work at once, each in a thread of its own.
 
-Torch spreads single operations over its threads, which pays for large ones. On chunks that fit into
-a core's cache most of that time goes into handing out the parts and waiting for the last one: two
-cores then make fewer crops than one.
+Torch splits each operation among its threads, which pays off for large ones. For chunks that fit
+into a core's cache, most of the time then goes into distributing the parts and waiting for the last
+one: two cores make fewer crops than one. So each thread here does whole chunks alone.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import TypeVar
 import torch
 
 MOST_THREADS = 16
-"""More would mostly wait for Python's lock."""
+"""More threads would mostly wait for Python's global interpreter lock."""
 
 Item = TypeVar("Item")
 
 
 @contextmanager
 def computing_alone() -> Iterator[int]:
-    """Operations of this thread are not spread over others meanwhile; gives how many there are."""
+    """Torch computes in the calling thread alone meanwhile; yields how many threads it had."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -34,13 +34,13 @@ def computing_alone() -> Iterator[int]:
 
 
 def run_all(work: Callable[[Item], object], items: Sequence[Item]) -> None:
-    """Do the work for every item, in as many threads as torch may use.
+    """Call ``work`` with every item, in as many threads as torch may use.
 
-    What is done for an item does not depend on the number of threads.
+    The results do not depend on the number of threads.
 
     Args:
-        work: Computes without gradients, and without autocast, whatever the caller's state.
-        items: What it is called with.
+        work: Runs without gradients and without autocast, even if the caller has them on.
+        items: The arguments of the calls.
     """
 
     @torch.no_grad()
@@ -52,7 +52,8 @@ def run_all(work: Callable[[Item], object], items: Sequence[Item]) -> None:
             for item in items:
                 alone(item)
         else:
-            # A forked process inherits the pool without its threads.
+            # The process id makes a forked process build its own pool: the inherited one has no
+            # threads.
             for _ in _pool(min(threads, MOST_THREADS), os.getpid()).map(alone, items):
                 pass
 
@@ -62,6 +63,6 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(
         threads,
         thread_name_prefix="crops",
-        initializer=torch.set_num_threads,  # of each thread
+        initializer=torch.set_num_threads,  # the setting belongs to a thread
         initargs=(1,),
     )

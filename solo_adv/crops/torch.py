@@ -31,22 +31,23 @@ from solo_adv.support.compiling import compiled_once
 from solo_adv.support.errors import UserError
 
 CPU_CHUNK_PIXELS = 2**19
-"""Pixels of the crops that the CPU works on at a time if no chunk is asked: they stay in cache."""
+"""Pixels that the CPU processes at a time if no chunk is set, so that they stay in its cache."""
 
 
 class TorchCrops:
     """The batched crop backend.
 
     It computes what PIL computes, but without rounding to 8 bits after each operation. It never
-    waits for the device: all that decides shapes and indices is drawn on the CPU.
+    waits for the device, because everything that decides shapes and indices is drawn on the CPU.
 
     Args:
         spec: What to draw.
         seed: Seed of the random numbers.
-        chunk: Crops worked on at a time, which bounds the memory beside the result; the crops are
-            the same. None: all on an accelerator, as many as stay in cache on the CPU.
+        chunk: Number of crops processed at a time, which bounds the memory beside the result and
+            does not change the crops. None: all on an accelerator; as many as stay in cache on the
+            CPU.
         compiled: Whether the operations go through ``torch.compile``, with fixed shapes. The first
-            batch then takes the time of compiling.
+            batch then takes longer, for compiling.
         memory_format: Memory layout of the crops.
     """
 
@@ -79,7 +80,7 @@ class TorchCrops:
         """Draw V random crops of every image.
 
         Args:
-            images: uint8, or float with pixels in [0, 1]; (B, 3, H, W), on any device.
+            images: (B, 3, H, W) in uint8, or float with pixels in [0, 1]; on any device.
 
         Returns:
             Crops with pixels in [0, 1], view-major; float32 (V*B, 3, size, size), same device.
@@ -92,7 +93,7 @@ class TorchCrops:
         return self._crop(images, self.draw(batch, height, width))
 
     def draw(self, batch_size: int, height: int, width: int) -> CropParameters:
-        """The parameters of the next batch of (height, width) images."""
+        """Draw the parameters for the next batch of (height, width) images."""
         with computing_alone():
             return draw(self.spec, batch_size, height, width, self._generator)
 
@@ -101,7 +102,7 @@ class TorchCrops:
 
         Args:
             images: As in a call.
-            parameters: Of N crops, view-major, where N is a multiple of the number of images.
+            parameters: Parameters of N crops, view-major; N is a multiple of the number of images.
 
         Returns:
             Crops as in a call, (N, 3, size, size).
@@ -119,11 +120,11 @@ class TorchCrops:
 
     @torch.no_grad()
     def recolor(self, crops: Tensor, parameters: CropParameters) -> Tensor:
-        """What comes after crop, resize and flip, for crops that were cut elsewhere.
+        """Apply the operations after crop, resize and flip to crops that were cut elsewhere.
 
         Args:
             crops: Crops with pixels in [0, 1]; float32 (N, 3, size, size), overwritten.
-            parameters: Of these N crops; their boxes and flips are not looked at.
+            parameters: Parameters of these N crops; their boxes and flips are not used.
 
         Returns:
             The finished crops, (N, 3, size, size).
@@ -133,17 +134,17 @@ class TorchCrops:
         return crops.contiguous(memory_format=self.memory_format)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The state of the random numbers, for a checkpoint."""
+        """The state of the random number generator, for a checkpoint."""
         return {"generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from a saved state as if never stopped."""
+        """Continue with the random numbers from a saved state."""
         self._generator.set_state(state["generator"].cpu())
 
     def _crop(self, images: Tensor, parameters: CropParameters) -> Tensor:
         with computing_alone():
             choices = pack(parameters)
-        # Autocast would cost the crops more precision than rounding to 8 bits does.
+        # Autocast would lose more precision than rounding the crops to 8 bits does.
         with _without_autocast(images.device):
             if torch.is_grad_enabled() and images.requires_grad:
                 crops = self._differentiable(images, choices)
@@ -166,7 +167,7 @@ class TorchCrops:
         return recolor(crops, settings, choices, rewrite_chosen)
 
     def _crop_grid(self, images: Tensor, choices: Tensor, crops: Tensor) -> None:
-        """Write the crops, cut by matrix products that all views of an image share."""
+        """Write the crops; one matrix product cuts all views of an image."""
         settings = send(choices.view(NUM_ROWS, -1, len(images)), images.device)
         views, batch = settings.shape[1:]
         grid = crops.unflatten(0, (views, batch))
@@ -188,7 +189,7 @@ class TorchCrops:
             self._recolor(crops, choices)
 
     def _crop_few(self, images: Tensor, choices: Tensor, crops: Tensor) -> None:
-        """Write the crops on the CPU, in the order in which they take the least work."""
+        """Write the crops on the CPU, in an order in which crops with the same jitter adjoin."""
         with computing_alone():
             columns = by_column(images)
             parts = self._parts(images, choices)
@@ -208,7 +209,7 @@ class TorchCrops:
         run_all(work, parts)
 
     def _recolor(self, crops: Tensor, choices: Tensor) -> None:
-        """Let the crops undergo all that comes after the flip, in place."""
+        """Apply the operations after the flip to the crops, in place."""
         if self.compiled:
             chunk = self._chunk_on(crops, len(crops))
             settings = send(choices, crops.device)
@@ -232,7 +233,7 @@ class TorchCrops:
         return cut(images, settings, size=size, interpolation=interpolation)
 
     def _parts(self, images: Tensor, choices: Tensor) -> Sequence[Tensor]:
-        """The numbers of the crops, in chunks in which those adjoin that jitter the same way."""
+        """The indices of the crops in chunks; crops with the same jitter are adjacent."""
         order = jitter_order(choices)
         chunk = self._chunk_on(images, len(order))
         if self.chunk is not None or chunk >= len(order):
@@ -245,13 +246,13 @@ class TorchCrops:
         if images.device.type == "cpu":
             side = max(self.spec.size, *images.shape[2:])
             chunks = math.ceil(count * self.spec.size * side / CPU_CHUNK_PIXELS)
-            # An even number of equal ones, to be shared by threads.
+            # An even number of equal chunks, so that two threads get the same work.
             return math.ceil(count / (chunks if chunks == 1 else chunks + chunks % 2))
         return sys.maxsize
 
 
 def fixed_shape_crops(images: Tensor, settings: Tensor, *, size: int, interpolation: str) -> Tensor:
-    """All operations as one graph whose shapes depend on nothing that is drawn.
+    """Apply all operations in one graph whose shapes do not depend on the random draws.
 
     Args:
         images: uint8, or float with pixels in [0, 1]; (B, 3, H, W).
@@ -271,9 +272,10 @@ def _fixed_shape_recolor(crops: Tensor, settings: Tensor) -> Tensor:
 
 
 def _chunks(views: int, batch: int, most: int) -> Iterator[tuple[slice, slice]]:
-    """Parts of the (views, batch) crops of at most so many: all views of some images, if possible.
+    """Split the (views, batch) crops into parts of at most ``most`` crops.
 
-    An image is then converted once, and one product cuts all its crops.
+    If possible a part holds all views of some images, so that an image is converted once and one
+    product cuts all its crops.
     """
     images = min(batch, max(1, most // views))
     rows = min(views, most)

@@ -1,4 +1,4 @@
-"""Crops one by one with PIL and torchvision: slow, and the yardstick for the other backends."""
+"""Crops one by one with PIL and torchvision: slow, but the yardstick for the other backends."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class TorchvisionCrops:
 
     Args:
         spec: What to draw.
-        seed: Seed of the random numbers. A seed gives other crops than it gives `TorchCrops`, of
-            the same distribution.
+        seed: Seed of the random numbers. The crops have the same distribution as those of
+            `TorchCrops`, but a seed gives other ones.
         memory_format: Memory layout of the crops.
 
     Attributes:
-        transform: Makes one crop, float (3, size, size), of a PIL image; draws from torch's global
-            random numbers.
+        transform: Makes one crop, float (3, size, size), of a PIL image; uses torch's global
+            random number generator.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class TorchvisionCrops:
         """Draw V random crops of every image.
 
         Args:
-            images: uint8, or float with pixels in [0, 1], which are rounded to 8 bits;
-                (B, 3, H, W), on any device.
+            images: (B, 3, H, W) in uint8, or float with pixels in [0, 1], which are rounded to
+                8 bits; on any device.
 
         Returns:
             Crops with pixels in [0, 1], view-major; float32 (V*B, 3, size, size), same device.
@@ -72,11 +72,11 @@ class TorchvisionCrops:
         return torch.stack(crops).to(images.device, memory_format=self.memory_format)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The state of the random numbers, for a checkpoint."""
+        """The state of the random number generator, for a checkpoint."""
         return {"generator": self._state.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from a saved state as if never stopped."""
+        """Continue with the random numbers from a saved state."""
         self._state = state["generator"].cpu().clone()
 
 

@@ -1,4 +1,4 @@
-"""From a list of views, as loaders deliver them, to one view-major tensor."""
+"""Join a list of views, as loaders deliver them, into one view-major tensor."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def join_views(views: Sequence[Tensor]) -> Tensor:
-    """V views (B, ...) of one shape as one tensor (V*B, ...), view-major.
+    """Join V views (B, ...) of one shape into one tensor (V*B, ...), view-major.
 
-    Views that lie one after the other in one piece of memory, as ``crops.chunk(V)`` leaves them,
-    are joined without a copy.
+    Views that are adjacent in memory, such as those of ``crops.chunk(V)``, are joined without a
+    copy.
     """
     first = views[0]
     adjoining = first.numel() > 0 and all(

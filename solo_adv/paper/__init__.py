@@ -1,4 +1,4 @@
-"""The paper's Tables 1 to 6 as data, with a mark on every figure that cannot be right."""
+"""The paper's Tables 1 to 6 as data; every figure that cannot be right is marked."""
 
 from solo_adv.paper.tables import (
     MODELS,

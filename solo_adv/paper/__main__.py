@@ -12,7 +12,7 @@ from solo_adv.support.cli import user_errors
 
 
 def screens(table: Table) -> list[Screen]:
-    """One table for the terminal a data set; a marked figure is red and has a letter."""
+    """One terminal table for each data set; a marked figure is red and has a letter."""
     letters = _letters(table)
     found = []
     for dataset in DATASETS:
@@ -39,7 +39,7 @@ def screens(table: Table) -> list[Screen]:
 
 
 def notes(table: Table) -> list[str]:
-    """What the letters of a table mean."""
+    """The explanations of a table's letters."""
     return [f"{letter}  {mark.kind}: {mark.reason}" for mark, letter in _letters(table).items()]
 
 
@@ -66,7 +66,8 @@ def _text(figure: Figure, letters: dict[Mark, str]) -> str:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="The paper's tables, as printed.")
-    parser.add_argument("tables", nargs="*", metavar="table", help=f"of {', '.join(TABLES)}; all")
+    known = ", ".join(TABLES)
+    parser.add_argument("tables", nargs="*", metavar="table", help=f"{known}; default: all")
     names = parser.parse_args().tables or list(TABLES)
     with user_errors():
         for name in names:

@@ -1,4 +1,4 @@
-"""From ``tables.yaml`` to one flat list of figures, each with its place and its mark."""
+"""Reads ``tables.yaml`` into one flat list of figures, each with its place and its mark."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ PAPER_BACKBONE = "resnet18"
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """Why a figure is not to be taken as it is."""
+    """Why a figure should not be trusted as printed."""
 
     kind: str
     reason: str
@@ -30,30 +30,30 @@ class Figure:
     row: str
     """The model, a key of :data:`MODELS`."""
     dataset: str | None
-    """None for minutes, which the paper prints once for the CIFAR sets."""
+    """None for minutes, which the paper prints once for both CIFAR sets."""
     head: str | None
-    """``standard``, ``robust`` (r-LE); None where the paper does not say."""
+    """``standard`` or ``robust`` (r-LE); None where the paper does not say."""
     protocol: str
     """``central`` (the whole image) or ``crops`` (the mean embedding of ``num_crops`` crops)."""
     num_crops: int | None
     quantity: str
     """``clean``, ``PGD-20``, ``AutoAttack``, or ``minutes`` (of pretraining)."""
     epsilon: float
-    """Of the attack, a fraction of the pixel range; 0 if there is none."""
+    """Radius of the attack as a fraction of the pixel range; 0 without an attack."""
     value: float
     """Percent, or minutes."""
     mark: Mark | None = None
 
     @property
     def measurement(self) -> tuple[Any, ...]:
-        """All but table, value and mark: two figures with the same one should agree."""
+        """All fields except table, value and mark; figures that share it should be equal."""
         setting = (self.row, self.dataset, self.head, self.protocol, self.num_crops)
         return (*setting, self.quantity, round(255 * self.epsilon))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A model of the paper and what the paper says of its training (keys of our configs)."""
+    """A model of the paper, with what the paper says of its training as keys of our configs."""
 
     name: str
     label: str
@@ -75,14 +75,14 @@ class Table:
     title: str
     attack: str
     epsilons: tuple[float, ...]
-    """Fractions; the first is 0, clean accuracy."""
+    """Radii as fractions of the pixel range; the first is 0, clean accuracy."""
     figures: tuple[Figure, ...]
 
 
 def figures(**wanted: Any) -> list[Figure]:
-    """The figures whose fields equal those given, for instance ``figures(row="cfamc_m3")``.
+    """The figures whose fields have the given values, for instance ``figures(row="cfamc_m3")``.
 
-    ``epsilon`` is a fraction and may differ by rounding.
+    ``epsilon`` is a fraction of the pixel range, compared up to rounding.
     """
     epsilon = wanted.pop("epsilon", None)
     return [
@@ -95,7 +95,7 @@ def figures(**wanted: Any) -> list[Figure]:
 
 
 def model_of(config: Mapping[str, Any]) -> str | None:
-    """The paper's model that a complete pretraining config trains; None if it is none of them."""
+    """The paper's model that a complete pretraining config trains; None if it trains another."""
     return next((name for name, model in MODELS.items() if model.matches(config)), None)
 
 
@@ -139,7 +139,7 @@ def _load() -> tuple[dict[str, Model], dict[str, Table]]:
 def _figures(
     table: str, held: dict[str, Any], epsilons: tuple[float, ...], marks: dict[Any, Mark]
 ) -> Iterator[Figure]:
-    """The figures of a table, row by row; takes their marks out of ``marks``."""
+    """The figures of a table, row by row; their marks are removed from ``marks``."""
     for line in held["rows"]:
         crops, head = line.get("num_crops"), line.get("head", held["head"])
         row = (table, line["row"], head, crops)
@@ -175,7 +175,7 @@ def _figures(
 
 
 def _marks(held: dict[str, Any], heads: dict[str, str]) -> dict[Any, Mark]:
-    """Marks by the place of their cell: table, row, head, number of crops, data set, epsilon."""
+    """Marks by cell: table, row, head, number of crops, data set, epsilon."""
     return {
         (
             table,

@@ -25,17 +25,17 @@ from solo_adv.training.config import data_config, parse_cfg
 def preview(
     cfg: DictConfig, output: Path, *, images: int, views: int, checkpoint: str | None
 ) -> None:
-    """Write a picture of some train images, their crops, and the crops perturbed.
+    """Write a picture of some train images, their crops, and the perturbed crops.
 
     Args:
-        cfg: of a pretraining run; ``crops.backend`` draws the crops.
-        output: the PNG to write.
-        images: how many, drawn at random by ``cfg.seed``.
-        views: most crops of an image to show.
-        checkpoint: whose encoder the adversary attacks; None: an untrained one.
+        cfg: Config of a pretraining run; ``crops.backend`` draws the crops.
+        output: The PNG to write.
+        images: Number of images; ``cfg.seed`` decides which.
+        views: Largest number of crops shown of an image.
+        checkpoint: Checkpoint whose encoder is attacked; None: an untrained encoder.
 
     Raises:
-        UserError: the config, the data, the checkpoint or the output cannot be used.
+        UserError: The config, the data, the checkpoint or the output cannot be used.
     """
     whole("--images", images, 2)
     whole("--views", views, 1)
@@ -100,8 +100,8 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("preview.png"), help="PNG to write")
     parser.add_argument("--images", type=int, default=6, help="number of images")
-    parser.add_argument("--views", type=int, default=10, help="most crops of an image to show")
-    parser.add_argument("--checkpoint", help="file or run whose encoder is attacked")
+    parser.add_argument("--views", type=int, default=10, help="crops shown of an image, at most")
+    parser.add_argument("--checkpoint", help="checkpoint or run whose encoder is attacked")
     own, sys.argv[1:] = parser.parse_known_args()
     run_app(
         partial(

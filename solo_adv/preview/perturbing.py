@@ -1,4 +1,4 @@
-"""Crops as the adversary of a method would present them to it."""
+"""Crops as a method's adversary perturbs them."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,12 @@ from solo_adv.methods.adversarial import AdversarialMethod
 
 
 def perturbed(method: AdversarialMethod, crops: Tensor, targets: Tensor) -> Tensor | None:
-    """The crops at the end of one batch of training, with the weights left as they are.
+    """Perturb crops as at the end of one training batch, without updating the weights.
 
     Args:
-        method: in training mode.
-        crops: (V*B, 3, h, w), view-major, in [0, 1].
-        targets: of the images (B,).
+        method: The method, in training mode.
+        crops: Crops (V*B, 3, h, w), view-major, in [0, 1].
+        targets: Labels of the images, (B,).
 
     Returns:
         The perturbed crops; None if the method has no adversary.
@@ -25,7 +25,7 @@ def perturbed(method: AdversarialMethod, crops: Tensor, targets: Tensor) -> Tens
         if delta.requires_grad:
             method.objective(method.updated(batch, delta)[1]).total.backward()
         method.adversary.update(batch.attacked, delta)
-    # What free training would begin the next replay with; an attack of several steps begins anew.
+    # Free training begins its next replay with the delta that it carries; PGD crafts a new one.
     if method.adversary.crafting_passes == 0:
         delta = method.perturb(batch)
     assert delta is not None

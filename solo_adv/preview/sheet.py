@@ -1,4 +1,4 @@
-"""Images and their crops as one picture."""
+"""Draws images and their crops as one picture."""
 
 import io
 
@@ -16,14 +16,14 @@ INCHES_PER_CROP = 0.95
 def draw_sheet(
     images: Tensor, crops: Tensor, perturbed: Tensor | None, *, epsilon: float, title: str
 ) -> bytes:
-    """A PNG with a group of lines for each image: its crops and, below, what was done to them.
+    """Draw a PNG with lines for each image: its crops, the perturbed crops, and the perturbation.
 
     Args:
         images: B images, uint8 (B, 3, H, W).
-        crops: (V, B, 3, h, w) in [0, 1].
-        perturbed: the same crops, perturbed; None: there is no adversary.
-        epsilon: radius of the perturbation, a fraction of the pixel range.
-        title: above all.
+        crops: Crops (V, B, 3, h, w) in [0, 1].
+        perturbed: The same crops after the attack; None without an adversary.
+        epsilon: Radius of the perturbation, a fraction of the pixel range.
+        title: Title above the picture.
     """
     views, batch = crops.shape[:2]
     magnification = 0.5 / epsilon if epsilon else 1.0
@@ -48,7 +48,7 @@ def draw_sheet(
 
 
 def _strip(pictures: Tensor) -> Tensor:
-    """V pictures (V, 3, h, w) beside each other."""
+    """Join V pictures (V, 3, h, w) side by side."""
     padded = torch.nn.functional.pad(pictures, (0, GAP), value=1.0)
     return torch.cat(list(padded), dim=2)[..., :-GAP]
 

@@ -1,4 +1,4 @@
-"""The cost command as a user types it, and the arithmetic behind it."""
+"""The cost command as a user types it, and the arithmetic that it prints."""
 
 from functools import partial
 
@@ -25,7 +25,7 @@ def test_what_the_papers_run_costs(cost):
     assert "6.7 min" in out  # 24 M / 60,000 s
     assert "0.33 USD at 3 an hour" in out
     assert "146 MiB" in out  # 50,000 x 3 x 32 x 32 bytes
-    assert "18.8 MiB of a batch" in out  # 1,600 x 3 x 32 x 32 x 4 bytes
+    assert "18.8 MiB a batch" in out  # 1,600 x 3 x 32 x 32 x 4 bytes
     rows = [line for line in out.splitlines() if line.startswith("│")]
     assert [row.split("│")[1].strip() for row in rows] == ["25", "50", "100", "200", "400"]
 

@@ -1,4 +1,4 @@
-"""What every backend promises."""
+"""The promises that every crop backend must keep."""
 
 from importlib.util import find_spec
 
@@ -52,7 +52,7 @@ def test_crops_are_view_major(backend):
     torch.testing.assert_close(crops, expected, atol=1e-5, rtol=0)
 
 
-def test_views_differ_and_images_share_nothing(backend, make_images):
+def test_crops_of_an_image_differ_and_show_that_image_only(backend, make_images):
     twins = make_images(count=1).expand(5, -1, -1, -1)
     crops = build(CropSpec(num_crops=6), backend)(twins)
     distance = torch.cdist(crops.flatten(1), crops.flatten(1)).fill_diagonal_(torch.inf)
@@ -66,7 +66,7 @@ def test_same_seed_same_crops(backend, make_images):
     assert not first.equal(other)
 
 
-def test_next_call_draws_anew(backend, make_images):
+def test_next_call_draws_other_crops(backend, make_images):
     crops = build(CropSpec(num_crops=2), backend)
     assert not crops(make_images()).equal(crops(make_images()))
 
@@ -119,6 +119,6 @@ def test_memory_format_is_the_chosen_one(backend, make_images):
         (torch.full((2, 3, 32, 32), torch.nan), "got nan to nan"),
     ],
 )
-def test_images_of_another_kind_are_refused(backend, images, message):
+def test_bad_images_are_refused(backend, images, message):
     with pytest.raises(UserError, match=message):
         build(CropSpec(num_crops=2), backend)(images)

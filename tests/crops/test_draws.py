@@ -1,4 +1,4 @@
-"""What the backends draw, read off the pixels of 20,000 crops each."""
+"""The distributions that the backends draw from, measured in the pixels of 20,000 crops each."""
 
 import colorsys
 from importlib.util import find_spec
@@ -13,7 +13,8 @@ from solo_adv.crops import CropSpec, build
 
 VIEWS, IMAGES = 20, 1000
 COUNT = VIEWS * IMAGES
-# Seeds are fixed, so a test either always or never fails; the bound keeps a good seed easy to find.
+# The seeds are fixed, so a test always passes or always fails. The bound is such that most seeds
+# pass if the distribution is right.
 UNLIKELY = 1e-3
 PLAIN = {
     "size": 8,
@@ -44,20 +45,20 @@ pytestmark = pytest.mark.parametrize(
 
 
 def levels(backend, image, **changes):
-    """20,000 crops of an image (3, H, W) of 8-bit levels: 20 of each of 1,000 twins of it."""
+    """Draw 20 crops of each of 1,000 copies of an 8-bit image (3, H, W)."""
     spec = CropSpec(**PLAIN | {"num_crops": VIEWS} | changes)
     twins = image.to(torch.uint8).expand(IMAGES, -1, -1, -1)
     return build(spec, backend, seed=1)(twins) * 255
 
 
 def unrounded(values):
-    """Spread over the width of a level, so that 8 bits do not show."""
+    """Add uniform noise of one 8-bit level, so that rounded values become continuous again."""
     noise = torch.rand(values.shape, generator=torch.Generator().manual_seed(0))
     return values + noise - 0.5
 
 
 def before_truncation(whole):
-    """Spread over the values that are cut off to these whole numbers."""
+    """Add uniform noise in [0, 1), so that truncated values become continuous again."""
     noise = torch.rand(whole.shape, generator=torch.Generator().manual_seed(0))
     outwards = torch.where(whole == 0, 2 * noise - 1, whole.sign() * noise)
     return whole + outwards
@@ -68,8 +69,11 @@ def even(*rgb):
 
 
 def intervals(line):
-    """Start and length of what was resized to these lines (N, 8) of pixels that are their place."""
-    # Inside, away from the ends where the filter is cut off, the line is straight.
+    """Start and length of the intervals that became these lines (N, 8) of pixels.
+
+    The source's pixels hold their own positions.
+    """
+    # The resized line is straight except at its ends, where the filter is cut off.
     inner = line[:, 2:-2].double()
     place = torch.arange(2.5, 6, dtype=torch.float64)
     slope = ((inner - inner.mean(1, keepdim=True)) * (place - place.mean())).sum(1)
@@ -78,7 +82,7 @@ def intervals(line):
     return middle - 4 * slope, 8 * slope
 
 
-def test_boxes_follow_the_law_of_torchvision(backend):
+def test_boxes_are_distributed_as_torchvisions(backend):
     side = 200
     ramp = torch.arange(side).expand(side, side)
     image = torch.stack([ramp, ramp.T, torch.zeros(side, side, dtype=torch.long)])
@@ -93,7 +97,7 @@ def test_boxes_follow_the_law_of_torchvision(backend):
             RandomResizedCrop.get_params(empty, list(scale), list(ratio)) for _ in range(COUNT)
         ]
     law_top, law_left, law_height, law_width = torch.tensor(boxes).double().unbind(1)
-    # A pixel's width of noise on both sides, since what is read off is not a whole number.
+    # Noise of a pixel's width makes both sides continuous: what is measured is not a whole number.
     pairs = {
         "area": (height * width, law_height * law_width),
         "ratio": (width / height, law_width / law_height),
@@ -130,7 +134,7 @@ def test_position_covers_every_place_evenly(backend):
 )
 def test_strength_is_uniform_in_its_range(backend, name, image, read):
     crops = levels(backend, image, jitter_prob=1, **{name: 0.4})
-    # PIL blends to whole levels by cutting off what is behind the point.
+    # PIL's blend truncates to whole levels.
     exact = before_truncation(crops.round()) if backend == "torchvision" else unrounded(crops)
     assert kstest(read(exact), "uniform", (0.6, 0.8)).pvalue > UNLIKELY
 
@@ -138,7 +142,7 @@ def test_strength_is_uniform_in_its_range(backend, name, image, read):
 def test_hue_is_turned_evenly(backend):
     image = even(200, 80, 80)
     turned = hues(levels(backend, image, jitter_prob=1, hue=0.2))
-    if backend == "torchvision":  # whose hue has 8 bits: beside even turns of the same coarseness
+    if backend == "torchvision":  # its hue has 8 bits: compare with hues rounded as coarsely
         picture = to_pil_image(image.to(torch.uint8))
         turns = torch.linspace(-0.2, 0.2, COUNT).tolist()
         law = hues(torch.stack([pil_to_tensor(adjust_hue(picture, turn)) for turn in turns]))
@@ -148,7 +152,7 @@ def test_hue_is_turned_evenly(backend):
 
 
 def hues(crops):
-    """Of the first pixel, in turns from -0.5 to 0.5."""
+    """The hue of the first pixel, in turns from -0.5 to 0.5."""
     found = [colorsys.rgb_to_hsv(*rgb)[0] for rgb in crops[:, :, 0, 0].tolist()]
     return (torch.tensor(found) + 0.5) % 1 - 0.5
 
@@ -178,7 +182,7 @@ def test_operation_hits_its_share_of_the_crops(backend, key, changes, hit, proba
     assert binomtest(int(hits.sum()), COUNT, probability).pvalue > UNLIKELY
 
 
-def test_twins_and_views_share_nothing(backend):
+def test_crops_of_equal_images_and_of_one_image_are_independent(backend):
     crops = levels(backend, even(100, 100, 100), jitter_prob=1, brightness=0.4)
     drawn = unrounded(crops[:, 0, 0, 0]).double().view(VIEWS, IMAGES)
     pairs = {

@@ -4,7 +4,7 @@ from solo_adv.crops import CropOptions, CropSpec, build, read_crops
 from solo_adv.support.errors import UserError
 
 
-def test_a_group_is_divided_into_what_and_how():
+def test_a_crops_group_is_read_as_spec_and_options():
     spec, options = read_crops({"num_crops": 3, "chunk": 64, "compile": True, "source": "loader"})
     assert spec == CropSpec(num_crops=3)
     assert options == CropOptions(chunk=64, compile=True, source="loader")
@@ -31,6 +31,6 @@ def test_bad_value_is_refused_in_one_line(settings, words):
     assert "\n" not in str(error.value)
 
 
-def test_build_refuses_options_that_a_backend_has_not():
+def test_build_refuses_options_that_the_backend_does_not_have():
     with pytest.raises(UserError, match="crop by crop"):
         build(CropSpec(), "torchvision", chunk=4)

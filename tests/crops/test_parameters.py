@@ -9,7 +9,8 @@ from torchvision.transforms import RandomResizedCrop
 from solo_adv.crops import CropParameters, CropSpec
 from solo_adv.crops.parameters import draw
 
-# Seeds are fixed, so a test either always or never fails; the bound keeps a good seed easy to find.
+# The seeds are fixed, so a test always passes or always fails. The bound is such that most seeds
+# pass if the distribution is right.
 UNLIKELY = 1e-3
 
 
@@ -31,10 +32,10 @@ def torchvision_boxes(spec, count, height, width):
     [
         (32, 32, (0.08, 1.0), (3 / 4, 4 / 3)),
         (40, 60, (0.08, 1.0), (3 / 4, 4 / 3)),
-        (60, 40, (0.45, 1.0), (1.2, 2.0)),  # many boxes are the central one
+        (60, 40, (0.45, 1.0), (1.2, 2.0)),  # often no attempt fits, so the box is central
     ],
 )
-def test_boxes_follow_the_law_of_torchvision(height, width, scale, ratio):
+def test_boxes_are_distributed_as_torchvisions(height, width, scale, ratio):
     spec = CropSpec(num_crops=1, scale=scale, ratio=ratio)
     ours = parameters_of(spec, 20_000, height, width)
     top, left, box_height, box_width = torchvision_boxes(spec, 20_000, height, width)

@@ -94,7 +94,7 @@ def test_bad_value_is_refused_in_one_line_that_names_the_key(key, value):
     assert "\n" not in str(error.value)
 
 
-def test_unknown_key_names_the_nearest():
+def test_error_for_an_unknown_key_names_the_nearest():
     with pytest.raises(UserError, match=r"'sclae'\. Did you mean 'scale'"):
         CropSpec.from_config({"sclae": [0.1, 1.0]})
     with pytest.raises(UserError, match="key in crops 'backend'"):
@@ -103,7 +103,7 @@ def test_unknown_key_names_the_nearest():
         CropSpec.preset("simclr", flip_probs=0.1)
 
 
-def test_unknown_preset_names_the_nearest():
+def test_error_for_an_unknown_preset_names_the_nearest():
     with pytest.raises(UserError, match="Did you mean 'multi_crop'"):
         CropSpec.preset("multicrop")
 

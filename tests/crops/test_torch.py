@@ -45,7 +45,7 @@ def compare(make_images, make_parameters, through_pil):
     return run
 
 
-def test_whole_image_at_its_own_size_comes_back(make_images, make_parameters):
+def test_crop_of_the_whole_image_at_its_size_is_the_image(make_images, make_parameters):
     images = make_images(height=32, width=32)
     for interpolation in RESAMPLERS:
         crops = TorchCrops(CropSpec(interpolation=interpolation))
@@ -59,7 +59,7 @@ def test_whole_image_at_its_own_size_comes_back(make_images, make_parameters):
     [
         (32, (3, 5, 9, 12)),  # enlarge
         (32, (0, 7, 40, 53)),  # shrink
-        (24, (22, 0, 18, 60)),  # enlarge one way, shrink the other
+        (24, (22, 0, 18, 60)),  # enlarge in one direction, shrink in the other
         (7, (1, 2, 38, 31)),
         (32, (0, 59, 40, 1)),  # a single column at the border
     ],
@@ -102,11 +102,11 @@ def test_blends_are_those_of_pil(operation, factor, compare):
 
 @pytest.mark.parametrize("turns", [-0.5, -0.2, 0.1, 0.3])
 def test_hue_is_that_of_torchvision(turns, compare, make_images, make_parameters):
-    # PIL keeps the hue in 8 bits, which is coarser than 8 bits of a colour.
+    # PIL stores the hue in 8 bits, which is coarser than 8 bits of a colour channel.
     assert compare(lambda image: functional.adjust_hue(image, turns), hue=turns).mean() < 2 * LEVEL
 
     images = make_images(height=32, width=32) / 255
-    images[0] = images[0].mean(0)  # gray has no hue to turn
+    images[0] = images[0].mean(0)  # gray has no hue
     ours = TorchCrops(CropSpec()).apply(images, make_parameters(4, 32, 32, hue=turns))
     expected = functional.adjust_hue(images, turns)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
@@ -152,7 +152,7 @@ def test_blur_has_the_asked_width(make_parameters):
 
 
 def test_jitter_operations_come_in_each_crops_own_order(make_images, make_parameters):
-    # Strong enough that pixels are clamped, so that the order shows.
+    # So strong that pixels are clamped: only then does the order change the result.
     factors = {"brightness": 1.7, "contrast": 0.4, "saturation": 2.2, "hue": 0.15}
     orders = list(permutations(range(4)))
     image = make_images(count=1, height=32, width=32) / 255
@@ -204,7 +204,7 @@ def test_random_crops_are_distributed_as_torchvisions(preset, make_images):
             "colour": (crops - crops.mean(1, keepdim=True)).abs().mean((1, 2, 3)),
             "red to blue": (crops[:, 0] - crops[:, 2]).mean((1, 2)),
         }
-        # Float noise would tell one gray crop from another.
+        # Without rounding, float noise would make gray crops differ.
         return {name: value.round(decimals=1) for name, value in values.items()}
 
     ours = statistics(TorchCrops(spec)(image))
@@ -275,8 +275,8 @@ def test_crops_carry_no_gradient_and_leave_the_images_alone(make_images):
 
 
 @pytest.mark.parametrize("interpolation", RESAMPLERS)
-def test_device_is_never_waited_for(interpolation):
-    # Whatever reads a value back from the device fails on "meta", which has none.
+def test_no_value_is_read_back_from_the_device(interpolation):
+    # Reading a value back from the device "meta" raises an error, because it holds none.
     spec = CropSpec(num_crops=8, blur_prob=0.5, solarize_prob=0.5, interpolation=interpolation)
     images = torch.empty(16, 3, 40, 60, dtype=torch.uint8, device="meta")
     crops = TorchCrops(spec)(images)
@@ -358,7 +358,8 @@ def test_parameters_of_another_number_of_images_are_refused(count, make_images, 
     ids=str,
 )
 def test_given_crops_are_differentiable(changes, interpolation, make_images, make_parameters):
-    # Nothing saturates, and red, green and blue keep their order: the hue has kinks where not.
+    # No pixel is clamped and the order of red, green and blue does not change, so that the
+    # operations are smooth here.
     tint = torch.tensor([0.3, 0.2, 0.1]).view(3, 1, 1)
     images = tint + 0.1 * make_images(2, 20, 20) / 255
     crops = TorchCrops(CropSpec(size=12, interpolation=interpolation))
@@ -423,7 +424,7 @@ def test_gradients_stay_off_in_threads():
 def test_a_forked_process_crops_as_well(make_images):
     torch.set_num_threads(2)
     crops = TorchCrops(CropSpec(num_crops=4), chunk=4)
-    crops(make_images())  # the threads are there
+    crops(make_images())  # starts the thread pool
     process = multiprocessing.get_context("fork").Process(target=crops, args=(make_images(),))
     process.start()
     process.join(60)
@@ -452,11 +453,11 @@ def test_crops_that_jitter_the_same_way_adjoin():
     kinds = (settings[5:18] != 0).int()
     ordered = kinds[:, jitter_order(settings)]
     runs = 1 + int((ordered.diff(dim=1) != 0).any(0).sum())
-    assert runs == len(kinds.unique(dim=1).T) == 25  # all orders of four, and none
+    assert runs == len(kinds.unique(dim=1).T) == 25  # 24 orders of four operations, and no jitter
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("count", [3, 3000])  # 3000 of them are more than what malloc keeps
+@pytest.mark.parametrize("count", [3, 3000])  # 3000 crops are more than malloc keeps
 def test_memory_for_crops_is_ordinary_memory(count, memory_format):
     form = {"device": torch.device("cpu"), "memory_format": memory_format}
     crops = empty_crops(count, 32, **form)
@@ -481,4 +482,4 @@ def test_parts_hold_every_crop_once_and_the_same_work():
     parts = equal_work(choices, order, 4)
     assert torch.cat(list(parts)).equal(order)
     work = [sum(2 + (choices[5:, crop] != 0).sum().item() for crop in part) for part in parts]
-    assert max(work) - min(work) <= 2 * (2 + 8)  # no more than a crop at each end
+    assert max(work) - min(work) <= 2 * (2 + 8)  # at most one crop at each end

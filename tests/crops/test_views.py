@@ -15,7 +15,7 @@ def test_slices_of_one_tensor_are_joined_without_a_copy(memory_format):
     assert joined.equal(CROPS)
 
 
-def test_slices_of_a_part_of_a_tensor_are_joined_from_where_they_begin():
+def test_slices_of_a_part_of_a_tensor_are_joined_from_their_offset():
     joined = join_views(CROPS[3:9].chunk(2))
     assert joined.data_ptr() == CROPS[3].data_ptr()
     assert joined.equal(CROPS[3:9])
@@ -33,11 +33,11 @@ def test_slices_of_a_part_of_a_tensor_are_joined_from_where_they_begin():
     ],
     ids=["other order", "gap", "twice the same", "separate", "interleaved", "single"],
 )
-def test_others_are_copied(views):
+def test_views_that_are_not_adjacent_in_memory_are_copied(views):
     assert join_views(views).equal(torch.cat(views))
 
 
-def test_gradients_find_their_view():
+def test_gradients_reach_their_view():
     crops = CROPS.clone().requires_grad_()
     join_views(crops.chunk(4)).square().sum().backward()
     assert crops.grad.equal(2 * CROPS)

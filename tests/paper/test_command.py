@@ -1,4 +1,4 @@
-"""``python -m solo_adv.paper``: what it prints, and its one-line error."""
+"""``python -m solo_adv.paper``: its output and its one-line error."""
 
 import sys
 
