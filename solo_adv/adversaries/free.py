@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, zeros_like
 
-from solo_adv.adversaries.ball import LossOf, as_fraction, project, step
+from solo_adv.adversaries.ball import Ball, LossOf
 from solo_adv.adversaries.base import Adversary
 from solo_adv.support.checks import whole
 
@@ -21,6 +21,7 @@ class Free(Adversary):
         step_size: length of each step, likewise. Algorithm 1 steps by epsilon, the reference
             code by 0.01, which is the default.
         replays: m, the number of optimizer steps on each batch.
+        norm: of the ball, a key of ``NORMS``.
         clamp_before_forward: project the carried perturbation into the pixel box of the new batch
             before its first pass. False is the reference code's: about 2 % of pixels then leave
             [0, 1].
@@ -35,10 +36,12 @@ class Free(Adversary):
         step_size: float | str = 0.01,
         replays: int = 3,
         *,
+        norm: str = "linf",
         clamp_before_forward: bool = True,
     ) -> None:
-        self.epsilon = as_fraction("epsilon", epsilon)
-        self.step_size = as_fraction("step_size", step_size)
+        self.ball = Ball(norm, epsilon)
+        self.epsilon = self.ball.epsilon
+        self.step_size = self.ball.length("step_size", step_size)
         whole("replays", replays, 1)
         self.replays = replays
         self.clamp_before_forward = bool(clamp_before_forward)
@@ -50,18 +53,17 @@ class Free(Adversary):
             self.delta = zeros_like(crops)
         delta = self.delta.detach().to(crops.device)
         if self.clamp_before_forward:
-            delta = project(delta, crops, self.epsilon)
+            delta = self.ball.project(delta, crops)
         return delta.requires_grad_(True)
 
     def update(self, crops: Tensor, delta: Tensor | None) -> None:
         assert delta is not None
         assert delta.grad is not None
-        self.delta = step(
+        self.delta = self.ball.step(
             delta.detach(),
             delta.grad,
             crops,
             step_size=self.step_size,
-            epsilon=self.epsilon,
             compiled=self.compiled,
         )
 

@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from solo_adv.adversaries.ball import LossOf, as_fraction, step, uniform_start
+from solo_adv.adversaries.ball import Ball, LossOf
 from solo_adv.adversaries.base import Adversary
 from solo_adv.adversaries.batch_norm import check_policy
 from solo_adv.support.checks import flag, whole
 
 
 class PGD(Adversary):
-    """L-infinity PGD on pixels (Madry et al. 2017, https://arxiv.org/abs/1706.06083).
+    """PGD on pixels (Madry et al. 2017, https://arxiv.org/abs/1706.06083).
 
     Asks autograd for the gradient of the *input only*: parameter gradients are neither computed
     nor accumulated, and a step costs about two thirds of a training pass. (The reference code
@@ -21,6 +21,7 @@ class PGD(Adversary):
         step_size: length of each step, likewise.
         steps: number of steps.
         random_start: start uniformly in the ball instead of at zero.
+        norm: of the ball, a key of ``NORMS``.
         batch_norm: policy during the attack's passes: ``train_frozen``, ``eval`` or ``train``.
         accumulate_gradients: let every attack pass add to the parameters' gradients, so that the
             next update uses their sum: what the reference code does, and not what the paper says.
@@ -36,11 +37,13 @@ class PGD(Adversary):
         steps: int = 5,
         random_start: bool = False,
         *,
+        norm: str = "linf",
         batch_norm: str = "train_frozen",
         accumulate_gradients: bool = False,
     ) -> None:
-        self.epsilon = as_fraction("epsilon", epsilon)
-        self.step_size = as_fraction("step_size", step_size)
+        self.ball = Ball(norm, epsilon)
+        self.epsilon = self.ball.epsilon
+        self.step_size = self.ball.length("step_size", step_size)
         whole("steps", steps, 1)
         self.steps = self.crafting_passes = steps
         self.random_start = bool(random_start)
@@ -53,20 +56,17 @@ class PGD(Adversary):
     ) -> Tensor:
         """The perturbation (N, 3, H, W) after all steps, in the ball and the box, without graph."""
         crops = crops.detach()
-        if self.random_start:
-            delta = uniform_start(crops, self.epsilon, generator)
-        else:
-            delta = torch.zeros_like(crops)
+        random = self.random_start
+        delta = self.ball.start(crops, generator) if random else torch.zeros_like(crops)
         for _ in range(self.steps):
             delta.requires_grad_(True)
             with torch.enable_grad():
                 gradient = self._gradient(loss_of(crops + delta), delta)
-            delta = step(
+            delta = self.ball.step(
                 delta.detach(),
                 gradient,
                 crops,
                 step_size=self.step_size,
-                epsilon=self.epsilon,
                 compiled=self.compiled,
             )
         return delta

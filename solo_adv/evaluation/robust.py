@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from solo_adv.adversaries import PGD
+from solo_adv.adversaries import PGD, Ball
 from solo_adv.adversaries.ball import epsilon_text
 from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import Classifier, frozen
@@ -135,7 +135,7 @@ def evaluate_robustness(
                     classifier,
                     select(subject.test_set, settings.alarm_images, settings.seed),
                     num_classes=train_set.num_classes,
-                    epsilon=shown,
+                    ball=Ball("linf", shown),
                     steps=settings.steps,
                     step_size=settings.step_size,
                     batch_size=batch_size,

@@ -24,8 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from solo_adv.adversaries import as_fraction
-from solo_adv.adversaries.ball import epsilon_text
+from solo_adv.adversaries import Ball
 from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import frozen, predict, require_eval
 from solo_adv.evaluation.attacks.crafting import Crafting
@@ -81,8 +80,8 @@ def evaluate_autoattack(
         UserError: a setting is out of range, part of the classifier is in training mode, the set
             is empty, or the state on disk is damaged or another evaluation's.
     """
-    epsilon = as_fraction("epsilon", epsilon)
-    if epsilon == 0:
+    ball = Ball("linf", epsilon)
+    if ball.epsilon == 0:
         raise UserError("AutoAttack needs an epsilon above 0; accuracy at 0 is clean accuracy.")
     require_eval(classifier)
     image_set = select(image_set, max_images, seed)
@@ -91,12 +90,12 @@ def evaluate_autoattack(
     with frozen(classifier), _random_state_kept(device), _Warnings() as warnings:
         num_classes = _inspected(classifier, image_set, batch_size, device)
         network = Crafting(compile=compile).network(classifier)
-        ensemble = _ensemble(network, epsilon, num_classes, device, seed)
+        ensemble = _ensemble(network, ball, num_classes, device, seed)
         names = _attack_names(num_classes)
         key = fingerprint(
             model_fingerprint(classifier),
             image_set.fingerprint(),
-            epsilon,
+            ball.epsilon,
             names,
             batch_size,
             seed,
@@ -112,6 +111,7 @@ def evaluate_autoattack(
                 names[state.attack],
                 state,
                 ensemble=ensemble,
+                ball=ball,
                 classifier=classifier,
                 image_set=image_set,
                 batch_size=batch_size,
@@ -124,7 +124,7 @@ def evaluate_autoattack(
         notes.append(
             f"Perturbations left the threat model by up to {excess:g} and were projected back."
         )
-    return _result(state, names, epsilon=epsilon, num_classes=num_classes, notes=notes)
+    return _result(state, names, ball=ball, num_classes=num_classes, notes=notes)
 
 
 @dataclass
@@ -187,6 +187,7 @@ def _run_attack(
     state: State,
     *,
     ensemble: Any,
+    ball: Ball,
     classifier: nn.Module,
     image_set: ImageSet,
     batch_size: int,
@@ -200,13 +201,13 @@ def _run_attack(
     rounds = range(state.batches, math.ceil(len(places) / batch_size), world_size())
     mine = my_batches(image_set, places, batch_size, device, first=state.batches)
     excess = 0.0
-    for done in track(rounds, f"{NAME} at {epsilon_text(ensemble.epsilon)}, {name}", len(rounds)):
+    for done in track(rounds, f"{NAME} at {ball.text}, {name}", len(rounds)):
         begun = time.perf_counter()
         broken = torch.zeros(len(verdicts), dtype=torch.long)
         batch = next(mine, None)
         if batch is not None:
             attacked = _attack(ensemble, name, batch.images, batch.labels)
-            judged, beyond = admitted(batch.images, attacked, ensemble.epsilon)
+            judged, beyond = admitted(batch.images, attacked, ball)
             excess = max(excess, beyond.item())
             wrong = predict(classifier, judged) != batch.labels
             broken[batch.places] = wrong.long().cpu()
@@ -237,14 +238,16 @@ def _attack(ensemble: Any, name: str, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def _ensemble(
-    classifier: nn.Module, epsilon: float, num_classes: int, device: torch.device | str, seed: int
+    classifier: nn.Module, ball: Ball, num_classes: int, device: torch.device | str, seed: int
 ) -> Any:
     # pyautoattack is loaded where it is needed only.
     from pyautoattack import AutoAttack  # type: ignore[import-untyped]  # noqa: PLC0415
 
     from solo_adv.evaluation.attacks.undecided import only_undecided  # noqa: PLC0415
 
-    ensemble = AutoAttack(classifier, device=device, eps=epsilon, seed=seed, version="standard")
+    ensemble = AutoAttack(
+        classifier, device=device, eps=ball.epsilon, seed=seed, version="standard"
+    )
     targets = min(MAX_TARGETS, num_classes - 1)
     ensemble.apgd_targeted.n_target_classes = ensemble.fab.n_target_classes = targets
     return only_undecided(ensemble)
@@ -274,7 +277,7 @@ def _inspected(
 
 
 def _result(
-    state: State, names: list[str], *, epsilon: float, num_classes: int, notes: list[str]
+    state: State, names: list[str], *, ball: Ball, num_classes: int, notes: list[str]
 ) -> AttackResult:
     total = len(state.verdicts)
     correct = state.verdicts.count(STANDS)
@@ -295,8 +298,8 @@ def _result(
         step_size=None,
         restarts=1,
         random_start=True,
-        epsilon=epsilon,
-        epsilon_text=epsilon_text(epsilon),
+        epsilon=ball.epsilon,
+        epsilon_text=ball.text,
         accuracy=correct / total,
         correct=correct,
         total=total,

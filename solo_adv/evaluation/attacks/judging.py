@@ -1,4 +1,4 @@
-"""Accuracy under white-box, end-to-end L-infinity attack: the worst case over restarts."""
+"""Accuracy under white-box, end-to-end attack: the worst case over restarts."""
 
 import time
 from collections.abc import Sequence
@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_adv.adversaries import PGD, LossOf, project
-from solo_adv.adversaries.ball import epsilon_text
+from solo_adv.adversaries import PGD, Ball, LossOf
 from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import frozen, predict, require_eval
 from solo_adv.evaluation.attacks.crafting import IN_FLOAT32, Crafting
@@ -78,15 +77,15 @@ def evaluate_pgd(
         PGD(epsilon, step_size, steps, random_start or restart > 0, batch_norm="eval")
         for restart in range(restarts)
     ]
-    epsilon, step_size = attacks[0].epsilon, attacks[0].step_size
+    ball, epsilon, step_size = attacks[0].ball, attacks[0].epsilon, attacks[0].step_size
     image_set = select(image_set, max_images, seed)
     begun = time.perf_counter()
-    label = f"PGD-{steps} at {epsilon_text(epsilon)}"
+    label = f"PGD-{steps} at {ball.text}"
     survived, notes = survivors(
         classifier,
         image_set,
         attacks,
-        epsilon=epsilon,
+        ball=ball,
         batch_size=batch_size,
         device=device,
         seed=seed,
@@ -107,7 +106,7 @@ def evaluate_pgd(
         restarts=restarts,
         random_start=random_start,
         epsilon=epsilon,
-        epsilon_text=epsilon_text(epsilon),
+        epsilon_text=ball.text,
         accuracy=correct / len(survived),
         correct=correct,
         total=len(survived),
@@ -121,7 +120,7 @@ def survivors(
     image_set: ImageSet,
     attacks: Sequence[Attack],
     *,
-    epsilon: float,
+    ball: Ball,
     batch_size: int,
     device: torch.device | str,
     seed: int,
@@ -148,7 +147,7 @@ def survivors(
                 loss_of = cross_entropy_of(network, batch.labels)
                 generator = generator_for(seed, number, batch.number, device=device)
                 delta = attack.perturb(batch.images, loss_of, generator)
-                judged, beyond = admitted(batch.images, batch.images + delta, epsilon)
+                judged, beyond = admitted(batch.images, batch.images + delta, ball)
                 excess = torch.maximum(excess, beyond)
                 wrong = predict(classifier, judged) != batch.labels
                 broken[batch.places] = wrong.long().cpu()
@@ -160,14 +159,14 @@ def survivors(
     return survived, [left] if excess > 0 else []
 
 
-def admitted(images: Tensor, attacked: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+def admitted(images: Tensor, attacked: Tensor, ball: Ball) -> tuple[Tensor, Tensor]:
     """Attacked images as the threat model admits them, and how far they lay outside it.
 
-    Outside means further from the epsilon ball or the pixel box than rounding explains; such images
+    Outside means further from the ball or the pixel box than rounding explains; such images
     are projected.
     """
     delta = attacked - images
-    allowed = project(delta.clone(), images, epsilon)
+    allowed = ball.project(delta.clone(), images)
     beyond = (delta - allowed).abs().flatten(1).amax(1)
     outside = beyond > ROUNDING
     judged = torch.where(outside.view(-1, 1, 1, 1), images + allowed, attacked)

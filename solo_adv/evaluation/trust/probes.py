@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from solo_adv.adversaries import PGD
-from solo_adv.adversaries.ball import epsilon_text
+from solo_adv.adversaries import PGD, Ball
 from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import frozen
 from solo_adv.evaluation.attacks.judging import cross_entropy_of, survivors
 from solo_adv.evaluation.images import batches
 
 UNBOUNDED_STEPS, UNBOUNDED_STEP_SIZE = 40, 0.05
+"""The step is a share of the radius."""
 ALONE = 4
 
 
@@ -53,7 +53,7 @@ def probe(
     image_set: ImageSet,
     *,
     num_classes: int,
-    epsilon: float,
+    ball: Ball,
     steps: int,
     step_size: float,
     batch_size: int,
@@ -65,7 +65,7 @@ def probe(
     Args:
         classifier: from inputs (N, C, H, W) in [0, 1] to outputs (N, K), in the state in which it
             was judged.
-        epsilon, steps, step_size: of the attack that is compared with one of twice the steps.
+        ball, steps, step_size: of the attack that is compared with one of twice the steps.
     """
     training = [name or "(the model)" for name, m in classifier.named_modules() if m.training]
     # Probing must not move running statistics; that some part was training is on record.
@@ -83,12 +83,12 @@ def probe(
         first = torch.cat(outputs)
         right = first.argmax(dim=1) == torch.cat(labels)
 
-        def under(epsilon: float, step_size: float, steps: int) -> Tensor:
+        def under(ball: Ball, step_size: float, steps: int) -> Tensor:
             survived, _ = survivors(
                 classifier,
                 image_set,
-                [PGD(epsilon, step_size, steps, batch_norm="eval")],
-                epsilon=epsilon,
+                [PGD(ball.epsilon, step_size, steps, norm=ball.norm, batch_norm="eval")],
+                ball=ball,
                 batch_size=batch_size,
                 device=device,
                 seed=seed,
@@ -96,7 +96,8 @@ def probe(
             )
             return survived
 
-        few, many = (under(epsilon, step_size, count) for count in (steps, 2 * steps))
+        free = ball.largest(images)
+        few, many = (under(ball, step_size, count) for count in (steps, 2 * steps))
         return Probes(
             images=len(image_set),
             classes=num_classes,
@@ -106,14 +107,16 @@ def probe(
             softmax_output=_are_probabilities(first),
             clean_correct=int(right.sum()),
             zero_gradients=int((torch.cat(vanished) & right).sum()),
-            zero_epsilon_correct=int(under(0.0, step_size, 1).sum()),
-            epsilon_text=epsilon_text(epsilon),
+            zero_epsilon_correct=int(under(Ball(ball.norm, 0.0), step_size, 1).sum()),
+            epsilon_text=ball.text,
             steps=steps,
             steps_correct=int(few.sum()),
             more_steps_correct=int(many.sum()),
             repaired_by_more_steps=int((many & ~few).sum()),
             broken_by_more_steps=int((few & ~many).sum()),
-            unbounded_correct=int(under(1.0, UNBOUNDED_STEP_SIZE, UNBOUNDED_STEPS).sum()),
+            unbounded_correct=int(
+                under(free, UNBOUNDED_STEP_SIZE * free.epsilon, UNBOUNDED_STEPS).sum()
+            ),
         )
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from solo_adv.adversaries.ball import epsilon_text
+from solo_adv.adversaries import Ball
 from solo_adv.crops import as_unit_float
 from solo_adv.encoders.classifier import Classifier, predict
 from solo_adv.evaluation import clean_accuracy, evaluate_pgd
@@ -125,7 +125,7 @@ def judge(random_set, attacks, epsilon=0.05):
         BrokenByBrightening().eval(),
         greys(random_set),
         attacks,
-        epsilon=epsilon,
+        ball=Ball("linf", epsilon),
         batch_size=4,
         device="cpu",
         seed=0,
@@ -225,7 +225,13 @@ def test_no_gradient_of_a_parameter_is_prepared(convolutional, random_set):
     asked = []
     image_set = own_labels(convolutional, random_set(24))
     survivors(
-        convolutional, image_set, [Watched()], epsilon=0.1, batch_size=24, device="cpu", seed=0
+        convolutional,
+        image_set,
+        [Watched()],
+        ball=Ball("linf", 0.1),
+        batch_size=24,
+        device="cpu",
+        seed=0,
     )
     assert asked
     assert not any(asked)
@@ -281,14 +287,6 @@ def test_logits_that_are_not_finite_are_never_right(random_set):
     image_set.labels[:] = 0
     assert clean_accuracy(NotANumber().eval(), image_set).top5 == 0
     assert evaluate_pgd(NotANumber().eval(), image_set, epsilon=0.1).accuracy == 0
-
-
-@pytest.mark.parametrize(
-    ("epsilon", "text"),
-    [(8 / 255, "8/255"), ("16/255", "16/255"), (0.03, "7.65/255")],
-)
-def test_epsilon_text(epsilon, text):
-    assert epsilon_text(epsilon) == text
 
 
 @pytest.mark.parametrize(

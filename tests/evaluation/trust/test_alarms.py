@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from solo_adv.adversaries import Ball
 from solo_adv.encoders.classifier import Classifier
-from solo_adv.evaluation import Probes, all_alarms, clean_accuracy, evaluate_pgd
+from solo_adv.evaluation import Probes, all_alarms, clean_accuracy, evaluate_pgd, probe
 from solo_adv.report.record import AttackResult
 from solo_adv.support.errors import UserError
-from solo_adv.training import linear_probe as probe
 
 
 def measure(classifier, image_set, **settings):
@@ -19,7 +19,7 @@ def measure(classifier, image_set, **settings):
         image_set,
         **{
             "num_classes": image_set.num_classes,
-            "epsilon": 8 / 255,
+            "ball": Ball("linf", 8 / 255),
             "steps": 10,
             "step_size": 0.01,
             "batch_size": 64,
@@ -71,7 +71,7 @@ def test_a_sound_model_trips_none(pattern_net, pattern_set, num_classes):
 
 def test_what_more_steps_change_is_counted_by_direction(pattern_net, pattern_set):
     net, image_set = pattern_net(), pattern_set(120, seed=1)
-    probes = measure(net, image_set, epsilon=16 / 255, steps=3)
+    probes = measure(net, image_set, ball=Ball("linf", 16 / 255), steps=3)
     assert probes.repaired_by_more_steps == 0
     assert probes.broken_by_more_steps == probes.steps_correct - probes.more_steps_correct > 0
 
