@@ -1,4 +1,4 @@
-"""Pretrained robust encoders: listed, downloaded, loaded, checked, exported, published.
+"""Pretrained robust encoders: list, download, load, check, export and publish them.
 
 ``solo_adv.load_pretrained(name)`` loads one; ``python -m solo_adv.zoo`` is the command line.
 """

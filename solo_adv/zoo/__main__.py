@@ -45,19 +45,19 @@ def _download(given: argparse.Namespace) -> None:
 
 
 def _verify(given: argparse.Namespace) -> None:
-    """Of the files that are here: the right bytes, and weights that fit the network."""
+    """Check the hashes of the files on this machine, and that the weights fit the network."""
     missing = []
     for name in given.names or list(index.entries()):
         entry = index.find(name)
         for kind, file in _files(entry).items():
             path = present(file)
-            print(f"{name} {kind}: {'ok' if path else 'not here, or damaged'}")
+            print(f"{name} {kind}: {'ok' if path else 'missing or damaged'}")
             missing += [] if path else [f"{name} {kind}"]
         if present(entry.files["encoder"]):
             load_encoder(entry)
     if missing:
         raise UserError(
-            f"Not here, or damaged: {', '.join(missing)}. Get them with: python -m solo_adv.zoo "
+            f"Missing or damaged: {', '.join(missing)}. Get them with: python -m solo_adv.zoo "
             "download NAME"
         )
 
@@ -113,7 +113,7 @@ def _publish(given: argparse.Namespace) -> None:
 
 
 def _settings(pairs: list[str]) -> dict[str, object]:
-    from omegaconf import OmegaConf  # noqa: PLC0415  only here
+    from omegaconf import OmegaConf  # noqa: PLC0415  slow to import
 
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
@@ -132,48 +132,58 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(task=task)
         return command
 
-    command = add("list", _list, "The models, one a line.")
-    command.add_argument("--dataset")
-    command.add_argument("--method")
-    command.add_argument("--markdown", action="store_true", help="the packaged ones, with figures")
+    command = add("list", _list, "List the models, one on each line.")
+    command.add_argument("--dataset", help="only models trained on this data set")
+    command.add_argument("--method", help="only models of this method")
+    command.add_argument(
+        "--markdown", action="store_true", help="the packaged models with their figures"
+    )
 
-    command = add("info", _info, "The card of a model: results, threat model, use, limits.")
+    command = add("info", _info, "Print a model's card: results, threat model, use, limits.")
     command.add_argument("name")
 
-    command = add("download", _download, "Get all files of models; print where they lie.")
+    command = add("download", _download, "Download all files of models and print their paths.")
     command.add_argument("names", nargs="+", metavar="NAME")
 
-    command = add("verify", _verify, "Check the files that are here: hashes, names and shapes.")
+    command = add("verify", _verify, "Check the files on this machine: hashes, names and shapes.")
     command.add_argument("names", nargs="*", metavar="NAME", help="default: all models")
 
-    command = add("evaluate", _evaluate, "Repeat the published evaluation; exit 1 if it differs.")
+    command = add(
+        "evaluate", _evaluate, "Repeat the published evaluations; exit with 1 if a figure differs."
+    )
     command.add_argument("name")
-    command.add_argument("--max-images", type=int, metavar="N", help="of the test set")
+    command.add_argument("--max-images", type=int, metavar="N", help="number of test images")
     command.add_argument("--without-autoattack", action="store_true")
     command.add_argument("--device", default="cpu")
     command.add_argument(
-        "--data", nargs="+", default=[], metavar="KEY=VALUE", help="such as train_path=DIR"
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="keys of the config's data section, such as train_path=DIR",
     )
 
     command = add("export", _export, "Write a model for other software.")
     command.add_argument("name")
     command.add_argument("--to", required=True, choices=sorted(TARGETS))
     command.add_argument("--output", type=Path, metavar="DIR", help="default: NAME-TARGET")
-    command.add_argument("--head", help="with --to onnx: linear or robust_linear; default: none")
+    command.add_argument("--head", help="with --to onnx: linear or robust_linear")
     command.add_argument("--push", metavar="USER/REPO", help="with --to hf: upload it as well")
 
-    command = add("publish", _publish, "Add a finished and evaluated run to a zoo directory.")
+    command = add("publish", _publish, "Add a finished, evaluated run to a zoo directory.")
     command.add_argument("run", type=Path, metavar="RUN_DIR")
     command.add_argument("--name", required=True)
     command.add_argument("--summary", required=True, help="one honest sentence")
     command.add_argument(
         "--reports", nargs="+", type=Path, metavar="DIR", help="default: results/<method>/<version>"
     )
-    command.add_argument("--zoo", type=Path, default=PACKAGED, metavar="DIR", help="default: ours")
+    command.add_argument(
+        "--zoo", type=Path, default=PACKAGED, metavar="DIR", help="default: the package's zoo"
+    )
     command.add_argument("--licence", default="MIT")
-    command.add_argument("--commit", help="of the training, as the next two")
-    command.add_argument("--hardware")
-    command.add_argument("--minutes", type=float)
+    command.add_argument("--commit", help="commit of the code that trained the run")
+    command.add_argument("--hardware", help="hardware of the training")
+    command.add_argument("--minutes", type=float, help="duration of the training")
     return parser
 
 

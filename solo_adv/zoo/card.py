@@ -1,11 +1,11 @@
-"""The model card: what a model is, what it is worth, what it is for and what not."""
+"""The model card: description, results, intended use and limits of a model."""
 
 from solo_adv.zoo.entry import Entry
 from solo_adv.zoo.table import facts, results
 
 
 def card(entry: Entry) -> str:
-    """A Markdown page with the front matter that the Hugging Face hub reads."""
+    """A Markdown page with front matter for the Hugging Face hub."""
     threats = list(dict.fromkeys(e["threat_model"] for e in entry.evaluations))
     return f"""---
 license: {entry.licence.lower()}
@@ -30,7 +30,7 @@ features = encoder(torch.rand(8, 3, {entry.image_size}, {entry.image_size}))  # 
 
 ## Results
 
-Accuracy in percent (number of test images), a linear head on the frozen encoder.
+Accuracy in percent (number of test images) of a linear head on the frozen encoder.
 
 {results(entry)}
 
@@ -43,8 +43,8 @@ research on adversarial robustness.
 
 ## Limits
 
-- Robust means: against the threat model above, up to the radii above, to the degree shown. It is
-  no guarantee, and says nothing of other perturbations.
-- Heads are for the {entry.classes} classes of {entry.dataset} only.
-- Pixels go in as float in [0, 1], not normalised; normalisation, if any, is inside.
+- The robustness is measured, not guaranteed, and only for the threat model and the radii above. The
+  results say nothing about other perturbations.
+- The heads classify the {entry.classes} classes of {entry.dataset} only.
+- The model takes float pixels in [0, 1]; normalisation, if any, is part of it.
 """

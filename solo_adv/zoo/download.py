@@ -1,7 +1,7 @@
-"""Files of the zoo onto this machine: whole, unaltered, once, or one clear error.
+"""Downloads files of the zoo: a file arrives whole and unaltered, or one clear error is raised.
 
-pooch keeps the cache (temporary file, sha256, atomic move); what it lacks is here: several mirrors,
-resuming, waiting longer after each failure, and processes that wait for one another.
+pooch does the caching (temporary file, sha256, atomic move). This module adds several mirrors,
+resuming, exponential backoff, and a lock so that only one process downloads a file.
 """
 
 import hashlib
@@ -26,28 +26,29 @@ from solo_adv.zoo import places
 from solo_adv.zoo.entry import StoredFile
 
 ATTEMPTS = 5
-"""Of a mirror, counting those that continue an interrupted transfer."""
+"""Attempts for each mirror, including those that continue an interrupted transfer."""
 BACKOFF_SECONDS = 0.5
-"""Waited after the first failure of a mirror; doubled after each further one."""
+"""Wait after a mirror's first failure; doubled after each further one."""
 TIMEOUT_SECONDS = 30
 CHUNK = 1 << 16
 _BUSY = (429, 500, 502, 503, 504)
-pooch.get_logger().setLevel("WARNING")  # track() says what is being downloaded
+pooch.get_logger().setLevel("WARNING")  # track() already shows what is being downloaded
 
 
 def locate(file: StoredFile, base_urls: Sequence[str] = ()) -> Path:
-    """The path of a whole and unaltered copy of a file; downloaded if there is none.
+    """The path of an intact copy of a file, which is downloaded if there is none.
 
-    Looked for in the package, in directories of ``SOLO_ADV_ZOO_URL``, in the cache, then on the
-    hosts of ``SOLO_ADV_ZOO_URL``, on ``base_urls`` and at the file's own addresses.
+    The file is searched for in the package, the directories of ``SOLO_ADV_ZOO_URL`` and the cache,
+    then on the hosts of ``SOLO_ADV_ZOO_URL``, on ``base_urls`` and at the file's own addresses.
 
     Args:
-        base_urls: mirrors that hold it at ``file.path``.
+        file: The file to locate.
+        base_urls: Mirrors that hold it at ``file.path``.
 
     Raises:
-        UserError: there is no copy and it cannot be downloaded; the message gives each mirror's
-            reason. What was received of an interrupted transfer is kept and continued next time;
-            anything else leaves nothing behind.
+        UserError: There is no copy and it cannot be downloaded; the message gives each mirror's
+            reason. The received part of an interrupted transfer is kept and continued next time;
+            any other failure leaves no file behind.
     """
     found = present(file)
     if found is not None:
@@ -61,7 +62,7 @@ def locate(file: StoredFile, base_urls: Sequence[str] = ()) -> Path:
 
 
 def present(file: StoredFile) -> Path | None:
-    """The path of a whole and unaltered copy on this machine, if there is one."""
+    """The path of an intact copy on this machine, if there is one."""
     candidates = [directory / file.path for directory in places.directories()]
     for path in [*candidates, cached_path(file)]:
         if _intact(path, file):
@@ -70,15 +71,15 @@ def present(file: StoredFile) -> Path | None:
 
 
 def cached_path(file: StoredFile) -> Path:
-    """Where the cache keeps it: named by its contents, so that no zoo's files meet another's."""
+    """A file's path in the cache; its hash is in the name, so that zoos do not collide."""
     return places.cache() / f"{file.sha256[:16]}-{Path(file.path).name}"
 
 
 def fetch_index(url: str) -> str | None:
-    """The text of a remote index, or offline of its cached copy; None if there is none.
+    """The text of a remote index, or of its cached copy when offline; None if there is none.
 
     Raises:
-        UserError: it cannot be reached.
+        UserError: The host cannot be reached.
     """
     copy = places.cache() / f"index-{hashlib.sha256(url.encode()).hexdigest()[:16]}.json"
     if places.offline():
@@ -98,7 +99,7 @@ def fetch_index(url: str) -> str | None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         write_whole(copy, text.encode())
     except OSError:
-        pass  # only the copy for offline use is lost
+        pass  # without a cache only offline use is lost
     return text
 
 
@@ -124,7 +125,7 @@ def _download(file: StoredFile, base_urls: Sequence[str]) -> Path:
             except (requests.RequestException, ValueError) as error:
                 reasons.append(reason(error, url))
                 if transfer.continued and isinstance(error, ValueError):
-                    # The piece that was there may be at fault, and is gone now.
+                    # The piece of the earlier transfer may have been wrong; it is deleted now.
                     try:
                         return _retrieve(url, file, transfer)
                     except (requests.RequestException, ValueError) as again:
@@ -147,12 +148,12 @@ def _retrieve(url: str, file: StoredFile, transfer: "_Transfer") -> Path:
         path=target.parent,
         downloader=transfer,
     )
-    os.chmod(path, 0o644)  # pooch's temporary file was private; a cache may be shared
+    os.chmod(path, 0o644)  # pooch's temporary file is private, but a cache may be shared
     return Path(path)
 
 
 class _Transfer:
-    """What pooch calls to receive a file: continues a piece kept beside the target."""
+    """A downloader for pooch that continues the piece kept beside the target."""
 
     def __init__(self, session: requests.Session, file: StoredFile) -> None:
         self.session = session
@@ -186,7 +187,7 @@ class _Transfer:
         with self.session.get(
             url, headers=headers if have else {}, stream=True, timeout=TIMEOUT_SECONDS
         ) as response:
-            if response.status_code == 416:  # the file there is shorter than what is here
+            if response.status_code == 416:  # the remote file is shorter than the local piece
                 self.part.unlink()
                 raise ValueError("it has another size there")
             response.raise_for_status()
@@ -213,7 +214,7 @@ class _Transfer:
 
 
 def _refuse_absent(error: requests.RequestException) -> None:
-    """Pass on at once what waiting does not mend: the session has waited for it already."""
+    """Raise errors again for which the session has already waited and retried."""
     if isinstance(error, requests.exceptions.RetryError):
         raise error
 
@@ -232,7 +233,7 @@ def _session() -> requests.Session:
 
 
 def reason(error: Exception, url: str) -> str:
-    """What went wrong at a mirror, in a few words."""
+    """Describe a mirror's failure in a few words."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"{url} answers {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
@@ -247,7 +248,7 @@ def reason(error: Exception, url: str) -> str:
 
 
 def _join(file: StoredFile, base_urls: Sequence[str]) -> Path:
-    """The whole of a split file, in the cache; its downloaded parts are deleted."""
+    """Join the parts of a split file in the cache and delete the downloaded parts."""
     parts = [locate(part, base_urls) for part in file.parts]
     target = cached_path(file)
     try:
@@ -311,7 +312,7 @@ def _intact(path: Path, file: StoredFile) -> bool:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's contents, in hexadecimal digits."""
+    """The SHA-256 of a file's contents in hexadecimal digits."""
     digest = hashlib.sha256()
     for block in _blocks(path):
         digest.update(block)

@@ -13,11 +13,11 @@ class StoredFile:
     """A file of the zoo.
 
     Attributes:
-        path: below the root of a zoo, or of a mirror.
-        size: bytes.
-        sha256: of the contents, in hexadecimal digits.
-        urls: further addresses of it.
-        parts: if it is stored in pieces, these, in order; the file is their concatenation.
+        path: Path relative to the root of a zoo or mirror.
+        size: Size in bytes.
+        sha256: Hash of the contents in hexadecimal digits.
+        urls: Further addresses of the file.
+        parts: The pieces whose concatenation is the file, if it is stored in pieces.
     """
 
     path: str
@@ -28,12 +28,12 @@ class StoredFile:
 
     @classmethod
     def from_dict(cls, held: Mapping[str, Any]) -> "StoredFile":
-        """From the index."""
+        """Read a file's description from the index."""
         parts = tuple(cls.from_dict(part) for part in held.get("parts", ()))
         return cls(**{**held, "urls": tuple(held.get("urls", ())), "parts": parts})
 
     def to_dict(self) -> dict[str, Any]:
-        """For the index: without what is empty."""
+        """The description for the index, without empty fields."""
         held = {"path": self.path, "size": self.size, "sha256": self.sha256}
         more = {"urls": list(self.urls), "parts": [part.to_dict() for part in self.parts]}
         return held | {key: value for key, value in more.items() if value}
@@ -41,10 +41,10 @@ class StoredFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A model: how to rebuild it, its files, how it was trained and what it is worth.
+    """A model: how to rebuild it, its files, its training and its evaluations.
 
-    The fields are those of ``schema.json``; ``training["config"]`` alone rebuilds the encoder, and
-    the descriptive fields must agree with it (:meth:`check`).
+    The fields are those of ``schema.json``. The encoder is rebuilt from ``training["config"]``
+    alone, and the descriptive fields must agree with it (:meth:`check`).
     """
 
     name: str
@@ -64,14 +64,14 @@ class Entry:
     evaluations: list[dict[str, Any]]
     date: str
     base_urls: tuple[str, ...] = field(default=(), compare=False)
-    """Of the index that it was read from; not part of the entry."""
+    """Mirrors of the index that the entry was read from; not part of the entry."""
 
     @classmethod
     def from_dict(cls, held: Mapping[str, Any], base_urls: tuple[str, ...] = ()) -> "Entry":
-        """From an index that the schema accepts.
+        """Read an entry of an index that the schema accepts.
 
         Raises:
-            UserError: what it says of the model contradicts its training config.
+            UserError: A descriptive field contradicts the training config.
         """
         files = {kind: StoredFile.from_dict(file) for kind, file in held["files"].items()}
         entry = cls(**{**held, "files": files, "base_urls": base_urls})
@@ -79,7 +79,7 @@ class Entry:
         return entry
 
     def to_dict(self) -> dict[str, Any]:
-        """For the index."""
+        """The entry for the index."""
         held = asdict(self)
         del held["base_urls"]
         return held | {"files": {kind: file.to_dict() for kind, file in self.files.items()}}
@@ -88,7 +88,7 @@ class Entry:
         """Refuse descriptive fields that contradict the training config.
 
         Raises:
-            UserError: some do; the message names the first.
+            UserError: A field contradicts it; the message names the first.
         """
         try:
             derived = described(self.training["config"])
@@ -109,7 +109,7 @@ class Entry:
 
 HEADS = ("linear", "robust_linear")
 HEAD_OF = {"standard": "linear", "robust": "robust_linear"}
-"""A report's ``linear`` to the name of the head here."""
+"""From a report's ``linear`` to the name of the head in the zoo."""
 
 
 def described(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which models there are: the packaged index, and those of other zoos that the user names."""
+"""Lists the models: those of the package and those of other zoos that the user names."""
 
 import json
 import re
@@ -15,15 +15,15 @@ from solo_adv.zoo.entry import Entry
 
 INDEX_FILE = "index.json"
 ZOO_NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
-"""What can be meant for a model of the zoo and not for a path."""
+"""Names of models; a text that does not match is a path."""
 EMPTY: dict[str, Any] = {"format": 1, "base_urls": [], "models": []}
 
 
 def names(*, dataset: str | None = None, method: str | None = None) -> list[str]:
-    """Names of the models, of this data set and this method if given.
+    """Names of the models, optionally only those of a data set or method.
 
     Raises:
-        UserError: an index cannot be read.
+        UserError: An index cannot be read.
     """
     return [
         entry.name
@@ -35,10 +35,10 @@ def names(*, dataset: str | None = None, method: str | None = None) -> list[str]
 def entries() -> dict[str, Entry]:
     """All models by name: the packaged ones and those of ``SOLO_ADV_ZOO_URL``.
 
-    Where several have a name, the first counts; the packaged ones come first.
+    If several models have the same name, the first is taken; the packaged ones come first.
 
     Raises:
-        UserError: an index cannot be read.
+        UserError: An index cannot be read.
     """
     found = dict(packaged())
     for host in places.hosts():
@@ -48,10 +48,10 @@ def entries() -> dict[str, Entry]:
 
 
 def find(name: str) -> Entry:
-    """The model of that name; the net is asked only if it is not a packaged one.
+    """The model of that name; other zoos are asked only if it is not a packaged one.
 
     Raises:
-        UserError: there is none; the message names the nearest.
+        UserError: There is no such model; the message names the nearest.
     """
     entry = packaged().get(name) or entries().get(name)
     if entry is None:
@@ -68,7 +68,7 @@ def read_index(file: Path) -> dict[str, Entry]:
     """The models of an ``index.json``, by name.
 
     Raises:
-        UserError: it cannot be read, or is not a valid index.
+        UserError: The file cannot be read or is not a valid index.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -80,10 +80,10 @@ def read_index(file: Path) -> dict[str, Entry]:
 
 
 def parse(text: str, source: object) -> dict[str, Any]:
-    """The contents of an index that the schema accepts.
+    """Parse an index and check it against the schema.
 
     Raises:
-        UserError: it is not JSON, or the schema refuses it; the message says where.
+        UserError: The text is not JSON or does not match the schema; the message says where.
     """
     try:
         held: dict[str, Any] = json.loads(text)
@@ -112,7 +112,7 @@ def _of_host(host: str) -> dict[str, Entry]:
     if not places.is_url(host):
         return read_index(Path(host).expanduser() / INDEX_FILE)
     text = fetch_index(f"{host}/{INDEX_FILE}")
-    # A host without index is a mirror of known models.
+    # A host without an index is a mirror for models of other indexes.
     return {} if text is None else _models(text, f"{host}/{INDEX_FILE}")
 
 

@@ -1,4 +1,4 @@
-"""A model of the zoo into memory."""
+"""Loads a model of the zoo."""
 
 from typing import Any
 
@@ -20,15 +20,15 @@ def load(
     head: str | None = None,
     settings: EncoderSettings | None = None,
 ) -> Encoder | Classifier:
-    """See :func:`solo_adv.load_pretrained`.
+    """Load a model; see :func:`solo_adv.load_pretrained`.
 
     Raises:
-        UserError: no such model or head, a file that cannot be had, or one that does not fit.
+        UserError: There is no such model or head, or a file cannot be had or does not fit.
     """
     if settings is not None and settings.named:
         raise UserError(
-            f"{name} says itself how its encoder is built; encoder.{next(iter(settings.named))} is "
-            "for checkpoints of solo-learn's own methods."
+            f"encoder.{next(iter(settings.named))} is for checkpoints of solo-learn's own methods; "
+            f"the zoo knows how the encoder of {name} is built."
         )
     entry = _find_or_explain(name)
     if head is None:
@@ -45,13 +45,14 @@ def load(
 
 
 def load_encoder(entry: Entry, features: str = "auto") -> Encoder:
-    """The encoder of an entry, on the CPU, in eval mode, its weights frozen.
+    """Load the encoder of an entry, on the CPU, in eval mode, with frozen weights.
 
     Args:
-        features: ``auto`` is what the entry's heads take.
+        entry: The model.
+        features: Which features it returns; ``auto`` means those that the entry's heads take.
 
     Raises:
-        UserError: its file cannot be had or does not fit.
+        UserError: Its file cannot be had or does not fit.
     """
     choice("features", features, ["auto", *entry.feature_dims])
     config: dict[str, Any] = entry.training["config"]

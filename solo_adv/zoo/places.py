@@ -1,4 +1,4 @@
-"""Where the zoo's files come from and where they are kept; what the environment says of it."""
+"""Where the zoo's files come from and where they are kept, with the environment's settings."""
 
 import os
 from importlib import resources
@@ -15,12 +15,12 @@ OFFLINE_VARIABLE = "SOLO_ADV_OFFLINE"
 
 
 def hosts() -> list[str]:
-    """Base URLs, or directories, of other zoos: ``SOLO_ADV_ZOO_URL``, separated by spaces."""
+    """Base URLs or directories of other zoos, from ``SOLO_ADV_ZOO_URL``, separated by spaces."""
     return [host.rstrip("/") for host in os.environ.get(URL_VARIABLE, "").split()]
 
 
 def is_url(host: str) -> bool:
-    """Whether a host is on the net, and not a directory."""
+    """Whether a host is a URL and not a directory."""
     return host.startswith(("http://", "https://"))
 
 
@@ -36,5 +36,5 @@ def cache() -> Path:
 
 
 def offline() -> bool:
-    """Whether ``SOLO_ADV_OFFLINE`` forbids the net."""
+    """Whether ``SOLO_ADV_OFFLINE`` forbids network access."""
     return os.environ.get(OFFLINE_VARIABLE, "").lower() not in ("", "0", "false", "no")

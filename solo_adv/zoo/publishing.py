@@ -1,4 +1,4 @@
-"""From a finished run and its reports to a model of a zoo: files, hashes, entry, model card."""
+"""Makes a model of a zoo from a finished run and its reports: files, hashes, entry, model card."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from solo_adv.zoo.entry import HEAD_OF, Entry, StoredFile, described
 from solo_adv.zoo.index import EMPTY, INDEX_FILE, ZOO_NAME, parse
 
 PART_BYTES = 15 << 20
-"""Larger files are stored in parts of this size: many hosts refuse files of 16 MiB and more."""
+"""Larger files are stored in parts of this size, because many hosts refuse files of 16 MiB."""
 _OF_THIS_MACHINE = ("train_path", "val_path")
 
 
@@ -46,21 +46,22 @@ def publish(
     """Add a run's encoder, and the heads of its reports, to a zoo directory.
 
     Args:
-        run: directory of a finished run, or its checkpoint.
-        name: lower-case words joined by ``_``; a model of that name is replaced.
-        summary: one honest sentence of what it is.
-        zoo: directory with (or to get) an ``index.json``; to be hosted as it is.
+        run: Directory of a finished run, or its checkpoint.
+        name: Lower-case words joined by ``_``; a model with that name is replaced.
+        summary: One honest sentence that says what the model is.
+        zoo: Directory of the zoo, whose ``index.json`` is created or extended; it can be hosted
+            as it is.
         reports: ``report.json`` files of this encoder, or directories with them.
-        licence: of the weights.
-        commit, hardware, minutes: of the training, which the run does not record.
-        part_bytes: files larger than this are split.
+        licence: Licence of the weights.
+        commit, hardware, minutes: Facts about the training that the run does not record.
+        part_bytes: Files larger than this are split.
 
     Raises:
-        UserError: the run is unfinished, or a report is missing, alarmed, of other weights, or of
-            another head than a report before it. Nothing is written then.
+        UserError: The run is unfinished, or a report is missing, carries an alarm, is of other
+            weights, or of another head than an earlier report. Nothing is written then.
     """
     if not ZOO_NAME.fullmatch(name) or name != name.lower() or "-" in name:
-        raise UserError(f"'{name}' is no name for a model: take lower-case words joined by '_'.")
+        raise UserError(f"'{name}' is no name for a model: use lower-case words joined by '_'.")
     checkpoint = find_checkpoint(run)
     encoder = encoder_from(checkpoint)
     if not is_finished(checkpoint, encoder.config):
@@ -106,14 +107,14 @@ Found = Sequence[tuple[Path, Report]]
 
 
 def _judged(reports: Sequence[str | Path], encoder: Encoder, checkpoint: Path) -> Found:
-    """The reports, each fit to be published beside this encoder."""
+    """Read the reports and check that each may be published with this encoder."""
     paths: list[Path] = []
     for given in map(Path, reports):
         paths += sorted(given.rglob("report.json")) if given.is_dir() else [given]
     if not paths or not all(path.is_file() for path in paths):
         missing = next((str(path) for path in paths if not path.is_file()), "report.json")
         raise UserError(
-            f"There is no evaluation report ({missing}), and without one nothing is published. "
+            f"There is no evaluation report ({missing}), and publishing needs one. "
             f"Run: python main_robust.py checkpoint={checkpoint.parent}"
         )
     weights = weights_fingerprint(encoder.state_dict())
@@ -121,18 +122,18 @@ def _judged(reports: Sequence[str | Path], encoder: Encoder, checkpoint: Path) -
     for path in paths:
         report = _read(path)
         if report.weights is None:
-            raise UserError(f"{path} does not say which weights it judged: evaluate them again.")
+            raise UserError(f"{path} does not say which weights it is of: repeat the evaluation.")
         if report.weights["encoder"] != weights:
             raise UserError(
                 f"{path} is of other weights ({report.weights['encoder']}) than {checkpoint} "
-                f"({weights}): evaluate these."
+                f"({weights}): evaluate that checkpoint."
             )
         if report.alarms:
             raise UserError(
                 f"{path} carries an alarm, so its figures are not published: {report.alarms[0]}"
             )
         found.append((path, report))
-    # Without AutoAttack first, and of those the standard heads: the order of the tables.
+    # The order of the tables: reports without AutoAttack first, and standard before robust heads.
     return sorted(
         found, key=lambda pair: (pair[1].config["autoattack"], pair[1].linear != "standard")
     )
@@ -146,7 +147,7 @@ def _read(path: Path) -> Report:
 
 
 def _heads(found: Found) -> dict[str, dict[str, Tensor]]:
-    """The heads by name: those of whole images on the frozen encoder."""
+    """The heads by name; only heads for whole images on the frozen encoder are published."""
     heads: dict[str, dict[str, Tensor]] = {}
     for path, report in found:
         if report.protocol != "central" or report.config["finetune"] != "none":
@@ -156,13 +157,13 @@ def _heads(found: Found) -> dict[str, dict[str, Tensor]]:
         if name in heads:
             if weights_fingerprint(heads[name]) != wanted:
                 raise UserError(
-                    f"{path} judges another {name} head than a report before it: repeat it with "
-                    f"head_weights={HEAD_FILE} of that one."
+                    f"{path} is of another {name} head than an earlier report: repeat that "
+                    f"evaluation with head_weights set to the earlier report's {HEAD_FILE}."
                 )
             continue
         state = read_weights(path.with_name(HEAD_FILE))
         if weights_fingerprint(state) != wanted:
-            raise UserError(f"{path.with_name(HEAD_FILE)} is not the head that {path} judged.")
+            raise UserError(f"{path.with_name(HEAD_FILE)} is not the head that {path} is of.")
         heads[name] = state
     return heads
 
@@ -183,7 +184,7 @@ def _dims(encoder: Encoder) -> dict[str, int]:
 
 
 def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config without what concerns only the machine that it ran on."""
+    """The config without the settings of the machine that it ran on."""
     kept = comparable(config)
     kept["data"] = {k: v for k, v in kept["data"].items() if k not in _OF_THIS_MACHINE}
     return kept
@@ -209,7 +210,7 @@ def _evaluation(report: Report, file: StoredFile) -> dict[str, Any]:
 
 
 def _stems(found: Found) -> list[str]:
-    """A file name for each report, from what it judged; numbered where two are alike."""
+    """A file name for each report, from what was evaluated; equal names are numbered."""
     stems: list[str] = []
     for _, report in found:
         stem = f"report_{HEAD_OF[report.linear]}"
@@ -257,7 +258,7 @@ def _write(
     found: Found,
     index: bytes,
 ) -> None:
-    """The model's files, then the index, so that whatever the index names is there."""
+    """Write the model's files, then the index, so that the index names only files that exist."""
     folder = zoo / "models" / entry.name
     try:
         folder.mkdir(parents=True, exist_ok=True)

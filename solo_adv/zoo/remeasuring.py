@@ -1,4 +1,4 @@
-"""Do the published figures hold? The same evaluation, with the published head, once more."""
+"""Repeats the published evaluations of a model with its published heads and compares figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,15 +16,16 @@ from solo_adv.zoo.entry import HEAD_OF, Entry, StoredFile
 from solo_adv.zoo.loading import load_encoder
 
 DEVIATIONS = 3.0
-"""Standard errors that two measurements of one accuracy may be apart (in 99.7 % they are not)."""
+"""Standard errors by which two measurements of one accuracy may differ; 99.7 % differ by less."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One published figure beside the one measured now; accuracies are fractions.
+    """A published figure and the same figure measured now; accuracies are fractions.
 
     Attributes:
-        allowed: how far they may be apart, ``DEVIATIONS`` binomial standard errors of both.
+        allowed: Largest accepted difference: ``DEVIATIONS`` standard errors of the difference, with
+            binomial errors for both.
     """
 
     head: str
@@ -35,7 +36,7 @@ class Comparison:
 
     @property
     def holds(self) -> bool:
-        """Whether the two agree."""
+        """Whether the two figures agree."""
         return abs(self.published - self.measured) <= self.allowed
 
 
@@ -51,23 +52,27 @@ def evaluate(
     """Repeat a model's published evaluations on whole images and compare every figure.
 
     Args:
-        data: where the data lie and whatever else replaces the training run's ``data`` settings.
-        max_images: judge at most this many test images; None: as many as were published.
-        autoattack: also repeat AutoAttack, where it was published.
+        entry: The model.
+        data: Settings that replace those of the training run's ``data`` section, such as the path.
+        max_images: Number of test images, at most; None: as many as in the published evaluation.
+        autoattack: Whether to repeat AutoAttack as well, if it was published.
+        device: Device to evaluate on.
+        quiet: Whether to show no progress.
 
     Raises:
-        UserError: the data are not those of the report, or a file cannot be had.
+        UserError: The data are not those of the report, or a file cannot be had.
     """
     train_set, test_set = load_labelled(entry.training["config"]["data"], dict(data or {}))
     comparisons: list[Comparison] = []
     for evaluation in entry.evaluations:
         name = HEAD_OF[evaluation["linear"]]
         if evaluation["protocol"] != "central" or evaluation["finetune"] != "none":
-            continue  # their heads are not part of the zoo
+            continue  # such heads are not part of the zoo
         if test_set.fingerprint() != evaluation["test_data"]:
             raise UserError(
-                f"{test_set.name} is not the test set that {entry.name} was judged on (fingerprint "
-                f"{test_set.fingerprint()}, not {evaluation['test_data']}): name that with data.*."
+                f"{test_set.name} is not the test set on which {entry.name} was evaluated "
+                f"(fingerprint {test_set.fingerprint()}, not {evaluation['test_data']}): give its "
+                "path with --data."
             )
         file = locate(StoredFile.from_dict(evaluation["report"]), entry.base_urls)
         published = Report.read(file)
@@ -102,7 +107,7 @@ def _compared(head: str, published: Report, measured: Report) -> list[Comparison
 
 def _pair(before: tuple[float, int], now: tuple[float, int]) -> tuple[float, float, float]:
     error = sqrt(sum(standard_error(*figure) ** 2 for figure in (before, now)))
-    # At 0 and 1 the binomial error vanishes; one image is always within it.
+    # At 0 and 1 the binomial error is 0; a difference of one image is always accepted.
     return before[0], now[0], max(DEVIATIONS * error, 1 / now[1])
 
 

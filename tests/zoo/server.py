@@ -6,17 +6,17 @@ from pathlib import Path
 
 
 class FaultyServer:
-    """Serves a directory; each request takes the next fault, and after the last all is well.
+    """Serves a directory; each request takes the next fault from a list, later ones succeed.
 
-    Faults: ``503``, ``404``; ``break`` (half of what was asked for, then a closed connection),
-    ``corrupt`` (one bit flipped), ``truncate`` (half a file, announced as whole), ``lengthen``,
-    ``other range`` (bytes that were not asked for), ``no range`` (from the beginning).
+    Faults: ``503``, ``404``; ``break`` (half of the requested bytes, then a closed connection),
+    ``corrupt`` (one bit flipped), ``truncate`` (half a file, announced as the whole), ``lengthen``,
+    ``other range`` (bytes that were not requested), ``no range`` (from the beginning).
     """
 
     def __init__(self, directory: Path) -> None:
         self.faults: list[str] = []
         self.requests: list[tuple[str, str | None, int]] = []
-        """Path, Range header and bytes sent, of each request."""
+        """Path, Range header and number of bytes sent for each request."""
         server, lock = self, threading.Lock()
 
         class Handler(BaseHTTPRequestHandler):
@@ -66,11 +66,11 @@ class FaultyServer:
                 self.close_connection = breaks
 
             def log_message(self, *_: object) -> None:
-                """Silence."""
+                """Log nothing."""
 
         class Server(ThreadingHTTPServer):
             def handle_error(self, *_: object) -> None:
-                """A client that hangs up is part of the tests."""
+                """Ignore errors: clients that close the connection are part of the tests."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"

@@ -1,4 +1,4 @@
-"""``python -m solo_adv.zoo``, from publishing to exporting, and how its errors read."""
+"""``python -m solo_adv.zoo``: every command and its error messages."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ from tests.zoo.conftest import NAME
 
 @pytest.fixture
 def run(command):
-    """Runs a command; returns its exit status, output and error output."""
+    """Runs a command and returns its exit status, standard output and standard error."""
     return partial(command, "zoo.__main__")
 
 
@@ -46,11 +46,11 @@ def test_publish_then_everything_else(run, trained, tmp_path, monkeypatch):
     (zoo / "models" / NAME / "linear.safetensors").write_bytes(b"damaged")
     status, output, error = run("verify", NAME)
     assert status == 2
-    assert f"{NAME} linear: not here, or damaged" in output
-    assert error.startswith("error: Not here, or damaged")
+    assert f"{NAME} linear: missing or damaged" in output
+    assert error.startswith("error: Missing or damaged")
 
 
-def test_a_figure_that_does_not_hold_is_an_exit_status(run, zoo, monkeypatch):
+def test_exit_status_is_1_if_a_figure_does_not_hold(run, zoo, monkeypatch):
     wrong = zoo.entry
     monkeypatch.setattr("solo_adv.zoo.remeasuring.DEVIATIONS", 0.0)
     monkeypatch.setattr("solo_adv.zoo.remeasuring._figures", _moved(wrong))
@@ -81,13 +81,13 @@ def test_a_mistake_is_one_line(run, zoo, tmp_path, monkeypatch, arguments, words
     assert error.count("\n") == 1
 
 
-def test_the_markdown_table_is_of_the_packaged_models(run, zoo):
+def test_the_markdown_table_lists_the_packaged_models(run, zoo):
     output = run("list", "--markdown")[1]
     assert all(f"## `{name}`" in output for name in index.packaged())
     assert NAME not in output
 
 
-def test_the_hub_gets_a_folder_only_when_asked(run, zoo, tmp_path, monkeypatch):
+def test_a_folder_is_uploaded_only_with_push(run, zoo, tmp_path, monkeypatch):
     pushed = []
     monkeypatch.setattr(hf, "push", lambda folder, repository: pushed.append((folder, repository)))
     run("export", NAME, "--to", "hf", "--output", tmp_path / "one")

@@ -16,7 +16,7 @@ from tests.zoo.server import FaultyServer
 
 CONTENT = os.urandom(300_000)
 PATH = "models/toy/encoder.safetensors"
-NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
+NOWHERE = "http://127.0.0.1:9"  # the discard port, on which nobody listens
 
 
 def described(content, path=PATH, **more):
@@ -46,7 +46,7 @@ def cache(tmp_path):
 
 
 def left_behind(cache):
-    """All files in the cache but the empty ones that processes lock."""
+    """All files in the cache except the empty lock files."""
     return [path for path in cache.rglob("*") if path.is_file() and ".locks" not in path.parts]
 
 
@@ -60,7 +60,7 @@ def refused(file, *urls, match):
     assert "\n" not in str(caught.value)
 
 
-def test_the_first_time_it_is_downloaded_and_then_cached(server, toy, cache):
+def test_a_file_is_downloaded_once_and_then_cached(server, toy, cache):
     path = download.locate(toy, [server.url])
     assert path.read_bytes() == CONTENT
     assert left_behind(cache) == [path]
@@ -74,7 +74,7 @@ def test_an_interrupted_transfer_continues_where_it_broke_off(server, toy):
     assert download.locate(toy, [server.url]).read_bytes() == CONTENT
     first, second, third = (requested for _, requested, _ in server.requests)
     assert first is None
-    assert 0 < begin(second) <= 150_000  # whole chunks of what arrived are kept
+    assert 0 < begin(second) <= 150_000  # the whole chunks that arrived are kept
     assert begin(second) < begin(third) < len(CONTENT)
 
 
@@ -196,7 +196,7 @@ def test_two_processes_download_once(server, toy, cache):
 
 @pytest.fixture
 def small_disk(tmp_path, monkeypatch):
-    """Mounts a file system, as the cache; only root may."""
+    """Mounts a file system as the cache; only root can."""
     mounted = []
 
     def mount(options):

@@ -1,4 +1,4 @@
-"""Other software computes what we do, or the export is refused with the reason."""
+"""An export computes the same in other software, or it is refused with the reason."""
 
 import copy
 import json
@@ -35,14 +35,14 @@ def pixels(size, count=4):
 
 
 def equal(given, expected):
-    """To 1e-5 of the range; what an embedded network adds is zero."""
+    """Check outputs to 1e-5 of their range; the features that embedding adds must be zero."""
     dims = expected.shape[1]
     assert (given[:, :dims] - expected).abs().max() <= 1e-5 * expected.abs().max()
     assert not given[:, dims:].any()
 
 
 def used(network, size):
-    """A network whose batch norms have seen images and whose scales and shifts were learnt."""
+    """Give batch norms statistics of images and random scales and shifts, as after training."""
     torch.manual_seed(1)
     for norm in network.modules():
         if isinstance(norm, nn.BatchNorm2d):
@@ -55,7 +55,7 @@ def used(network, size):
 
 @pytest.fixture
 def made(published, tmp_path, monkeypatch):
-    """An entry of any backbone, as if it had been trained; only its backbone is of use."""
+    """An entry with any backbone, as if it had been trained; only the backbone is usable."""
 
     def make(name="resnet18", stem="cifar", size=32, dataset="cifar10", stats=None, **kwargs):
         entry = published.entry
@@ -137,7 +137,7 @@ def test_the_lines_that_come_with_an_export_work_alone(made, tmp_path, target):
     else:
         code = "import torch, model; features = model.load()(torch.load('x.pt'))"
     torch.save(pixels(16), tmp_path / "out" / "x.pt")
-    # torch itself imports an installed plugin's entry point, unless it is told not to.
+    # Without this setting torch would import the entry points of installed plugins.
     environment = os.environ | {"PYTHONPATH": "", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
     code += "\nimport sys; assert 'solo_adv' not in sys.modules"
     code += "\ntorch.save(features.detach(), 'f.pt')"
@@ -152,7 +152,7 @@ def test_solo_learns_own_stem_and_statistics_are_exported_exactly(made, tmp_path
     assert "nothing: outputs are equal" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_what_differs_under_solo_learn_is_said(made, tmp_path):
+def test_the_page_says_what_differs_under_solo_learn(made, tmp_path):
     entry, original = made(width=16)
     export(entry, "solo-learn", tmp_path / "out")
     page = (tmp_path / "out" / "README.md").read_text()
@@ -175,13 +175,13 @@ def test_folded_statistics_are_exact_inside_the_image():
     maps = network.bn1(network.conv1(images)), other.bn1(other.conv1(normalized))
     inside = (slice(None), slice(None), slice(1, -1), slice(1, -1))
     torch.testing.assert_close(maps[0][inside], maps[1][inside], rtol=1e-5, atol=1e-5)
-    assert not torch.allclose(*maps)  # the border is another
+    assert not torch.allclose(*maps)  # the border differs
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SOLO_LEARN, reason="set SOLO_LEARN_ROOT to a solo-learn checkout")
 def test_solo_learns_main_linear_loads_every_weight(made, tmp_path):
-    """The lines of its main_linear.py that build the backbone and read the checkpoint."""
+    """Runs the lines of its main_linear.py that build the backbone and load the checkpoint."""
     entry, _ = made(width=16)
     export(entry, "solo-learn", tmp_path / "out")
     source = Path(SOLO_LEARN, "main_linear.py").read_text()

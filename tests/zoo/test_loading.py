@@ -1,4 +1,4 @@
-"""From a name to a network: the trained one to the last bit, or a refusal with the reason."""
+"""Loading a name gives the trained network to the last bit, or an error with the reason."""
 
 import json
 from hashlib import sha256
@@ -70,7 +70,7 @@ def test_list_filters(zoo):
 
 @pytest.fixture
 def altered(published, tmp_path, monkeypatch):
-    """Puts other weights into a copy of the zoo, with the hashes that they have."""
+    """Puts other weights, with correct hashes, into a copy of the zoo."""
 
     def put(change):
         held = json.loads((published.directory / "index.json").read_text())
@@ -131,7 +131,7 @@ def test_a_pickle_under_another_name_does_not_run(published, tmp_path, monkeypat
     bomb = tmp_path / "bomb.ckpt"
     torch.save({"state_dict": {}, "bomb": Bomb(str(mark))}, bomb)
     torch.load(bomb, weights_only=False)
-    assert mark.exists()  # it would run
+    assert mark.exists()  # without protection it runs
     mark.unlink()
     if suffix == "ckpt":
         with pytest.raises(UserError, match="refused because loading it would run code"):

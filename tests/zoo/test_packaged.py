@@ -1,4 +1,4 @@
-"""The models that come with the package: complete, described truly, and worth what is printed."""
+"""The packaged models are complete, described correctly, and as accurate as published."""
 
 import json
 import shutil

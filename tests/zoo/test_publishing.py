@@ -1,4 +1,4 @@
-"""Publishing refuses what nobody could trust, and what it writes is whole and tells the truth."""
+"""Publishing refuses untrustworthy reports, and what it writes is complete and correct."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from tests.zoo.conftest import NAME
 
 @pytest.fixture
 def attempt(trained, tmp_path):
-    """Publishes the run with its reports changed; returns the zoo directory."""
+    """Publishes the run with changed reports and returns the zoo directory."""
 
     def run(change=None, *, name=NAME, checkpoint=None, reports=None, **more):
         copied = tmp_path / "results"
@@ -114,7 +114,7 @@ def test_the_entry_says_what_the_run_and_the_reports_say(published, trained):
         assert accuracies == [attack.accuracy for attack in report.attacks]
         assert evaluation["threat_model"].startswith("white-box")
     text = (published.directory / "index.json").read_text()
-    assert str(trained.root) not in text  # nothing of this machine
+    assert str(trained.root) not in text  # no paths of this machine
     assert read_index(published.directory / "index.json") == {NAME: entry}
 
 

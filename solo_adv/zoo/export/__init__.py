@@ -1,4 +1,4 @@
-"""Models of the zoo for other software. Each export is read back and compared before it counts."""
+"""Exports models of the zoo to other software; each export is loaded back and compared."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -16,25 +16,27 @@ TARGETS = {
     "onnx": "solo_adv.zoo.export.onnx",
     "hf": "solo_adv.zoo.export.hf",
 }
-"""By the target's name, the module whose ``write(entry, directory, head)`` makes the files."""
+"""For each target the module whose ``write(entry, directory, head)`` makes the files."""
 _WITH_HEAD = ("onnx",)
 
 
 def export(
     entry: Entry, target: str, directory: str | Path, *, head: str | None = None
 ) -> list[Path]:
-    """Write a model into a new directory, as another software reads it.
+    """Write a model into a new directory, in the format of other software.
 
     Args:
-        target: one of :data:`TARGETS`.
-        head: for ``onnx``: export the classifier with this head instead of the encoder.
+        entry: The model.
+        target: One of :data:`TARGETS`.
+        directory: The directory to create; it may exist if it is empty.
+        head: For ``onnx``: export the classifier with this head instead of the encoder.
 
     Returns:
         The files.
 
     Raises:
-        UserError: the target cannot express the network (the message says why), needs an extra
-            that is not installed, or the directory is not empty. Nothing is left behind then.
+        UserError: The target cannot express the network (the message says why) or needs an extra
+            that is not installed, or the directory is not empty. No file is left behind then.
     """
     choice("export target", target, TARGETS)
     if head is not None and target not in _WITH_HEAD:

@@ -1,4 +1,4 @@
-"""What the exports of a plain backbone share."""
+"""Functions shared by the exports of a plain backbone."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from solo_adv.zoo.export.resnet import KWARGS
 from solo_adv.zoo.loading import load_encoder
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-"""The ResNets that timm, torchvision and solo-learn all have under this name."""
+"""The ResNets that timm, torchvision and solo-learn have under the same name."""
 
 
 def backbone_of(entry: Entry) -> tuple[Encoder, dict[str, Tensor]]:
-    """The encoder that gives backbone features, and its backbone's weights."""
+    """The encoder that returns backbone features, and its backbone's weights."""
     encoder = load_encoder(entry, "backbone")
     return encoder, dict(encoder.backbone.state_dict())
 
@@ -24,13 +24,13 @@ def require_resnet(entry: Entry, target: str) -> None:
     """Refuse networks that ``target`` cannot build.
 
     Raises:
-        UserError: it is none of :data:`RESNETS`, or has settings that only timm knows.
+        UserError: The network is none of :data:`RESNETS`, or has settings that only timm knows.
     """
     name, kwargs = entry.backbone["name"], entry.backbone["kwargs"]
     if name not in RESNETS:
         raise UserError(
-            f"{target} cannot express {name}. It can: {', '.join(RESNETS)}. Others go to timm, "
-            "onnx or hf."
+            f"{target} cannot express {name}, only {', '.join(RESNETS)}. Export other networks to "
+            "timm, onnx or hf."
         )
     foreign = sorted(set(kwargs) - set(KWARGS))
     if foreign:
@@ -38,7 +38,7 @@ def require_resnet(entry: Entry, target: str) -> None:
 
 
 def with_cifar_stem(network: nn.Module, padding: int) -> nn.Module:
-    """Torchvision's ResNet with the 3x3 stem and without pooling and classifier."""
+    """Give torchvision's ResNet the 3x3 stem and remove its pooling."""
     resnet: Any = network
     width = resnet.conv1.out_channels
     resnet.conv1 = nn.Conv2d(3, width, kernel_size=3, stride=1, padding=padding, bias=False)

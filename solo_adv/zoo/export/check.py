@@ -1,4 +1,4 @@
-"""Does an exported network compute what the original does?"""
+"""Checks that an exported network computes the same as the original."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ TOLERANCE = 1e-5
 
 
 class NotEqualError(RuntimeError):
-    """An export computes something else: a mistake of this package, not of its user."""
+    """An export computes something else, which is a bug of this package, not a user's mistake."""
 
 
 @torch.no_grad()
@@ -18,7 +18,7 @@ def require_equal(original: nn.Module, exported: Callable[[Tensor], Tensor], siz
     """Compare on random pixels (3, 3, size, size); extra outputs of ``exported`` must be zero.
 
     Raises:
-        NotEqualError: they differ by more than :data:`TOLERANCE`.
+        NotEqualError: The outputs differ by more than :data:`TOLERANCE`.
     """
     pixels = torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(0))
     expected, given = original(pixels), exported(pixels)

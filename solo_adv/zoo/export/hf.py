@@ -1,4 +1,4 @@
-"""For the Hugging Face hub: a folder that is a repository there, and itself a zoo to load from."""
+"""Export to the Hugging Face hub: a folder for a repository there, which is a zoo as well."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from solo_adv.zoo.index import EMPTY, INDEX_FILE
 
 
 def write(entry: Entry, directory: Path, head: str | None) -> None:
-    """Model card, ``config.json``, ``index.json`` and the model's files, whole."""
+    """Write the model card, ``config.json``, ``index.json`` and the model's files, not split."""
     files = dict(entry.files)
     reports = [StoredFile.from_dict(e["report"]) for e in entry.evaluations]
     for file in [*files.values(), *reports]:
@@ -21,7 +21,7 @@ def write(entry: Entry, directory: Path, head: str | None) -> None:
         copyfile(locate(file, entry.base_urls), path)
     held = entry.to_dict()
     for file in held["files"].values():
-        file.pop("parts", None)  # the hub takes large files whole
+        file.pop("parts", None)  # the hub accepts large files
     index = {**EMPTY, "models": [held]}
     (directory / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
     config = {"library_name": "solo-adv", "name": entry.name, **entry.training["config"]}
@@ -37,10 +37,10 @@ Set `SOLO_ADV_ZOO_URL=https://huggingface.co/USER/REPO/resolve/main`, or to a co
 
 
 def push(directory: Path, repository: str) -> str:
-    """Upload a folder that :func:`write` made, as ``USER/REPO``; the address of the result.
+    """Upload a folder of :func:`write` as ``USER/REPO`` and return its address.
 
     Raises:
-        UserError: the extra ``hf`` is not installed, or the hub refuses.
+        UserError: The extra ``hf`` is not installed, or the hub refuses the upload.
     """
     try:
         from huggingface_hub import HfApi  # noqa: PLC0415

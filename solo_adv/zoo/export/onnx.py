@@ -1,4 +1,4 @@
-"""For ONNX: the encoder, or the classifier, in one file, checked with onnxruntime."""
+"""Export to ONNX: the encoder or the classifier in one file, checked with onnxruntime."""
 
 import contextlib
 import io
@@ -18,10 +18,10 @@ from solo_adv.zoo.loading import load
 
 
 def write(entry: Entry, directory: Path, head: str | None) -> None:
-    """``model.onnx``: ``pixels`` (N, 3, H, W) in [0, 1], any N, to ``features`` or ``logits``.
+    """Write ``model.onnx``, from ``pixels`` (N, 3, H, W) in [0, 1] to ``features`` or ``logits``.
 
     Raises:
-        UserError: the extra ``onnx`` is not installed.
+        UserError: The extra ``onnx`` is not installed.
     """
     try:
         import onnx  # noqa: F401, PLC0415
@@ -59,7 +59,7 @@ def write(entry: Entry, directory: Path, head: str | None) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter logs every operator that it optimises away."""
+    """Silence the exporter, which logs every operator that it optimises away."""
     logging.disable(logging.WARNING)
     try:
         yield

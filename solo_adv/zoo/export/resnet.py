@@ -1,7 +1,7 @@
-"""A ResNet inside a wider or deeper one that computes the same function.
+"""Embeds a ResNet in a wider or deeper one that computes the same function.
 
-Other libraries fix the width, the depth and the stem of their ResNets. Channels beyond ours get
-weight zero and stay zero; residual blocks beyond ours add zero. Both are exact.
+Other libraries fix the width, the depth and the stem of their ResNets. Their additional channels
+get weight zero and stay zero, and their additional residual blocks add zero. Both are exact.
 """
 
 import re
@@ -13,21 +13,21 @@ from torch import Tensor, nn
 from solo_adv.support.errors import UserError
 
 KWARGS = ("width", "layers", "zero_init_residual")
-"""Settings of a ResNet backbone that the exports know how to express."""
+"""Settings of a ResNet backbone that the exports can express."""
 
 
 def embed(state: Mapping[str, Tensor], template: nn.Module, target: str) -> dict[str, Tensor]:
-    """Weights for ``template`` with which it has the features of ``state``, then zeros.
+    """Weights for ``template`` that give the features of ``state``, followed by zeros.
 
-    The first convolution must be of the same kernel in both.
+    The first convolutions must have the same kernel size.
 
     Args:
-        state: of a ResNet without classifier, named as timm and torchvision do.
-        template: a ResNet without classifier, in each stage at least as wide and as deep.
-        target: whose network it is, for the message.
+        state: State dict of a ResNet without classifier, named as in timm and torchvision.
+        template: A ResNet without classifier, at least as wide and as deep in each stage.
+        target: The software that the template is from, for the message.
 
     Raises:
-        UserError: the template is too narrow or too shallow, or has other layers.
+        UserError: The template is too narrow or too shallow, or has other layers.
     """
     shapes = template.state_dict()
     foreign = sorted(set(state) - set(shapes))
@@ -39,7 +39,7 @@ def embed(state: Mapping[str, Tensor], template: nn.Module, target: str) -> dict
             embedded[name] = _in_corner(state[name], like, name, target)
         elif ".downsample." in name:
             embedded[name] = _identity(name, like, template)
-        else:  # of a residual block that the original does not have
+        else:  # this residual block is not in the original
             embedded[name] = _nothing(name, like)
     return embedded
 
@@ -59,14 +59,14 @@ def _in_corner(ours: Tensor, like: Tensor, name: str, target: str) -> Tensor:
 
 
 def _nothing(name: str, like: Tensor) -> Tensor:
-    """Of a convolution or a batch norm that gives zero."""
+    """The parameter or buffer ``name`` of a convolution or batch norm that returns zero."""
     return torch.ones_like(like) if name.endswith("running_var") else torch.zeros_like(like)
 
 
 def _identity(name: str, like: Tensor, template: nn.Module) -> Tensor:
-    """Of a 1x1 convolution and its batch norm that change nothing.
+    """The parameter or buffer ``name`` of a 1x1 convolution or its batch norm that change nothing.
 
-    The template has them where its stem is wider than its first stage, and ours has not.
+    The template has such a shortcut, which ours lacks, if its stem is wider than its first stage.
     """
     if like.dim() == 4:
         return torch.eye(*like.shape[:2])[:, :, None, None]
@@ -77,5 +77,5 @@ def identity_norm(name: str, like: Tensor, norm: nn.Module) -> Tensor:
     """The parameter or buffer ``name`` of a batch norm that changes nothing."""
     assert isinstance(norm, nn.BatchNorm2d)
     if name.endswith("running_var"):
-        return torch.full_like(like, 1 - norm.eps)  # what is divided by is var + eps
+        return torch.full_like(like, 1 - norm.eps)  # batch norm divides by sqrt(var + eps)
     return torch.ones_like(like) if name.endswith("weight") else torch.zeros_like(like)

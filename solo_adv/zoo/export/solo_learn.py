@@ -1,9 +1,9 @@
-"""For solo-learn: ``args.json`` and a ``.ckpt`` that its unmodified ``main_linear.py`` reads.
+"""Export to solo-learn: ``args.json`` and a ``.ckpt`` for its unmodified ``main_linear.py``.
 
-solo-learn rebuilds the network from the data set's name: for CIFAR a 3x3 stem with padding 2 (ours
-has 1) on images normalised by its own statistics. The statistics are folded into the first layer,
-which is exact but for the border, where its padding is grey and ours black; the padding cannot be
-changed from here.
+solo-learn rebuilds the network from the data set's name. For CIFAR it builds a 3x3 stem with
+padding 2 (ours has 1) on images normalised by its own statistics. The export folds the statistics
+into the first layer. This is exact except at the border, because solo-learn's zero padding is the
+mean colour and ours is black; an export cannot change the padding.
 """
 
 import json
@@ -24,7 +24,7 @@ from solo_adv.zoo.export.torchvision import resnet
 
 
 def write(entry: Entry, directory: Path, head: str | None) -> None:
-    """``args.json``, ``NAME-ep=N.ckpt`` and what differs from the original.
+    """Write ``args.json``, ``NAME-ep=N.ckpt`` and a page that says what differs.
 
     Raises:
         UserError: solo-learn cannot build the network.
@@ -55,10 +55,10 @@ def write(entry: Entry, directory: Path, head: str | None) -> None:
 def fold(
     state: dict[str, Tensor], mean: Tensor, std: Tensor, host_mean: Tensor, host_std: Tensor
 ) -> dict[str, Tensor]:
-    """The weights for images normalised by the host's statistics instead of our own.
+    """Convert weights to images normalised by the host's statistics instead of our own.
 
-    ``(x - mean) / std`` is linear in ``(x - host_mean) / host_std``: its factor goes into the
-    first convolution, its constant into the batch norm after it.
+    ``(x - mean) / std`` is linear in ``(x - host_mean) / host_std``. The factor goes into the first
+    convolution and the constant into the batch norm after it.
     """
     kernel = state["conv1.weight"]
     factor, constant = host_std / std, (host_mean - mean) / std
@@ -75,7 +75,7 @@ def _args(entry: Entry) -> dict[str, Any]:
     view = {"crop_size": entry.image_size, "num_crops": config["crops"].get("num_crops", 2)}
     return {
         **config,
-        # Narrower or shallower networks are embedded in the standard one.
+        # A narrower or shallower network is embedded in the standard one.
         "backbone": {"name": entry.backbone["name"], "kwargs": {}},
         "data": {**data, "num_classes": entry.classes},
         "augmentations": [view],
@@ -87,13 +87,13 @@ def _differences(entry: Entry, stem: str, mean: list[float], std: list[float]) -
     differences = []
     if stem != entry.backbone["stem"]:
         differences.append(
-            f"its stem is {stem} (maps two pixels larger), that of the encoder "
+            f"its stem is {stem} (feature maps two pixels larger), the encoder's is "
             f"{entry.backbone['stem']}"
         )
     if (mean, std) != (entry.mean, entry.std):
         differences.append(
-            f"it normalises images by mean {mean} and std {std}, folded here into the first layer: "
-            "exact but at the border, where the padding is the mean colour"
+            f"it normalises images by mean {mean} and std {std}, which is folded into the first "
+            "layer: exact except at the border, where the padding is the mean colour"
         )
     return differences
 
@@ -108,8 +108,8 @@ python main_linear.py ... backbone.name={entry.backbone["name"]} data.dataset={e
     pretrained_feature_extractor={entry.name}-ep={epoch}.ckpt
 ```
 
-After the first {dims} features the others are 0: the encoder is embedded in the standard network.
-What differs from the original under solo-learn:
+The encoder is embedded in the standard network, so only the first {dims} features are not 0.
+Under solo-learn these things differ from the original:
 
 {stated}"""
 

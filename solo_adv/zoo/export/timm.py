@@ -1,8 +1,9 @@
-"""For timm: a checkpoint and the ``create_model`` arguments with which it computes the same.
+"""Export to timm: a checkpoint and the arguments of ``create_model`` that compute the same.
 
-timm's ResNet has no stem of stride 1. Its 7x7 stem with a convolution in the place of the pooling
-(``replace_stem_pool``) reads an image that was enlarged four times (nearest neighbour) at exactly
-the pixels that the 3x3 stem reads: a quarter of the resolution later the two are equal.
+timm's ResNet has no stem of stride 1. Its 7x7 stem has stride 2, and a convolution in place of the
+pooling (``replace_stem_pool``) has stride 2 as well. If the image is enlarged four times (nearest
+neighbour), these two can be given weights that read exactly the pixels of our 3x3 stem, and their
+output equals ours.
 """
 
 import json
@@ -22,14 +23,14 @@ from solo_adv.zoo.export.check import require_equal
 from solo_adv.zoo.export.resnet import embed, identity_norm
 
 _ENLARGED = 4
-# Rows and columns of the 7x7 kernel that read the pixel before, the pixel itself and the next one,
-# at the odd places of its output, which are those that the second convolution picks.
+# Rows and columns of the 7x7 kernel that read the previous pixel, the pixel itself and the next
+# one, at the odd positions of its output, which the second convolution selects.
 _BEFORE_AT_AFTER = [0, 3, 5]
 _ODD = 2
 
 
 def write(entry: Entry, directory: Path, head: str | None) -> None:
-    """``model.safetensors``, ``create_model.json`` and how to use them.
+    """Write ``model.safetensors``, ``create_model.json`` and a page that says how to use them.
 
     Raises:
         UserError: timm cannot build the network.
@@ -57,7 +58,7 @@ def write(entry: Entry, directory: Path, head: str | None) -> None:
 
 
 def prepared(pixels: Tensor, recipe: dict[str, Any]) -> Tensor:
-    """What the exported network takes, from pixels (N, 3, H, W) in [0, 1]."""
+    """Convert pixels (N, 3, H, W) in [0, 1] to the exported network's input."""
     mean, std = (torch.tensor(recipe[key]).view(3, 1, 1) for key in ("mean", "std"))
     padded = F.pad((pixels - mean) / std, [recipe["pad"]] * 4)
     return F.interpolate(padded, scale_factor=recipe["enlarge"], mode="nearest")
@@ -82,7 +83,7 @@ def _resnet(entry: Entry, state: dict[str, Tensor]) -> tuple[dict[str, Any], dic
 
 
 def _spread(kernel: Tensor) -> Tensor:
-    """A 3x3 kernel (C, 3, 3, 3) as the 7x7 one (C, 3, 7, 7) for the enlarged image."""
+    """Convert a 3x3 kernel (C, 3, 3, 3) to a 7x7 one (C, 3, 7, 7) for the enlarged image."""
     spread = kernel.new_zeros(*kernel.shape[:2], 7, 7)
     places = torch.tensor(_BEFORE_AT_AFTER)
     spread[:, :, places[:, None], places] = kernel
@@ -90,7 +91,7 @@ def _spread(kernel: Tensor) -> Tensor:
 
 
 def _picking(pool: nn.Module) -> dict[str, Tensor]:
-    """For the convolution and batch norm after the stem: take every second place as it is."""
+    """Weights of the convolution and batch norm after the stem that select every second pixel."""
     picking = {}
     for name, like in pool.state_dict().items():
         if like.dim() == 4:
@@ -132,8 +133,8 @@ def _page(entry: Entry, recipe: dict[str, Any]) -> str:
     note = (
         "\ntimm's ResNet has no stem of stride 1, so the image is enlarged four times (nearest "
         "neighbour);\nthe stem's weights read exactly the original pixels. Outputs are equal to "
-        "1e-5. For fine-tuning,\nload the model with solo_adv: here the added layers would learn "
-        "as well.\n"
+        "1e-5. For fine-tuning,\nload the model with solo_adv, because here the added layers would "
+        "be trained, too.\n"
     )
     code = "\n".join(lines)
     extra = note if recipe["enlarge"] > 1 else ""

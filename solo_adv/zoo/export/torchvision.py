@@ -1,4 +1,4 @@
-"""For torchvision: a state dict, and the lines that build its network without this package."""
+"""Export to torchvision: a state dict, and a module that builds the network without solo_adv."""
 
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -16,7 +16,7 @@ _PADDING = {"cifar": 1, "cifar_padding2": 2}
 
 
 def write(entry: Entry, directory: Path, head: str | None) -> None:
-    """``model.safetensors`` and ``model.py``, whose ``load()`` gives the backbone.
+    """Write ``model.safetensors`` and ``model.py``, whose ``load()`` returns the backbone.
 
     Raises:
         UserError: torchvision cannot build the network.
@@ -36,7 +36,7 @@ def write(entry: Entry, directory: Path, head: str | None) -> None:
 
 
 def resnet(name: str, stem: str) -> nn.Module:
-    """Torchvision's ResNet of that name without classifier, with this stem."""
+    """Build torchvision's ResNet with this stem and without classifier."""
     network: nn.Module = getattr(torchvision.models, name)()
     network.fc = nn.Identity()
     return network if stem == "imagenet" else with_cifar_stem(network, _PADDING[stem])
@@ -51,7 +51,7 @@ def _module(entry: Entry) -> str:
             "bias=False)\n    network.maxpool = nn.Identity()\n"
         )
     dims, size = entry.feature_dims["backbone"], entry.image_size
-    return f'''"""{entry.name}: its backbone. Needs torchvision and safetensors only."""
+    return f'''"""The backbone of {entry.name}. It only needs torchvision and safetensors."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ from torch import nn
 
 
 class Backbone(nn.Module):
-    """Pixels (N, 3, {size}, {size}) in [0, 1] to features; after the first {dims} they are 0."""
+    """Maps pixels (N, 3, {size}, {size}) in [0, 1] to features; only the first {dims} are not 0."""
 
     def __init__(self, network):
         super().__init__()
