@@ -157,7 +157,7 @@ def test_the_page_says_what_differs_under_solo_learn(made, tmp_path):
     export(entry, "solo-learn", tmp_path / "out")
     page = (tmp_path / "out" / "README.md").read_text()
     assert "its stem is cifar_padding2" in page
-    assert "folded here into the first layer" in page
+    assert "folded into the first layer" in page
     given = load_pretrained(tmp_path / "out")(pixels(32))[:, :128]
     cosine = torch.cosine_similarity(given, original(pixels(32)))
     assert 0.9 < cosine.min() < cosine.max() < 0.99999
