@@ -1,1 +1,1 @@
-"""Side-by-side measurements: each prints and stores ratios against the naive way."""
+"""Benchmarks: each prints and stores ratios against a naive implementation."""

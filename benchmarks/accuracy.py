@@ -1,4 +1,4 @@
-"""Small pretraining runs whose accuracy is compared."""
+"""Small pretraining runs whose accuracies are compared."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from solo_adv.training.pretraining import pretrain
 
 
 def pretrained(overrides: Sequence[str], seed: int, directory: Path, method: str = "cfamc") -> Path:
-    """The last checkpoint of a new run below ``directory``."""
+    """Pretrain in a new run below ``directory`` and return its last checkpoint."""
     fixed = (f"seed={seed}", "auto_resume.enabled=false", f"checkpoint.dir={directory}")
     checkpoint = pretrain(composed(method, [*overrides, *fixed]))
     assert checkpoint is not None
@@ -18,16 +18,16 @@ def pretrained(overrides: Sequence[str], seed: int, directory: Path, method: str
 
 
 def knn_accuracy(checkpoint: Path) -> float:
-    """kNN accuracy on the test images after the last epoch, in percent, as the run noted it."""
+    """kNN accuracy on the test images after the last epoch in percent, from the run's metrics."""
     header, *rows = (checkpoint.parent / "metrics.csv").read_text().splitlines()
     column = header.split(",").index("val_knn_acc1")
     return float([row.split(",")[column] for row in rows if row.split(",")[column]][-1])
 
 
 def report_of(checkpoint: Path, overrides: Sequence[str]) -> Report:
-    """A robust evaluation of the checkpoint."""
+    """Evaluate the robustness of the checkpoint."""
     cfg = composed("robust", overrides)
-    # Not as overrides: the names of checkpoints hold signs of Hydra's grammar.
+    # Names of checkpoints contain characters of Hydra's grammar, so they are not overrides.
     cfg.checkpoint, cfg.results_dir = str(checkpoint), str(checkpoint.parent / "results")
     report, _ = evaluate(cfg)
     return report

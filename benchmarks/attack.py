@@ -1,10 +1,9 @@
-"""An attack against the naive way and against the bare passes: ``python -m benchmarks.attack``
+"""Time of an attack against a naive version and the bare passes: ``python -m benchmarks.attack``
 
-Two attacks, each in one run beside two others. *ours*: PGD as it is evaluated with, and as it is
-trained against. *naive*: the same steps written plainly, float32, NCHW, with gradients of the
-weights computed too. *floor*: as many forward passes and gradients with respect to the images of
-the same network, on ready images. Then what bfloat16 and compilation do to PGD's success, judged in
-float32.
+Measures PGD in evaluation and in training, each against two other versions in the same run.
+*naive*: the same steps written plainly, in float32 and NCHW, which also computes gradients of the
+weights. *floor*: the same number of forward passes and input gradients of the network, on ready
+images. Then it measures how bfloat16 and compilation change PGD's success, judged in float32.
 """
 
 import argparse
@@ -37,7 +36,7 @@ CRAFTINGS = {
 def naive_pgd(
     loss_of: Callable[[Tensor], Tensor], images: Tensor, steps: int, epsilon: float, step: float
 ) -> Tensor:
-    """PGD as it is usually written: ``backward`` through everything, weights included."""
+    """PGD as it is usually written, with ``backward``, which also computes weight gradients."""
     delta = torch.zeros_like(images, requires_grad=True)
     for _ in range(steps):
         loss_of(images + delta).backward()
@@ -48,7 +47,7 @@ def naive_pgd(
 
 
 def bare_passes(network: Callable[[Tensor], Tensor], images: Tensor, steps: int) -> None:
-    """Forward and gradient with respect to the images, ``steps`` times."""
+    """``steps`` forward passes and gradients with respect to the images."""
     images = images.detach().requires_grad_(True)
     for _ in range(steps):
         torch.autograd.grad(network(images).square().sum(), images)
@@ -82,7 +81,8 @@ def evaluation(args: argparse.Namespace) -> dict[str, Any]:
             STEP_SIZE,
         )
 
-    # Rounding flips signs where gradients vanish; the outcome is what must agree.
+    # Rounding flips the signs of tiny gradients, so the perturbations differ; the verdicts should
+    # agree.
     agree = _standing(classifier, images, labels, ours()) == _standing(
         classifier, images, labels, naive()
     )
@@ -147,7 +147,7 @@ def naive_emp_of(method: Any, pixels: Tensor, views: int) -> Tensor:
 
 
 def precisions(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Accuracy under PGD, crafted in each way and judged in float32, and how long it takes."""
+    """Accuracy and time of PGD crafted in each precision and judged in float32."""
     classifier = zoo_model.classifier(args.zoo)
     test = zoo_model.images(args.data, "test", args.judged)
     rows = []
@@ -160,7 +160,7 @@ def precisions(args: argparse.Namespace) -> list[dict[str, Any]]:
             "device": device(),
             "crafting": CRAFTINGS[name],
         }
-        result = evaluate_pgd(classifier, test, **settings)  # compiles
+        result = evaluate_pgd(classifier, test, **settings)  # the first call may compile
         again = [evaluate_pgd(classifier, test, **settings) for _ in range(args.rounds)]
         rows.append(
             {
@@ -182,24 +182,24 @@ def precisions(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure what is asked for, print the tables, store the result."""
+    """Measure the parts asked for, print the results and store them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parts = ("evaluation", "training", "precisions")
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
-    parser.add_argument("--images", type=int, default=32, help="in a batch of the evaluation")
-    parser.add_argument("--judged", type=int, default=256, help="images, for the precisions")
-    parser.add_argument("--steps", type=int, default=20, help="of PGD in the evaluation")
-    parser.add_argument("--batch", type=int, default=4, help="images of the training attack")
-    parser.add_argument("--views", type=int, default=8, help="crops of each")
+    parser.add_argument("--images", type=int, default=32, help="images in an evaluation batch")
+    parser.add_argument("--judged", type=int, default=256, help="images for the precisions")
+    parser.add_argument("--steps", type=int, default=20, help="steps of PGD in the evaluation")
+    parser.add_argument("--batch", type=int, default=4, help="images in the training attack")
+    parser.add_argument("--views", type=int, default=8, help="crops of each of them")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=0, help="repetitions for the precisions")
     parser.add_argument(
         "--craftings", nargs="+", choices=CRAFTINGS, default=["32-true", "bf16-mixed"]
     )
     zoo_model.add_arguments(parser)
-    parser.add_argument("overrides", nargs="*", help="of the training config, key=value")
+    parser.add_argument("overrides", nargs="*", help="overrides of the training config, key=value")
     args = parser.parse_args()
     kind = device().type
     print(f"Attacks, {kind}, medians of {args.repeats}")

@@ -1,7 +1,7 @@
-"""Does it matter for accuracy who makes the crops? ``python -m benchmarks.backends``
+"""Accuracy with each crop backend: ``python -m benchmarks.backends``
 
 Pretrains the same small encoder on the digits with every backend and several seeds, and prints the
-kNN accuracy on the test digits. Backends that draw the same distribution differ by noise alone.
+kNN accuracy on the test digits. Backends that draw the same distribution differ by noise only.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--backends", nargs="+", default=list(BACKENDS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--output", type=Path, help="of the result (JSON)")
+    parser.add_argument("--output", type=Path, help="result file (JSON)")
     options = parser.parse_args()
     quiet_libraries()
     rows = []

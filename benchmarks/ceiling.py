@@ -1,7 +1,7 @@
-"""What the arithmetic units give at best, measured here: ``python -m benchmarks.ceiling``
+"""Upper bound for the speed of a training step on this machine: ``python -m benchmarks.ceiling``
 
-Large matrix products in each precision, and the convolutions of the network itself, forward and
-backward, each alone on ready operands: the ceiling below which every step must stay.
+Measures large matrix products in each precision, and the network's convolutions one by one, forward
+and backward, on ready operands. No training step can be faster.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def matrix_ceiling(precision: str, size: int, *, repeats: int = 7) -> float:
 
     Args:
         precision: ``fp32``, ``tf32`` (CUDA only) or ``bf16``.
-        size: of the matrices.
+        size: Side of the matrices.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     left, right = (torch.randn(size, size, device=device) for _ in range(2))
@@ -41,16 +41,17 @@ def matrix_ceiling(precision: str, size: int, *, repeats: int = 7) -> float:
 def convolution_ceiling(
     precision: str, crops: int, *, backbone: str = "resnet18", size: int = 32, repeats: int = 5
 ) -> dict[str, float]:
-    """The network's convolutions alone, one by one, forward and backward, channels_last.
+    """Time the network's convolutions one by one, forward and backward, in channels_last.
 
     Args:
-        precision: as in `matrix_ceiling`.
-        crops: in a batch.
-        backbone, size: which network, and the side of the crops in pixels.
+        precision: As in `matrix_ceiling`.
+        crops: Number of crops in a batch.
+        backbone: Name of the network.
+        size: Side of the crops in pixels.
 
     Returns:
-        ``seconds`` of all of them together, ``tflops_per_second``, and how often the network could
-        pass a crop if it were its convolutions alone (``crop_passes_per_second``).
+        ``seconds`` of all of them together, ``tflops_per_second``, and the
+        ``crop_passes_per_second`` of a network that consists of these convolutions only.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = PRECISIONS[precision]
@@ -79,7 +80,7 @@ def convolution_ceiling(
 
 
 def _convolutions(backbone: str, size: int, crops: int) -> Iterator[tuple[nn.Conv2d, list[int]]]:
-    """Every convolution of the network, with the shape of what it is given."""
+    """Every convolution of the network, with the shape of its input."""
     network, _ = build_backbone(backbone, image_size=size)
     shapes: dict[nn.Conv2d, list[int]] = {}
     for module in network.modules():
@@ -108,17 +109,21 @@ def _tf32(allowed: bool) -> Iterator[None]:
 
 
 def main() -> None:
-    """Measure all in one run, print the table, store the result."""
+    """Measure everything in one run, print the results and store them."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     precisions = list(PRECISIONS) if device == "cuda" else ["fp32", "bf16"]
     parser.add_argument("--precisions", nargs="+", choices=precisions, default=precisions)
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES[device], help="of matrices")
-    parser.add_argument("--crops", type=int, default=CROPS[device], help="for the convolutions")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=SIZES[device], help="sides of the matrices"
+    )
+    parser.add_argument(
+        "--crops", type=int, default=CROPS[device], help="crops for the convolutions"
+    )
     parser.add_argument("--backbone", default="resnet18")
-    parser.add_argument("--output", type=Path, help="of the result (JSON)")
+    parser.add_argument("--output", type=Path, help="result file (JSON)")
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for precision in args.precisions:

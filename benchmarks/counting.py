@@ -1,4 +1,4 @@
-"""Counting what a network is asked to compute, in images."""
+"""Counts the images that a network processes."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ class Counting(nn.Module):
     """A classifier that counts the images passed forward and backward through it.
 
     Attributes:
-        forward_images: images in all forward passes.
-        backward_images: images in all passes of a gradient back to them.
-        calls: forward passes, whatever their size.
+        forward_images: Number of images in all forward passes.
+        backward_images: Number of images in all backward passes.
+        calls: Number of forward passes, whatever their batch size.
     """
 
     def __init__(self, classifier: nn.Module) -> None:
@@ -27,7 +27,7 @@ class Counting(nn.Module):
 
     @property
     def counts(self) -> dict[str, int]:
-        """As a result file has them; ``passes`` counts one for each way."""
+        """The counts for a result file; ``passes`` is the sum of both directions."""
         return {
             "forward_images": self.forward_images,
             "backward_images": self.backward_images,

@@ -1,4 +1,4 @@
-"""The ways to make crops that ``benchmarks.crops`` compares: each an endless stream of batches."""
+"""The ways to make crops that ``benchmarks.crops`` compares, as endless streams of batches."""
 
 import itertools
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ from solo_adv.data import DataConfig, ImageSet, ResidentLoader, load_split, stre
 
 WAYS = ("pil", "torch", "torch-compiled", "dali")
 SOURCE_SIZES = {32: 32, 224: 256}
-"""Side of the images that crops of a size are cut from; those of 256 pixels are JPEG files."""
+"""For each crop size the side of the source images; those of 256 pixels are JPEG files."""
 NUM_FILES = 64
 
 
 def batch_size(size: int, views: int) -> int:
-    """Images a batch: at least a few batches must fit into a second, also of PIL's crops."""
+    """Images in a batch, so few that even PIL makes several batches a second."""
     most, crops = {32: (96, 1536), 224: (8, 128)}[size]
     return min(most, crops // views)
 
 
 def smooth_images(count: int, size: int) -> Tensor:
-    """Images with smooth parts and fine grain, as photographs; uint8 (count, 3, size, size)."""
+    """Images with smooth parts and fine grain, like photographs; uint8 (count, 3, size, size)."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(count, 3, 7, 7, generator=generator)
     smooth = interpolate(coarse, size=(size, size), mode="bicubic")
@@ -36,7 +36,7 @@ def smooth_images(count: int, size: int) -> Tensor:
 
 
 def write_files(folder: Path) -> None:
-    """The JPEG files that crops of 224 pixels are cut from."""
+    """Write the JPEG files that crops of 224 pixels are cut from."""
     for number, image in enumerate(smooth_images(NUM_FILES, SOURCE_SIZES[224])):
         picture = Image.fromarray(image.permute(1, 2, 0).numpy())
         picture.save(folder / f"{number:03}.jpg", quality=90)
@@ -45,15 +45,15 @@ def write_files(folder: Path) -> None:
 def stream(
     way: str, *, size: int, views: int, cores: int, folder: Path, device: torch.device
 ) -> Iterator[int]:
-    """Make batches of crops for ever; gives the number of crops of each.
+    """Make batches of crops endlessly and yield the number of crops in each.
 
     Args:
-        way: one of ``WAYS``.
-        size: of the crops: 32 (from images in memory) or 224 (from files in ``folder``).
-        views: crops of an image.
-        cores: 1: all in this process and thread; more: so many workers or threads.
-        folder: what ``write_files`` has written.
-        device: where crops are wanted; ``pil`` leaves them on the CPU.
+        way: One of ``WAYS``.
+        size: Side of the crops: 32 (from images in memory) or 224 (from files in ``folder``).
+        views: Number of crops of an image.
+        cores: Number of workers or threads; with 1 all is done in this process and thread.
+        folder: The folder that ``write_files`` has filled.
+        device: Device for the crops; ``pil`` leaves them on the CPU.
     """
     spec = CropSpec.preset("multi_crop", num_crops=views, size=size)
     if way == "pil":
@@ -81,7 +81,7 @@ def stream(
 
 
 def _pil(spec: CropSpec, cores: int, folder: Path) -> Iterator[int]:
-    """V crops one by one with PIL in worker processes, as the reference code has it."""
+    """Make crops one by one with PIL in worker processes, like the reference code."""
     loader = DataLoader(
         _PILCrops(spec, folder),
         batch_size=batch_size(spec.size, spec.num_crops),

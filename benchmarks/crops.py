@@ -1,15 +1,14 @@
-"""Crops a second and memory of every backend, beside the reference's PIL way.
+"""Crops a second and memory of every backend, compared with PIL in worker processes.
 
 ``python -m benchmarks.crops [--sizes 32 224] [--views 2 16 64] [--backends ...] [--add]``
 
-Crops of 32 pixels are cut from images in memory, of 224 pixels from 256-pixel JPEG files, decoding
-included. Every way has a process of its own, so that its peak memory is its own, bound to as many
-cores as its line says. The ways take turns: each works for a window while all others are stopped,
-then the next, round after round. So a load that comes and goes meets all of them, and what is
-compared is the rate of a way with that of PIL in the same round.
+Crops of 32 pixels are cut from images in memory, those of 224 pixels from 256-pixel JPEG files,
+including the decoding. Every way runs in a process of its own, bound to as many cores as its line
+says, so that its peak memory can be measured. The ways take turns: each works for a window of time
+while the others are stopped, then the next one, for several rounds. A changing load of the machine
+therefore affects all of them, and each rate is compared with PIL's in the same round.
 
-``--add`` adds to the result file, so that parts can be measured one at a time, and the same part
-several times.
+``--add`` adds to the result file, so that parts can be measured one at a time or several times.
 """
 
 import argparse
@@ -40,11 +39,11 @@ BASELINE = f"pil in {CORES} workers"
 
 
 class Runner:
-    """One way in a process of its own, which works only when it is told to.
+    """Runs one way in a process of its own, which works only when it is told to.
 
     Args:
         way: One of ``WAYS``.
-        cores: That it may use, and so many threads or worker processes.
+        cores: Number of cores, and of threads or worker processes, that it may use.
         settings: The other arguments of :func:`benchmarks.crop_ways.stream`.
     """
 
@@ -59,14 +58,14 @@ class Runner:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            # As many threads as asked, also in libraries that read it when they are loaded.
+            # Libraries read this number of threads when they are loaded.
             env={**os.environ, "OMP_NUM_THREADS": str(cores)},
         )
         self._answer()
         self._stop()
 
     def window(self, seconds: float) -> dict[str, Any]:
-        """Let it work for so long; what :func:`_work` says of it."""
+        """Let it work for some seconds; returns the answer of :func:`_work`."""
         assert self._process.stdin is not None
         os.killpg(self._process.pid, signal.SIGCONT)
         self._process.stdin.write(f"{seconds}\n")
@@ -81,7 +80,7 @@ class Runner:
         self._process.communicate()
 
     def _stop(self) -> None:
-        # With its workers, which would fill their queues.
+        # The signal goes to its workers as well; otherwise they would go on filling their queues.
         os.killpg(self._process.pid, signal.SIGSTOP)
 
     def _answer(self) -> dict[str, Any]:
@@ -94,7 +93,7 @@ class Runner:
 
 
 def _work(settings: dict[str, Any]) -> None:
-    """The other end of a :class:`Runner`."""
+    """The process of a :class:`Runner`: answers each line of input with a measurement."""
     cores = settings["cores"]
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
@@ -102,7 +101,7 @@ def _work(settings: dict[str, Any]) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     before = _peak_mib()
     batches = stream(**{**settings, "folder": Path(settings["folder"]), "device": device})
-    for _ in range(4):  # workers started, kernels compiled, queues full
+    for _ in range(4):  # starts workers, compiles kernels, fills queues
         next(batches)
     print("{}", flush=True)
     for line in sys.stdin:
@@ -122,7 +121,7 @@ def _work(settings: dict[str, Any]) -> None:
 
 
 def _peak_mib() -> float:
-    # Not getrusage: there a new process begins with the peak of the one that started it.
+    # getrusage is of no use here: a new process starts with its parent's peak.
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
@@ -142,7 +141,7 @@ def _runners(ways: list[str], **settings: Any) -> Iterator[list[Runner]]:
 def compare(
     ways: list[str], *, size: int, views: int, folder: Path, rounds: int, seconds: float
 ) -> list[dict[str, Any]]:
-    """A row for each way, on ``CORES`` cores and on one; the first is the baseline."""
+    """Measure each way on ``CORES`` cores and on one; the first row is the baseline."""
     with _runners(ways, size=size, views=views, folder=str(folder)) as runners:
         answers: list[list[dict[str, Any]]] = [[] for _ in runners]
         for _ in range(rounds):
@@ -184,7 +183,7 @@ def _has_dali() -> bool:
 
 
 def _earlier(path: Path) -> list[dict[str, Any]]:
-    """The rows of a result of the same versions on the same hardware."""
+    """The rows of an earlier result, which must have the same versions and hardware."""
     if not path.exists():
         return []
     result = json.loads(path.read_text())
@@ -205,21 +204,21 @@ def _parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     sizes = sorted(SOURCE_SIZES)
-    # On a CPU the compiled operations were not faster, and compiling takes a minute.
+    # On a CPU the compiled operations are not faster, and compiling takes a minute.
     usual = [way for way in WAYS if way != "torch-compiled" or torch.cuda.is_available()]
     parser.add_argument("--sizes", type=int, nargs="+", choices=sizes, default=sizes)
     parser.add_argument("--views", type=int, nargs="+", default=[2, 16, 64])
     parser.add_argument("--backends", nargs="+", choices=WAYS, default=usual)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a window")
-    parser.add_argument("--add", action="store_true", help="to what --output holds already")
-    parser.add_argument("--output", type=Path, help="of the result (JSON)")
+    parser.add_argument("--add", action="store_true", help="add to an earlier result file")
+    parser.add_argument("--output", type=Path, help="result file (JSON)")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measure everything asked, print the table, store the result."""
+    """Measure the sizes, views and backends asked for, print the table and store the result."""
     options = _parse()
     if options.work:
         _work(json.loads(options.work))
@@ -255,7 +254,7 @@ def main() -> None:
                         f"{row['peak_mib']:6,.0f} MiB",
                         flush=True,
                     )
-                # After each part: what was measured is not lost.
+                # Store after each part, so that an interruption loses only one.
                 result = {
                     "benchmark": "crops",
                     "baseline": BASELINE,

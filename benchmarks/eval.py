@@ -1,11 +1,11 @@
-"""Parts of an evaluation against a naive way and a floor: ``python -m benchmarks.eval``
+"""Time of parts of an evaluation against a naive version and a floor: ``python -m benchmarks.eval``
 
-- ``linear``: a head on cached features; naive: a DataLoader, and the encoder's features taken anew
-  for each update; floor: the passes of the features through the head.
-- ``robust``: the robust head (r-LE); naive: attack with gradients of the weights, NCHW; floor: the
-  passes of the encoder.
-- ``knn``: naive: one test image after the other.
-- ``autoattack``: passes of AutoAttack, by attack; naive: pyautoattack by itself.
+- ``linear``: a head on cached features; naive: the same with a DataLoader; floor: the passes of the
+  features through the head.
+- ``robust``: the robust head (r-LE); naive: an attack that computes weight gradients, in NCHW;
+  floor: the passes of the encoder.
+- ``knn``: naive: one test image after another; floor: the similarities and the k largest of them.
+- ``autoattack``: the passes of each attack of AutoAttack; naive: pyautoattack itself.
 """
 
 import argparse
@@ -41,7 +41,7 @@ CLASSES = 10
 
 
 def linear(args: argparse.Namespace) -> dict[str, Any]:
-    """A head on cached features, against one that sees the images again in each epoch."""
+    """A head on cached features, against the same with a DataLoader."""
     recipe = HeadRecipe(epochs=args.epochs, min_updates=0)
     features = torch.randn(args.features, args.dim, device=device())
     labels = torch.randint(CLASSES, (args.features,), device=features.device)
@@ -59,7 +59,7 @@ def linear(args: argparse.Namespace) -> dict[str, Any]:
                 loss = F.cross_entropy(head(batch), targets)
                 loss.backward()
                 optimizer.step()
-                loss.item()  # for the progress bar
+                loss.item()  # as for a progress bar
 
     def floor() -> None:
         for _ in range(args.epochs):
@@ -123,7 +123,7 @@ def robust(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def knn(args: argparse.Namespace) -> dict[str, Any]:
-    """kNN accuracy of features that are there."""
+    """kNN accuracy of ready features."""
     generator = torch.Generator().manual_seed(0)
     bank = torch.randn(args.features, 512, generator=generator).to(device())
     queries = torch.randn(args.queries, 512, generator=generator).to(bank.device)
@@ -171,7 +171,7 @@ def _row(
 
 
 def autoattack(args: argparse.Namespace) -> dict[str, Any]:
-    """Images passed through the classifier, ours against pyautoattack, and the same verdicts."""
+    """Count the images passed through the classifier by us and by pyautoattack."""
     test = zoo_model.images(args.data, "test", args.autoattack)
     ours = Counting(zoo_model.classifier(args.zoo))
     theirs = Counting(zoo_model.classifier(args.zoo))
@@ -189,8 +189,8 @@ def autoattack(args: argparse.Namespace) -> dict[str, Any]:
         "naive_total": naive,
         "naive_to_ours": naive["passes"] / total["passes"],
         "robust_images": {"ours": result.correct, "naive": standing},
-        # Each of these must go through all attacks: 101 and 9 x 101 steps of APGD, 9 x 100 of FAB
-        # with another pass each, 5000 queries.
+        # Each robust image must go through all attacks: 101 and 9 x 101 steps of APGD, 9 x 100 of
+        # FAB with one more pass each, 5000 queries.
         "floor": result.correct * (2 * 101 + 9 * 2 * 101 + 9 * 3 * 100 + 5000),
     }
     row["ours_to_floor"] = total["passes"] / row["floor"] if row["floor"] else None
@@ -205,7 +205,7 @@ def autoattack(args: argparse.Namespace) -> dict[str, Any]:
 
 @contextmanager
 def _by_attack(classifier: Counting) -> Iterator[dict[str, dict[str, int]]]:
-    """Counts of what comes before the attacks, and of each attack, of the evaluations inside."""
+    """Count the passes before the attacks and those of each attack, within this context."""
     found: dict[str, dict[str, int]] = {}
     run = module._run_attack
 
@@ -236,16 +236,18 @@ PARTS = {"linear": linear, "robust": robust, "knn": knn, "autoattack": autoattac
 
 
 def main() -> None:
-    """Measure the parts asked for, print the table, store the result."""
+    """Measure the parts asked for, print the table and store the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=["linear", "robust", "knn"])
-    parser.add_argument("--features", type=int, default=10_000, help="cached features")
-    parser.add_argument("--dim", type=int, default=512, help="of the cached features")
-    parser.add_argument("--epochs", type=int, default=2, help="of the linear head")
-    parser.add_argument("--queries", type=int, default=200, help="of kNN")
-    parser.add_argument("--images", type=int, default=64, help="for the robust head; a batch")
+    parser.add_argument("--features", type=int, default=10_000, help="number of cached features")
+    parser.add_argument("--dim", type=int, default=512, help="dimension of the cached features")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of the linear head")
+    parser.add_argument("--queries", type=int, default=200, help="queries of kNN")
+    parser.add_argument(
+        "--images", type=int, default=64, help="images for the robust head; AutoAttack's batch"
+    )
     parser.add_argument("--autoattack", type=int, default=16, help="images for AutoAttack")
     parser.add_argument("--repeats", type=int, default=5)
     zoo_model.add_arguments(parser)

@@ -1,8 +1,8 @@
-"""The losses, forward and backward, against the naive way: ``python -m benchmarks.loss``
+"""Time and memory of the losses, forward and backward: ``python -m benchmarks.loss``
 
-Time, and the most that the tensors made on the way hold at a moment. The naive EMP loss loops over
-the views and takes the determinant of a D x D matrix for each, as the reference code; the naive
-contrastive losses loop over the anchors, as the definition is written.
+Compares them with naive versions; the memory is the peak of all tensors created. The naive EMP loss
+loops over the views and takes the determinant of a D x D matrix for each, like the reference code.
+The naive contrastive losses loop over the anchors, like their definition.
 """
 
 import argparse
@@ -26,7 +26,7 @@ CLASSES = 10
 
 
 def naive_emp_loss(z: Tensor, invariance_weight: float = 200.0, tcr_eps: float = 0.2) -> Tensor:
-    """The loss as the paper writes it, view by view."""
+    """The loss as the paper defines it, view by view."""
     mean = z.mean(0)
     total = z.new_zeros(())
     for view in z:
@@ -39,7 +39,7 @@ def naive_emp_loss(z: Tensor, invariance_weight: float = 200.0, tcr_eps: float =
 
 
 def naive_sup_con(z: Tensor, labels: Tensor) -> Tensor:
-    """The supervised contrastive loss as its definition has it, anchor by anchor."""
+    """The supervised contrastive loss as it is defined, anchor by anchor."""
     z, labels = F.normalize(z, dim=-1).flatten(0, 1), labels.repeat(len(z))
     total = z.new_zeros(())
     for number, anchor in enumerate(z):
@@ -58,7 +58,7 @@ def compare(
     naive: Callable[[Tensor], Tensor],
     repeats: int,
 ) -> dict[str, Any]:
-    """One row of the table: both ways on the same unit embeddings (V, B, D)."""
+    """Measure both versions on the same unit embeddings (V, B, D): one row of the table."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     z = F.normalize(torch.randn(shape, device=device), dim=-1).requires_grad_()
@@ -90,13 +90,13 @@ def compare(
 
 
 def main() -> None:
-    """Measure every shape in one run, print the table, store the result."""
+    """Measure every shape in one run, print the table and store the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--small", action="store_true", help="one small shape, to see it work")
+    parser.add_argument("--small", action="store_true", help="one small shape, to try it out")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--output", type=Path, help="of the result (JSON)")
+    parser.add_argument("--output", type=Path, help="result file (JSON)")
     args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(f"Losses, forward and backward, {device}, medians of {args.repeats}")

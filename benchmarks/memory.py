@@ -1,8 +1,8 @@
-"""Memory of a training step: predicted, measured, and the bare network's. ``-m benchmarks.memory``
+"""Memory of a training step, predicted and measured: ``python -m benchmarks.memory``
 
-Each line is measured in a process of its own, twice: the whole step under Lightning, and forward
-and backward of the bare network on as many ready crops. On the CPU the figure is how far the
-process's resident memory rises above what it was before the model was built; on a GPU, the
+Each line has two measurements, each in a process of its own: the whole step under Lightning, and a
+forward and backward pass of the bare network on as many ready crops. On a CPU the memory is the
+growth of the process's resident memory since before the model was built; on a GPU it is the
 allocator's peak.
 """
 
@@ -38,8 +38,8 @@ CASES = [  # method, images, crops of each, precision
     ("emp_ssl", 32, 16, "bf16-mixed"),
     ("simclr_freeadv", 128, 2, "32-true"),
 ]
-# Every tensor of some size a mapping of its own, gone from the process when it is freed:
-# otherwise the peak is that of the C library's habits.
+# Larger tensors get a memory mapping of their own, which is returned to the system when they are
+# freed. Otherwise the C library's caching would determine the peak.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
 
 
@@ -53,7 +53,7 @@ def configured(method: str, batch: int, views: int, precision: str, extra: list[
 
 
 def measure(what: str, case: dict[str, Any]) -> int:
-    """Bytes of ``step``, the whole training step, or ``network``, forward and backward alone."""
+    """Bytes of ``step``, the whole training step, or of ``network``, forward and backward only."""
     quiet_libraries()
     cfg = configured(**case)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -64,7 +64,7 @@ def measure(what: str, case: dict[str, Any]) -> int:
 
 
 class _PeakOfTheLastSteps(Callback):
-    """Leaves out the first step, as the prediction does."""
+    """Leaves out the first step, like the prediction."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -97,14 +97,14 @@ def _passes(cfg: DictConfig, device: torch.device) -> None:
 
 
 def _load_libraries(cfg: DictConfig, device: torch.device) -> None:
-    """Let the libraries load and allocate what they hold whatever the model is."""
+    """Make the libraries load and allocate what they need for any model."""
     small = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8)).to(device)
     with autocast(cfg.precision, device):
         small(torch.rand(2, 3, 8, 8, device=device)).float().sum().backward()
 
 
 def _restart_peak(device: torch.device) -> int:
-    """Begin a new peak at what is held now, and say how much that is, in bytes."""
+    """Reset the peak to the memory in use now, and return that in bytes."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()
@@ -132,17 +132,17 @@ def _in_new_process(what: str, case: dict[str, Any]) -> int:
 
 
 def main() -> None:
-    """Measure and predict every case, print the table, store the result."""
+    """Measure and predict every case, print the table and store the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--methods", nargs="+", help="leave out the cases of other methods")
+    parser.add_argument("--methods", nargs="+", help="only cases of these methods")
     parser.add_argument(
-        "--batch", type=int, nargs="+", help="images in a batch, in place of the cases' own"
+        "--batch", type=int, nargs="+", help="images in a batch, instead of those of the cases"
     )
-    parser.add_argument("--output", type=Path, help="of the result (JSON)")
+    parser.add_argument("--output", type=Path, help="result file (JSON)")
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("overrides", nargs="*", help="of the config, key=value")
+    parser.add_argument("overrides", nargs="*", help="config overrides, key=value")
     args = parser.parse_args()
     if args.one:
         print(measure(*json.loads(args.one)))
@@ -179,7 +179,7 @@ def main() -> None:
                 f"network alone {network / 2**20:,.0f} MiB (step {row['step_to_network']:.3f} x)",
                 flush=True,
             )
-            # After each, as each takes a while.
+            # Store after each case, because each takes a while.
             file = store(f"memory_{device}", {"benchmark": "memory", "rows": rows}, args.output)
     print(file if rows else "no case is left")
 

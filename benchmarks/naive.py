@@ -1,7 +1,8 @@
-"""The naive way to take a training step, as the reference code goes about it, written plainly.
+"""A naive training step, written plainly and like the reference code.
 
-Everything in float32 and NCHW: the loss view by view with a D x D determinant, PGD that computes
-the weights' gradients too, free training's perturbation on the host, LARS tensor by tensor.
+Everything is in float32 and NCHW. The loss goes view by view with a D x D determinant, PGD computes
+weight gradients as well, free training keeps its perturbation on the CPU, and LARS updates one
+tensor at a time.
 """
 
 from collections.abc import Callable
@@ -18,19 +19,19 @@ LARS: dict[str, Any] = {
     **{"momentum": 0.9, "nesterov": True, "eta": 0.005},
     **{"clip_lr": True, "exclude_bias_n_norm": True},
 }
-"""The options of the paper's code."""
+"""The options of LARS in the paper's code."""
 
 
 class NaiveStep:
     """Steps of EMP-SSL and its two adversarial forms on ready crops.
 
     Args:
-        embed: from pixels (N, 3, h, w) to embeddings (N, D).
-        parameters: what is trained.
-        views: V, of which the crops (V*B, 3, h, w) hold B each.
-        epsilon, step_size: of the adversary, fractions of the pixel range.
-        replays: of free training; 1 and ``steps=0``: no adversary.
-        steps: of PGD.
+        embed: Maps pixels (N, 3, h, w) to embeddings (N, D).
+        parameters: The parameters to train.
+        views: Number of views V of the crops (V*B, 3, h, w).
+        epsilon, step_size: Radius and step of the adversary, fractions of the pixel range.
+        replays: Replays of free training. With 1 and ``steps=0`` there is no adversary.
+        steps: Steps of PGD.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class NaiveStep:
         self.carried: Tensor | None = None
 
     def __call__(self, crops: Tensor) -> Tensor:
-        """All updates that a batch of crops (V*B, 3, h, w) stands for; returns the last loss."""
+        """Make all updates of a batch of crops (V*B, 3, h, w); returns the last loss."""
         if self.steps:
             return self._pgd(crops)
         if self.replays > 1:
@@ -72,7 +73,7 @@ class NaiveStep:
         return self._update(self._loss(crops + delta))
 
     def inner_step(self, crops: Tensor) -> Callable[[], object]:
-        """One step of PGD on ready crops, to be timed by itself."""
+        """One step of PGD on ready crops, so that it can be timed separately."""
 
         def work() -> Tensor:
             delta = torch.zeros_like(crops).requires_grad_(True)

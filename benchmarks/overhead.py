@@ -1,8 +1,8 @@
-"""What Lightning and logging take of a training step: ``python -m benchmarks.overhead``.
+"""Time that Lightning and logging add to a training step: ``python -m benchmarks.overhead``.
 
-The CF-AMC-SSL step of a network whose arithmetic takes next to no time, under Lightning and
-without its loop, its logging and its optimiser's wrapping, in turn. What is added is the host's
-work, the same for a GPU, where it hides behind the kernels.
+It alternates CF-AMC-SSL steps of a tiny network under Lightning with the same steps without
+Lightning's loop, logging and optimiser wrapper. The difference is work of the CPU. It is the same
+with a GPU, where it overlaps with the kernels.
 """
 
 import argparse
@@ -17,11 +17,11 @@ TINY = (
     *("method_kwargs.proj_hidden_dim=16", "method_kwargs.proj_output_dim=8"),
 )
 GPU_STEP_MS = 1000 * 16 * 100 * 3 / 60_000
-"""A step of 16 crops of 100 images, 3 replays, at 60,000 crop passes a second."""
+"""A step with 16 crops of 100 images and 3 replays at 60,000 crop passes a second."""
 
 
 def main() -> None:
-    """Measure, print, store the result."""
+    """Measure, print and store the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     step_options(parser)
     parser.set_defaults(views=2, batch=2, repeats=300)

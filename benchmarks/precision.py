@@ -1,8 +1,8 @@
-"""Does bfloat16 pay, and does it hurt? ``python -m benchmarks.precision [key=value ...]``
+"""Time and accuracy with bfloat16: ``python -m benchmarks.precision [key=value ...]``
 
-Pretrains the same encoder in ``32-true`` and in ``bf16-mixed`` with several seeds, in turn, and
-compares time, kNN accuracy, and clean and robust accuracy of a standard linear head; evaluation is
-in float32. Without overrides of the config: CF-AMC-SSL on the digits.
+Pretrains the same encoder alternately in ``32-true`` and ``bf16-mixed`` with several seeds, and
+compares the time, the kNN accuracy, and the clean and robust accuracy of a standard linear head,
+evaluated in float32. Without overrides of the config it trains CF-AMC-SSL on the digits.
 """
 
 import argparse
@@ -22,7 +22,7 @@ JUDGED = ("max_images=500", "alarm_images=0", "epsilons=[8/255]", "features=back
 
 
 def measure(overrides: list[str], precision: str, seed: int, directory: Path) -> dict[str, float]:
-    """One run: seconds of pretraining, accuracies in percent."""
+    """Pretrain and evaluate once; returns the seconds and the accuracies in percent."""
     begun = time.perf_counter()
     checkpoint = pretrained([*overrides, f"precision={precision}"], seed, directory)
     seconds = time.perf_counter() - begun
@@ -36,12 +36,12 @@ def measure(overrides: list[str], precision: str, seed: int, directory: Path) ->
 
 
 def main() -> None:
-    """Train all, print means and deviations, store the result."""
+    """Train all runs, print means and deviations, and store the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", default="digits", help="of the result file: precision_NAME.json")
+    parser.add_argument("--name", default="digits", help="the result file is precision_NAME.json")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--output", type=Path, help="of the result (JSON)")
-    parser.add_argument("overrides", nargs="*", help="of the pretraining config, key=value")
+    parser.add_argument("--output", type=Path, help="result file (JSON)")
+    parser.add_argument("overrides", nargs="*", help="overrides of the pretraining, key=value")
     options = parser.parse_args()
     overrides = options.overrides or list(DIGITS)
     quiet_libraries()
@@ -59,7 +59,9 @@ def main() -> None:
         one["seconds"] / other["seconds"] for one, other in zip(*runs.values(), strict=True)
     )
     print(f"bf16-mixed is {faster:.2f} times faster")
-    data = [item for item in overrides if "path" not in item]  # paths are of one machine
+    data = [
+        item for item in overrides if "path" not in item
+    ]  # paths mean nothing on another machine
     result = {"benchmark": "precision", "overrides": data, "times_faster": faster, "rows": rows}
     print(store(f"precision_{options.name}", result, options.output))
 

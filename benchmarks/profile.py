@@ -1,8 +1,8 @@
 """Where a training step's time goes: ``python -m benchmarks.profile [--trace step.json]``
 
-A step runs under Lightning with torch's profiler; each part of it is marked. What is printed: a
-table by part, the calls that make the host wait for the device, and the operators that cost most.
-The trace opens in https://ui.perfetto.dev.
+Steps run under Lightning with torch's profiler, and each part of a step is marked. Printed are the
+time of each part, the calls that make the CPU wait for the device, and the operators that take
+longest. The trace can be opened in https://ui.perfetto.dev.
 """
 
 import argparse
@@ -37,7 +37,7 @@ WARMUP = 2
 
 
 def marked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, with its time under ``name`` in the profile."""
+    """Wrap a function so that the profile shows its time under ``name``."""
 
     @wraps(function)
     def work(*args: Any, **kwargs: Any) -> Any:
@@ -50,8 +50,8 @@ def marked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def mark(method: Any) -> None:
     """Mark the parts of a method's training step, in place.
 
-    A part inside another counts for the inner one alone: what remains of ``adversary`` is its own
-    arithmetic, without the passes of the network.
+    Time in a part inside another part counts for the inner one only, so ``adversary`` is its own
+    arithmetic without the passes of the network.
     """
     method.crops = marked("crops", method.crops)
     for module, name in (
@@ -72,7 +72,7 @@ def mark(method: Any) -> None:
 
 @contextmanager
 def marked_gradients() -> Iterator[None]:
-    """Attacks ask ``torch.autograd.grad``: that is a backward pass of the network, too."""
+    """Mark ``torch.autograd.grad``, which attacks call, as a backward pass of the network."""
     before = torch.autograd.grad
     torch.autograd.grad = marked("network backward", before)
     try:
@@ -126,16 +126,16 @@ def profiled(args: argparse.Namespace) -> tuple[profile, int]:
 
 
 def by_part(events: Any) -> tuple[dict[str, float], list[float]]:
-    """Seconds of each part, summed over the steps; and the seconds of each step.
+    """Seconds of each part, summed over the steps, and the seconds of each step.
 
-    Only marks of the thread that takes the step are looked at; a part's time is that of its mark
-    without the marks inside it.
+    Only marks of the thread that runs the step count. The time of a part is that of its mark minus
+    the marks inside it.
     """
     seconds = dict.fromkeys(PARTS, 0.0)
     marks = [e for e in events if e.name.startswith((STEP, MARK)) and e.device_type.name == "CPU"]
     marks.sort(key=lambda e: (e.time_range.start, -e.time_range.end))
     steps: list[float] = []
-    stack: list[tuple[str, int, float]] = []  # part, end, seconds of its own so far
+    stack: list[tuple[str, int, float]] = []  # part, end, its own seconds so far
     for event in marks:
         begin, end = event.time_range.start, event.time_range.end
         while stack and stack[-1][1] <= begin:
@@ -158,7 +158,7 @@ def by_part(events: Any) -> tuple[dict[str, float], list[float]]:
 
 
 def synchronising(events: Any) -> dict[str, int]:
-    """How often each call that makes the host wait was made inside the steps."""
+    """Count the calls inside the steps that make the CPU wait for the device."""
     inside = [
         (e.time_range.start, e.time_range.end)
         for e in events
@@ -174,7 +174,7 @@ def synchronising(events: Any) -> dict[str, int]:
 
 
 def main() -> None:
-    """Profile some steps, print the tables, store the result and the trace."""
+    """Profile some steps, print the tables, and store the result and the trace."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -183,9 +183,9 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=16)
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--trace", type=Path, help="of the Chrome trace; left out: none")
-    parser.add_argument("--output", type=Path, help="of the result (JSON)")
-    parser.add_argument("overrides", nargs="*", help="of the config, key=value")
+    parser.add_argument("--trace", type=Path, help="file for the Chrome trace; default: none")
+    parser.add_argument("--output", type=Path, help="result file (JSON)")
+    parser.add_argument("overrides", nargs="*", help="config overrides, key=value")
     args = parser.parse_args()
     quiet_libraries()
     with user_errors():
@@ -200,9 +200,9 @@ def main() -> None:
         print(f"  {part:18} {1000 * each:10.2f} ms {seconds[part] / total:7.1%}")
     print(f"  {'a step':18} {1000 * total / len(steps):10.2f} ms")
     if device == "cuda":
-        print("  (the host's time: kernels that were queued show up where the host waits for them)")
+        print("  (time of the CPU: queued kernels count where the CPU waits for them)")
     waits = synchronising(events)
-    print("Calls inside the steps that make the host wait (on a GPU):", waits or "none")
+    print("Calls inside the steps that make the CPU wait (for a GPU):", waits or "none")
     key = "self_cpu_time_total" if device == "cpu" else "self_device_time_total"
     averages = recorder.key_averages()
     print(averages.table(sort_by=key, row_limit=12, max_name_column_width=40))

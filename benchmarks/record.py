@@ -15,7 +15,7 @@ import torch
 from solo_adv.support import environment
 
 RESULTS = Path(os.environ.get("BENCHMARK_RESULTS") or Path(__file__).parent / "results")
-"""Where results go; a rehearsal sends its own elsewhere."""
+"""Directory of the result files; a rehearsal sets the variable."""
 
 
 def median_seconds(work: Callable[[], object], *, repeats: int = 7, warmup: int = 2) -> float:
@@ -39,7 +39,7 @@ def ratios(
     *,
     repeats: int,
 ) -> dict[str, float]:
-    """Median seconds of the three ways, and what they are to one another."""
+    """Median seconds of the three versions, and their ratios."""
     floor_seconds, ours_seconds, naive_seconds = (
         median_seconds(work, repeats=repeats, warmup=1) for work in (floor, ours, naive)
     )
@@ -53,7 +53,7 @@ def ratios(
 
 
 def store(name: str, result: dict[str, Any], path: Path | None = None) -> Path:
-    """Write ``path`` or ``benchmarks/results/<name>.json``, with what was measured on, and when."""
+    """Write ``path`` or ``<name>.json`` in ``RESULTS``, with hardware, versions and date."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     record = {
         **result,
@@ -76,6 +76,6 @@ def device() -> torch.device:
 
 
 def wait() -> None:
-    """Let the GPU, if there is one, finish what it was asked."""
+    """Wait for the GPU, if there is one, to finish its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""Training steps to be timed: under Lightning with other ways in turn, or plainly."""
+"""Times training steps, under Lightning in turn with other work, or without Lightning."""
 
 import argparse
 import time
@@ -25,19 +25,19 @@ Work = Callable[[], object]
 
 
 def step_options(parser: argparse.ArgumentParser) -> None:
-    """The options that :func:`configured` reads."""
+    """Add the options that :func:`configured` reads."""
     parser.add_argument("--views", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=16, help="images")
+    parser.add_argument("--batch", type=int, default=16, help="images in a batch")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--compile", default="none", help="mode of torch.compile")
-    parser.add_argument("--contiguous", action="store_true", help="NCHW in place of channels_last")
-    parser.add_argument("--name", help="of the result file in benchmarks/results, without .json")
-    parser.add_argument("--output", type=Path, help="of the result (JSON), in place of --name")
-    parser.add_argument("overrides", nargs="*", help="of the config, key=value")
+    parser.add_argument("--contiguous", action="store_true", help="NCHW instead of channels_last")
+    parser.add_argument("--name", help="name of the file in benchmarks/results, without .json")
+    parser.add_argument("--output", type=Path, help="result file (JSON), in place of --name")
+    parser.add_argument("overrides", nargs="*", help="config overrides, key=value")
 
 
 class Repeated:
-    """The same batch, some times over; Lightning would take a list for several loaders."""
+    """Repeats a batch; not a list, which Lightning would take for several loaders."""
 
     def __init__(self, batch: list[Any], times: int) -> None:
         self.batch, self.times = batch, times
@@ -51,10 +51,10 @@ class Repeated:
 
 @dataclass
 class Rounds(Callback):
-    """Seconds of each training batch, and between two batches those of other ways.
+    """Times each training batch, and other work between two batches.
 
-    A batch lasts from the end of the other ways, or of the batch before, to Lightning's last hook
-    of it, so that Lightning's loop is in it.
+    The time of a batch begins at the end of the other work or of the previous batch, and ends with
+    Lightning's last hook of the batch, so that it includes Lightning's loop.
     """
 
     others: dict[str, Work]
@@ -81,11 +81,11 @@ class Rounds(Callback):
         self.seconds.setdefault(name, []).append(time.perf_counter() - self._begun)
 
     def of(self, name: str) -> list[float]:
-        """Without the warm-up."""
+        """The seconds of ``name`` after the warm-up."""
         return self.seconds[name][WARMUP:]
 
     def ratio(self, one: str, other: str) -> float:
-        """Median over the rounds of what ``one`` took, in times of what ``other`` took."""
+        """Median over the rounds of the time of ``one`` divided by that of ``other``."""
         return median(a / b for a, b in zip(self.of(one), self.of(other), strict=True))
 
 
@@ -116,7 +116,7 @@ def configured(
 
 
 def build(cfg: DictConfig) -> Any:
-    """The method on the device, in the memory format of its config."""
+    """Build the method on the device, in the memory format of its config."""
     torch.manual_seed(0)
     module = METHODS[cfg.method](cfg).to(device())
     if not cfg.performance.disable_channel_last:
@@ -125,14 +125,14 @@ def build(cfg: DictConfig) -> Any:
 
 
 def run(module: Any, batch: list[Any], repeats: int, others: dict[str, Work]) -> Rounds:
-    """Train on a batch again and again, the other ways in between."""
+    """Train on a batch repeatedly, with the other work in between."""
     rounds = Rounds(others)
     train(module, batch, WARMUP + repeats, rounds)
     return rounds
 
 
 def train(module: Any, batch: list[Any], times: int, callback: Callback) -> None:
-    """Train on a batch some times over, under a Trainer that does nothing else."""
+    """Train on a batch ``times`` times, under a Trainer without logging and checkpoints."""
     trainer = Trainer(
         accelerator=device().type,
         devices=1,
@@ -148,7 +148,7 @@ def train(module: Any, batch: list[Any], times: int, callback: Callback) -> None
 
 
 def batch_of(size: int, side: int = 32) -> list[Any]:
-    """Indexes, random images of ``side`` pixels and targets, as the loaders deliver them."""
+    """A batch as the loaders deliver it: indices, random images of ``side`` pixels, targets."""
     images = torch.randint(0, 256, (size, 3, side, side), dtype=torch.uint8, device=device())
     return [torch.arange(size), [images], torch.zeros(size, dtype=torch.long, device=device())]
 
@@ -160,7 +160,7 @@ def rehearsed(cfg: DictConfig) -> RehearsedStep:
 
 
 def seconds_in_turn(works: Sequence[Work], repeats: int) -> list[list[float]]:
-    """Seconds of each work, ``repeats`` times after a warm-up, every one in turn."""
+    """Time the works in turn, ``repeats`` times after a warm-up; seconds of each."""
     seconds: list[list[float]] = [[] for _ in works]
     for number in range(WARMUP + repeats):
         for work, taken in zip(works, seconds, strict=True):

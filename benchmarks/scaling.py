@@ -1,7 +1,7 @@
 """How the time of a CF-AMC-SSL step grows: ``python -m benchmarks.scaling [--chunks]``.
 
-With the crops of an image and with the replays. ``--chunks``: the time of a step
-in chunks (``crops.chunk``) and the bytes that a chunk's forward pass keeps, against the whole.
+It varies the number of crops of an image and the number of replays. With ``--chunks`` it varies
+``crops.chunk`` and measures the time of a step and the bytes that a chunk's forward pass keeps.
 """
 
 import argparse
@@ -29,7 +29,8 @@ def scaling(args: argparse.Namespace, precision: str) -> list[dict[str, Any]]:
     for views, replays in CASES:
         sized = argparse.Namespace(**{**vars(args), "views": views})
         cfg = configured("cfamc", sized, precision, [f"adversary.replays={replays}"])
-        # Not in turn: among the memory of the others the largest took a quarter longer.
+        # One case after another, not in turn: with all of them in memory, the largest took a
+        # quarter longer.
         seconds += seconds_in_turn([rehearsed(cfg)], args.repeats)
     passes = [taken / (v * m) for (v, m), taken in zip(CASES, map(median, seconds), strict=True)]
     usual = passes[CASES.index((16, 3))]
@@ -81,7 +82,7 @@ def _bytes_kept(module: Any, crops: int) -> int:
 
 
 def main() -> None:
-    """Measure, print the table, store the result."""
+    """Measure, print the table and store the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     step_options(parser)
     parser.add_argument("--precision", default="32-true")

@@ -1,9 +1,9 @@
-"""A training step against the naive way and the bare network: ``python -m benchmarks.step``.
+"""Time of a training step against a naive one and the bare network: ``python -m benchmarks.step``.
 
-Of the same work, in one run and in turn, so that all meet the same load of the machine: the
-*floor*, forward and backward of the network on ready crops, as often as the method passes them;
-*ours*, the whole step under Lightning with the crops drawn, attacked and learnt from; and the
-*naive* way (``benchmarks/naive.py``) on ready crops. Ratios are medians of those of each round.
+Three versions of the same work take turns in one run, so that the machine's load affects all of
+them: the *floor*, forward and backward passes of the network on ready crops, as many as the method
+makes; *ours*, the whole step under Lightning, including drawing the crops; and the *naive* step
+(``benchmarks/naive.py``) on ready crops. A ratio is the median of the ratios of the rounds.
 """
 
 import argparse
@@ -24,7 +24,7 @@ NAIVE_METHODS = ("emp_ssl", "robust_emp", "cfamc")
 
 
 def measure(method: str, args: argparse.Namespace, precision: str) -> dict[str, Any]:
-    """One row of the table."""
+    """Measure one method: one row of the table."""
     module = build(configured(method, args, precision))
     batch = batch_of(args.batch)
     twin = copy.deepcopy(module).train()
@@ -74,7 +74,7 @@ def measure(method: str, args: argparse.Namespace, precision: str) -> dict[str, 
 
 
 def _pass(module: Any, crops: Tensor, precision: str) -> None:
-    """Forward and backward of the network that is trained, on ready crops."""
+    """One forward and backward pass of the trained network on ready crops."""
     module.zero_grad()
     with autocast(precision, device()):
         z = module.projector(module.backbone(crops))[1]
@@ -87,12 +87,12 @@ def _attack(module: Any, crops: Tensor, targets: Tensor, precision: str) -> None
 
 
 def main() -> None:
-    """Measure the methods asked for, print the table, store the result."""
+    """Measure the methods asked for, print the table and store the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     step_options(parser)
     parser.add_argument("--methods", nargs="+", default=["emp_ssl", "robust_emp", "cfamc"])
     parser.add_argument("--precisions", nargs="+", default=["32-true"])
-    parser.add_argument("--no-naive", action="store_true", help="leave the naive way out")
+    parser.add_argument("--no-naive", action="store_true", help="leave out the naive step")
     args = parser.parse_args()
     quiet_libraries()
     print(f"Training step, {device().type}, medians of {args.repeats}, V={args.views}")

@@ -1,4 +1,4 @@
-"""What the benchmarks of evaluation judge: the packaged CIFAR-10 encoder and real test images."""
+"""The model and the images of the evaluation benchmarks: the packaged CIFAR-10 encoder."""
 
 import argparse
 from pathlib import Path
@@ -15,19 +15,19 @@ NAME = "cfamc_resnet18w16_cifar10_small"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--data``, ``--weights`` and ``--device``'s like, shared by the benchmarks."""
-    parser.add_argument("--data", help="folder of CIFAR-10 as Parquet; left out: noise images")
+    """Add the options ``--data``, ``--zoo`` and ``--output``, which the benchmarks share."""
+    parser.add_argument("--data", help="folder of CIFAR-10 as Parquet; default: noise images")
     parser.add_argument("--zoo", default=NAME, help="name or directory of the model")
-    parser.add_argument("--output", type=Path, help="of the result (JSON)")
+    parser.add_argument("--output", type=Path, help="result file (JSON)")
 
 
 def classifier(name: str) -> nn.Module:
-    """The encoder with its robust linear head, frozen, on `device`."""
+    """Load the encoder with its robust linear head, frozen, on `device`."""
     return solo_adv.load_pretrained(name, head="robust_linear").to(device())
 
 
 def images(data: str | None, split: str, count: int) -> ImageSet:
-    """``count`` images of a split, drawn by seed; smooth noise with random labels without data."""
+    """``count`` random images of a split; without data, smooth noise with random labels."""
     if data is None:
         generator = torch.Generator().manual_seed(0)
         coarse = torch.rand(count, 3, 8, 8, generator=generator)

@@ -1,7 +1,7 @@
-"""Long tests of what must not be lost: ``python -m torture`` (``make torture``).
+"""Long tests: killed runs, fuzzed inputs, memory (``python -m torture`` or ``make torture``).
 
-Counts are stored after every part in ``benchmarks/results/torture.json``; started again, it
-continues from there. ``--minutes`` ends it after the part that is then at work.
+The counts are stored after every part in ``benchmarks/results/torture.json``, and a new start
+continues from there. ``--minutes`` stops after the part that is running then.
 """
 
 import argparse
@@ -28,10 +28,10 @@ FUZZ = ("checkpoints", "images", "indexes", "parquet", "configs", "crops", "adve
 
 
 class Torture:
-    """The record, and what is still to be done.
+    """The parts of the test and their record.
 
     Args:
-        arguments: of the command line.
+        arguments: The parsed command line.
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
@@ -48,7 +48,7 @@ class Torture:
         store("torture", self.record, self.arguments.result)
 
     def kill(self) -> str | None:
-        """Kill runs until every method has had its share; why they failed, if any did."""
+        """Kill runs until every method has had its share; returns the failures, if any."""
         counts = self.record.setdefault("kills", {})
         moments = random.Random(self.arguments.seed)
         for method in self.arguments.methods:
@@ -75,7 +75,7 @@ class Torture:
         return share - _kills(self.record["kills"].get(method, {}))
 
     def _chains(self, job: kills.Job, moments: random.Random) -> Iterator[kills.Count]:
-        """Chains of kills, some at a time, until there are none left or the time is up."""
+        """Run chains of kills, several at a time, until none are left or the time is up."""
         together = self.arguments.jobs
         first = numbers()
         with ThreadPoolExecutor(together) as pool:
@@ -88,7 +88,7 @@ class Torture:
                 yield from (chain.result() for chain in chains)
 
     def fuzz(self) -> str | None:
-        """Run the tests in ``tests/fuzz`` with many examples, drawn anew."""
+        """Run the tests in ``tests/fuzz`` with many new examples; returns a failure, if any."""
         done = self.record.setdefault("fuzz", {})
         for name in self.arguments.fuzz:
             held = done.setdefault(name, {"examples": 0, "outcomes": {}})
@@ -105,7 +105,7 @@ class Torture:
         return None
 
     def memory(self) -> str | None:
-        """Measure whether training holds ever more memory."""
+        """Measure whether the memory of training grows; returns the methods where it does."""
         done = self.record.setdefault("memory", {})
         for method in self.arguments.methods:
             if self.time_is_up or done.get(method, {}).get("steps", 0) >= self.arguments.steps:
@@ -121,14 +121,16 @@ def main() -> None:
     """Kill, fuzz, and measure memory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", default=list(STEPS), choices=STEPS)
-    parser.add_argument("--kills", type=int, default=200, help="of all methods together")
-    parser.add_argument("--jobs", type=int, default=2, help="runs that are killed side by side")
+    parser.add_argument("--kills", type=int, default=200, help="kills of all methods together")
+    parser.add_argument("--jobs", type=int, default=2, help="number of runs at the same time")
     parser.add_argument("--fuzz", nargs="+", default=list(FUZZ), choices=FUZZ)
-    parser.add_argument("--examples", type=int, default=5000, help="of each fuzzing test")
-    parser.add_argument("--steps", type=int, default=2000, help="of training, for its memory")
+    parser.add_argument("--examples", type=int, default=5000, help="examples in each fuzzing test")
+    parser.add_argument("--steps", type=int, default=2000, help="training steps for the memory")
     parser.add_argument("--methods", nargs="+", default=list(kills.METHODS), choices=kills.METHODS)
     parser.add_argument("--minutes", type=float, default=None, help="default: until all is done")
-    parser.add_argument("--seed", type=int, default=None, help="of the moments; default: new ones")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="seed of the moments of the kills; default: random"
+    )
     parser.add_argument("--result", type=Path, default=RESULTS / "torture.json")
     torture = Torture(parser.parse_args())
     work = {"kills": torture.kill, "fuzz": torture.fuzz, "memory": torture.memory}
@@ -140,7 +142,7 @@ def main() -> None:
 
 
 def _fuzz(name: str, examples: int) -> dict[str, int] | None:
-    """What became of the examples; None if one failed."""
+    """How many examples had which outcome; None if one failed."""
     with tempfile.TemporaryDirectory() as directory:
         counts = Path(directory) / "counts.json"
         long = {"SOLO_ADV_FUZZ": str(examples), "SOLO_ADV_FUZZ_COUNTS": str(counts)}

@@ -1,4 +1,4 @@
-"""Training runs that are killed at random moments and started again until they are through."""
+"""Training runs that are killed at random moments and started again until they finish."""
 
 import csv
 import hashlib
@@ -41,17 +41,17 @@ PATIENCE = 300  # seconds
 
 @dataclass
 class Count:
-    """Of kills, and of those after which the run ended as it should have.
+    """Counts of kills, and of those after which the run still ended as it should.
 
     Attributes:
-        sigkill, sigterm: how often each signal was sent to a running process.
-        while_writing: how many of the former left a checkpoint half written.
-        saved_on_sigterm: how many of the latter were answered by a checkpoint and exit status 75;
+        sigkill, sigterm: How often each signal was sent to a running process.
+        while_writing: How many SIGKILLs left a half-written checkpoint.
+        saved_on_sigterm: How many SIGTERMs the run answered with a checkpoint and exit status 75;
             the others came before the first batch or after the last.
-        chains: runs that were killed and continued until they were through.
-        identical: kills in runs that ended bit-identical, in weights, optimiser, schedule,
-            adversary, random states and the last epoch's metrics, to one that was never killed.
-        failures: what went wrong.
+        chains: Runs that were killed and continued until they finished.
+        identical: Kills in runs that ended bit-identical to a run that was never killed, in
+            weights, optimiser, schedule, adversary, random states and the last epoch's metrics.
+        failures: Descriptions of what went wrong.
     """
 
     sigkill: int = 0
@@ -68,11 +68,11 @@ class Count:
 
 
 class Job:
-    """One method's run, in processes that have the libraries loaded already.
+    """Starts runs of one method in processes that have already loaded the libraries.
 
     Args:
-        method: name of the method.
-        directory: where the uninterrupted run is kept, and those that are killed.
+        method: Name of the method.
+        directory: Directory for the uninterrupted run and the killed ones.
     """
 
     def __init__(self, method: str, directory: Path) -> None:
@@ -86,12 +86,12 @@ class Job:
         self.expected, self.seconds = self._straight()
 
     def chain(self, random_: random.Random, most: int, first: int) -> Count:
-        """One run, killed up to ``most`` times, then left to end.
+        """Kill one run up to ``most`` times, then let it finish.
 
         Args:
-            random_: draws the moments.
-            most: kills at most.
-            first: which of the signals comes first.
+            random_: Draws the moments of the kills.
+            most: Largest number of kills.
+            first: Index of the signal that is sent first.
         """
         count = Count()
         place = Path(tempfile.mkdtemp(prefix="chain-", dir=self.directory))
@@ -147,7 +147,7 @@ def _nothing() -> None:
 
 
 def pretrain(place: Path, method: str, more: Sequence[str] = ()) -> None:
-    """The job in this process, which writes into ``place``, its output too."""
+    """Run the job in this process; its files and its output go to ``place``."""
     from solo_adv.commands.pretrain import main  # noqa: PLC0415
 
     os.chdir(place)
@@ -160,10 +160,11 @@ def pretrain(place: Path, method: str, more: Sequence[str] = ()) -> None:
 
 
 def fingerprint(directory: Path) -> str:
-    """SHA-256 of all that a run below ``directory`` ends with: the checkpoint and the metrics.
+    """SHA-256 of the final checkpoint and metrics of the run below ``directory``.
 
-    A run that was killed when all was done is found finished, and the next start is a new run,
-    which must end alike; of the former, the metrics may not be written.
+    If a process is killed after its run has finished, the next start is a new run. Both must end
+    with the same checkpoint; the metrics are those of the new run, because the killed process may
+    not have written its own.
     """
     finished = sorted(
         directory.rglob(f"*-ep={EPOCHS - 1}.ckpt"), key=lambda path: path.stat().st_mtime_ns
@@ -185,7 +186,7 @@ def _of_checkpoint(path: Path) -> str:
 
 
 def _last_metrics(path: Path) -> list[tuple[str, str]]:
-    """The last epoch's means and validation."""
+    """The means and validation metrics of the last epoch."""
     with path.open() as file:
         rows = [row for row in csv.DictReader(file) if row["epoch"] == str(EPOCHS - 1)]
     last = {key: value for row in rows for key, value in row.items() if value}
@@ -208,5 +209,5 @@ def _add(digest: Any, value: Any) -> None:
 
 
 def added(one: dict[str, Any], other: Count) -> dict[str, Any]:
-    """The sums of two counts, for the record."""
+    """The sum of two counts, for the record."""
     return {key: one[key] + value if key in one else value for key, value in asdict(other).items()}

@@ -1,6 +1,6 @@
-"""Whether training holds ever more memory: ``python -m torture.leaks METHOD STEPS``.
+"""Measures whether the memory of training grows: ``python -m torture.leaks METHOD STEPS``.
 
-The job that ``kills`` kills, for so many batches, with its validations and checkpoints.
+It trains the job of ``torture.kills`` for that many batches, with validation and checkpoints.
 """
 
 import json
@@ -17,7 +17,7 @@ from solo_adv.methods import AdversarialMethod
 from torture import kills
 
 ROOT = Path(__file__).parents[1]
-BATCHES = 8  # an epoch of the job
+BATCHES = 8  # in an epoch of the job
 READINGS = 40
 MOST_GROWTH = 0.01
 
@@ -36,7 +36,7 @@ def measure(method: str, steps: int) -> dict[str, Any]:
 
 
 def sentence(found: dict[str, Any]) -> str:
-    """A measurement in words."""
+    """Describe a measurement in words."""
     return (
         f"{found['growth']:+.2%} over {found['steps']} steps "
         f"({found['early_mib']:.1f} to {found['late_mib']:.1f} MiB)"
@@ -44,7 +44,7 @@ def sentence(found: dict[str, Any]) -> str:
 
 
 def train(method: str, steps: int, directory: Path) -> dict[str, Any]:
-    """Train, and compare the memory of the last tenth with that after a tenth.
+    """Train, and compare the memory in the last tenth of the run with that in the second tenth.
 
     Returns:
         ``steps``; the medians ``early_mib`` and ``late_mib`` of the process's resident memory in

@@ -1,9 +1,9 @@
-"""The GPU list within a time budget: ``python -m benchmarks.gpu --minutes 9 --data DIR``.
+"""Runs the GPU list within a time budget: ``python -m benchmarks.gpu --minutes 9 --data DIR``.
 
-Most valuable items come first. The same command goes on where the last one stopped: items that are
-done are left out, and a training or an evaluation that was cut off continues from its checkpoint.
+The most valuable items come first. The same command continues where the last one stopped: it skips
+items that are done, and a training or an evaluation that was cut off continues from its checkpoint.
 ``benchmarks/gpu/README.md`` says what each item is for. ``--rehearse`` runs the same list at toy
-sizes on the digits, on any machine, to see that every command line works.
+sizes on the digits, on any machine, to check that every command line works.
 """
 
 import argparse
@@ -21,12 +21,12 @@ from benchmarks.record import RESULTS
 from solo_adv.support.errors import TRY_AGAIN
 
 SPARE_SECONDS = 15.0
-"""Left of the budget for a stopped command to write its checkpoint."""
+"""Time reserved for a stopped command to write its checkpoint."""
 TABLE4 = (
     *("cfamc_m5", "simclr_freeadv_m3", "robust_emp_crop", "cfamc_m12", "cfamc_m5_18ep"),
     *("simclr_freeadv_m5", "robust_simclr_crop", "supervised_freeadv_m3", "supervised_freeadv_m7"),
 )
-"""The other rows, by value: what the claim stands beside first, then what takes longest."""
+"""The other rows of Table 4, the most valuable ones first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,11 @@ class Item:
     """One command of the list.
 
     Attributes:
-        name: by which it is asked for, and by which its state is kept.
-        module: what ``python -m`` runs.
-        arguments: its command line.
-        toy: further arguments for the rehearsal; where one names an option again, it counts.
-        resumes: whether the same command continues a run that was cut off; else it starts anew.
+        name: Name in ``--only`` and in the state file.
+        module: Module that ``python -m`` runs.
+        arguments: Its command line.
+        toy: Further arguments for the rehearsal, which override those before.
+        resumes: Whether the same command continues a run that was cut off or starts it again.
     """
 
     name: str
@@ -51,13 +51,14 @@ class Item:
 def items(
     data: str, work: Path, *, rehearsal: bool = False, settings: Sequence[str] = ()
 ) -> list[Item]:
-    """The list.
+    """All items in their order.
 
     Args:
-        data: folder of CIFAR-10 as Parquet.
-        work: folder of checkpoints and reports, kept from call to call.
-        rehearsal: the trainings at toy size, on the digits; other items have it in ``toy``.
-        settings: of every training, key=value, such as ``performance.compile=default``.
+        data: Folder of CIFAR-10 as Parquet.
+        work: Folder of checkpoints and reports, kept from call to call.
+        rehearsal: Whether the trainings are of toy size, on the digits; for other items the
+            arguments in ``toy`` do the same.
+        settings: Overrides of every training, such as ``performance.compile=default``.
     """
     if rehearsal:
         where: tuple[str, ...] = ("--scale", "tiny", "max_epochs=1")
@@ -157,10 +158,10 @@ def items(
 
 
 class State:
-    """Which items are done, in a file beside the results.
+    """Which items are done, kept in a file.
 
     Args:
-        file: where.
+        file: Path of the JSON file.
     """
 
     def __init__(self, file: Path) -> None:
@@ -170,22 +171,22 @@ class State:
             self.items = json.loads(file.read_text())
 
     def note(self, name: str, **facts: object) -> None:
-        """Remember facts of an item, on disk at once."""
+        """Record facts about an item and write the file."""
         self.items[name] = {**self.items.get(name, {}), **facts}
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.write_text(json.dumps(self.items, indent=2) + "\n")
 
     def is_done(self, name: str) -> bool:
-        """Whether it has ended, well or with an error of its own."""
+        """Whether the item has ended, with or without an error."""
         return "status" in self.items.get(name, {})
 
     def seconds(self, name: str, fact: str = "seconds") -> float:
-        """A time noted of an item; 0 if none is."""
+        """A recorded time of an item, or 0."""
         return float(str(self.items.get(name, {}).get(fact, 0)))
 
 
 def command(item: Item, *, rehearsal: bool = False) -> list[str]:
-    """What runs the item."""
+    """The command that runs the item."""
     arguments = (*item.arguments, *item.toy) if rehearsal else item.arguments
     return [sys.executable, "-m", item.module, *arguments]
 
@@ -200,16 +201,16 @@ def run(
 ) -> None:
     """Run the items that are not done, in their order, until the time is over.
 
-    An item that fails is noted with its status and does not stop those after it. One that is cut
-    off by the budget stays to be done. If it must start anew then, it waits for a call in which it
-    has more time than the last.
+    If an item fails, its status is recorded and the next one runs. An item that is cut off by the
+    budget remains to be done. If it cannot resume, it waits for a call that has more time for it
+    than the last.
 
     Args:
-        todo: the items.
-        state: what is done of them.
-        seconds: the time budget.
-        rehearsal: with their toy arguments.
-        results: folder for the JSON files of the benchmarks.
+        todo: The items.
+        state: Which of them are done.
+        seconds: The time budget.
+        rehearsal: Whether to add the toy arguments.
+        results: Folder for the result files of the benchmarks.
     """
     end = time.monotonic() + seconds
     environment = {**os.environ, "BENCHMARK_RESULTS": str(results)}
@@ -220,7 +221,7 @@ def run(
         if left <= 0:
             return
         if not item.resumes and left <= state.seconds(item.name, "cut_off_after"):
-            print(f"== {item.name}: needs more than the {left / 60:.1f} min left; not now")
+            print(f"== {item.name}: skipped, needs more than the {left / 60:.1f} min left")
             continue
         arguments = command(item, rehearsal=rehearsal)
         print(f"== {item.name} ({left / 60:.1f} min left): {shlex.join(arguments)}", flush=True)
@@ -235,7 +236,7 @@ def run(
         state.note(item.name, seconds=round(state.seconds(item.name) + took, 1))
         if status is None or status == TRY_AGAIN:
             state.note(item.name, cut_off_after=round(took, 1))
-            how = "continues" if item.resumes else "starts anew"
+            how = "continues" if item.resumes else "starts again"
             print(f"== {item.name}: out of time; it {how} with the same command", flush=True)
             return
         state.note(item.name, status=status)
@@ -260,10 +261,12 @@ def main() -> None:
     parser.add_argument("--data", help="folder of CIFAR-10 as Parquet")
     parser.add_argument("--work", type=Path, help="kept between calls; default: gpu_work")
     parser.add_argument("--only", nargs="+", help="names of items")
-    parser.add_argument("--again", action="store_true", help="also those that are done or failed")
+    parser.add_argument(
+        "--again", action="store_true", help="also run items that are done or failed"
+    )
     parser.add_argument("--list", action="store_true", help="print the items and their state")
     parser.add_argument("--rehearse", action="store_true", help="at toy sizes, without --data")
-    parser.add_argument("settings", nargs="*", help="of every training, key=value")
+    parser.add_argument("settings", nargs="*", help="config overrides of every training, key=value")
     args = parser.parse_args()
     work = args.work or Path("gpu_rehearsal" if args.rehearse else "gpu_work")
     if not (args.list or args.rehearse) and (args.minutes is None or args.data is None):

@@ -1,4 +1,4 @@
-"""The runner of the GPU list: order, budget, continuing, failures."""
+"""The runner of the GPU list: order, time budget, continuing and failures."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from benchmarks.gpu.__main__ import SPARE_SECONDS, Item, State, command, items, 
 
 @pytest.fixture
 def script(tmp_path, monkeypatch):
-    """Makes an item that runs some Python, in a module of its own."""
+    """Makes an item that runs a module with some Python code."""
     monkeypatch.chdir(tmp_path)
 
     def make(name, code, **settings):
@@ -62,11 +62,11 @@ def test_nothing_starts_without_time(script):
     assert log() == []
 
 
-def test_what_must_start_anew_waits_for_more_time(script, capsys):
+def test_an_item_that_cannot_resume_waits_for_more_time(script, capsys):
     todo = [script("slow", "import time; time.sleep(60)"), script("after", "log.write('after ')")]
     run(todo, State(Path("state.json")), SPARE_SECONDS + 2)
     assert log() == []
-    run(todo, State(Path("state.json")), SPARE_SECONDS + 2)  # no longer than before: not again
+    run(todo, State(Path("state.json")), SPARE_SECONDS + 2)  # no more time than before: skipped
     assert log() == ["after"]
     assert "slow: needs more" in capsys.readouterr().out
     assert not State(Path("state.json")).is_done("slow")
@@ -98,7 +98,7 @@ def test_evaluations_judge_the_run_that_was_trained(tmp_path):
     by_name = {item.name: item for item in items("DATA", tmp_path)}
     training, judging = (command(by_name[name]) for name in ("cfamc_m3", "cfamc_m3-autoattack"))
     assert training[:3] == [sys.executable, "-m", "solo_adv.reproduce"]
-    # The same row into the same directory: the second finds the checkpoint of the first.
+    # Both have the same row and directory, so the second finds the checkpoint of the first.
     assert [a for a, b in zip(training, judging, strict=True) if a != b] == ["table4"]
     assert "DATA" in training
     assert "precision=bf16-mixed" in training

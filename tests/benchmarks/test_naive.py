@@ -1,4 +1,4 @@
-"""The fast way computes what the naive way computes: losses and weights over 20 steps, float64."""
+"""Our step computes the same losses and weights as the naive one, over 20 steps in float64."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def test_losses_and_weights_are_the_naive_ones(name):
         return METHODS[name](cfg).double()
 
     ours, theirs = build(), build().train()
-    assert ours.cfg.optimizer.lr == pytest.approx(0.3)  # what the naive way has
+    assert ours.cfg.optimizer.lr == pytest.approx(0.3)  # the learning rate of the naive step
     drawn = torch.rand(STEPS, VIEWS * BATCH, 3, SIZE, SIZE, dtype=torch.float64)
     left = iter(drawn)
     ours.crops = lambda images: next(left)

@@ -1,4 +1,4 @@
-"""The table of a profile: every moment counts for one part, the innermost."""
+"""The table of a profile: every moment counts for exactly one part, the innermost."""
 
 from types import SimpleNamespace
 
@@ -27,7 +27,7 @@ EVENTS = [
     event(MARK + "network forward", 520, 620),
     event(MARK + "optimiser", 700, 750),
     event("aten::item", 720, 721),
-    event("aten::item", 950, 951),  # Lightning's, outside our step
+    event("aten::item", 950, 951),  # Lightning's own call, outside our step
     event(MARK + "crops", 1500, 1600),  # outside the measured steps
 ]
 

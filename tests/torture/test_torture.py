@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_killed_runs_end_as_if_they_had_not_been(tmp_path):
+def test_killed_runs_end_like_uninterrupted_ones(tmp_path):
     result = tmp_path / "torture.json"
     command = [
         *(sys.executable, "-m", "torture", "--kills", "2", "--methods", "cfamc"),
@@ -32,7 +32,7 @@ def test_memory_stays_flat():
     found = leaks.measure("cfamc", 400)
     assert found["steps"] == 400
     assert len(found["readings_mib"]) == leaks.READINGS
-    assert found["growth"] < 2 * leaks.MOST_GROWTH  # of the long run, to be less than half of this
+    assert found["growth"] < 2 * leaks.MOST_GROWTH  # this run is shorter than make torture's
 
 
 @pytest.mark.slow
