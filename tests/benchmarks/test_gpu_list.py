@@ -68,7 +68,7 @@ def test_an_item_that_cannot_resume_waits_for_more_time(script, capsys):
     assert log() == []
     run(todo, State(Path("state.json")), SPARE_SECONDS + 2)  # no more time than before: skipped
     assert log() == ["after"]
-    assert "slow: needs more" in capsys.readouterr().out
+    assert "slow: skipped" in capsys.readouterr().out
     assert not State(Path("state.json")).is_done("slow")
 
 
