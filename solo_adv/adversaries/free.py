@@ -6,7 +6,7 @@ from torch import Tensor, zeros_like
 
 from solo_adv.adversaries.ball import Ball, LossOf
 from solo_adv.adversaries.base import Adversary
-from solo_adv.support.checks import whole
+from solo_adv.support.checks import flag, whole
 
 
 class Free(Adversary):
@@ -44,7 +44,8 @@ class Free(Adversary):
         self.step_size = self.ball.length("step_size", step_size)
         whole("replays", replays, 1)
         self.replays = replays
-        self.clamp_before_forward = bool(clamp_before_forward)
+        flag("clamp_before_forward", clamp_before_forward)
+        self.clamp_before_forward = clamp_before_forward
         self.delta: Tensor | None = None
 
     def perturb(self, crops: Tensor, loss_of: LossOf) -> Tensor:

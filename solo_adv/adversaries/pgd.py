@@ -46,7 +46,8 @@ class PGD(Adversary):
         self.step_size = self.ball.length("step_size", step_size)
         whole("steps", steps, 1)
         self.steps = self.crafting_passes = steps
-        self.random_start = bool(random_start)
+        flag("random_start", random_start)
+        self.random_start = random_start
         self.batch_norm = check_policy(batch_norm)
         flag("accumulate_gradients", accumulate_gradients)
         self.accumulate_gradients = accumulate_gradients

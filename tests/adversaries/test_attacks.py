@@ -207,6 +207,9 @@ def test_compute_is_counted():
         (lambda: PGD(batch_norm="frozen"), "train_frozen"),
         (lambda: Free(epsilon="16"), "16/255"),
         (lambda: Free(replays=0), "replays"),
+        (lambda: PGD(random_start="no"), "random_start must be true or false"),
+        (lambda: PGD(accumulate_gradients=0), "accumulate_gradients must be true or false"),
+        (lambda: Free(clamp_before_forward="off"), "clamp_before_forward must be true or false"),
     ],
 )
 def test_bad_settings(build, words):
