@@ -30,7 +30,7 @@ def measure(overrides: list[str], precision: str, seed: int, directory: Path) ->
     return {
         "seconds": seconds,
         "knn": knn_accuracy(checkpoint),
-        "clean": 100 * report.clean,
+        "clean": 100 * report.by_label["clean"].accuracy,
         "pgd_20_at_8": 100 * report.attacks[0].accuracy,
     }
 

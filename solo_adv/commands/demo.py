@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from solo_adv.evaluation.evaluating import evaluate
+from solo_adv.report.measurement import CLEAN, KNN
 from solo_adv.report.record import Report
 from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.training.pretraining import pretrain
@@ -80,12 +81,7 @@ def _summary(reports: list[Report], minutes: list[float]) -> list[dict[str, Any]
             "method": report.method,
             "crop_passes": report.crop_passes,
             "pretraining_minutes": round(spent, 2),
-            "knn": report.knn,
-            "clean": report.clean,
-            "attacks": [
-                {"name": a.name, "epsilon": a.epsilon_text, "accuracy": a.accuracy}
-                for a in report.attacks
-            ],
+            "accuracies": {m.label: m.accuracy for m in report.measurements},
             "num_images": report.num_images,
             "hardware": report.hardware,
             "versions": report.versions,
@@ -99,12 +95,11 @@ def _summary(reports: list[Report], minutes: list[float]) -> list[dict[str, Any]
 def _table(reports: list[Report], minutes: list[float]) -> Table:
     table = Table(title="Handwritten digits, self-supervised, under attack")
     table.add_column("method")
-    attacks = [f"PGD-{a.steps} {a.epsilon_text}" for a in reports[0].attacks]
-    for name in ("crop passes", "minutes", "kNN", "clean", *attacks):
+    shown = [KNN, CLEAN, *(attack.label for attack in reports[0].attacks)]
+    for name in ("crop passes", "minutes", *shown):
         table.add_column(name, justify="right")
     for report, spent in zip(reports, minutes, strict=True):
-        accuracies: list[Any] = [report.knn, report.clean, *(a.accuracy for a in report.attacks)]
-        figures = [f"{100 * accuracy:.1f}" for accuracy in accuracies]
+        figures = [f"{100 * report.by_label[label].accuracy:.1f}" for label in shown]
         table.add_row(report.method, f"{report.crop_passes:,}", f"{spent:.1f}", *figures)
     return table
 

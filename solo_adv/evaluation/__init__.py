@@ -14,23 +14,21 @@ from solo_adv.evaluation.heads.linear import (
     train_head_on_features,
 )
 from solo_adv.evaluation.images import batches, select
-from solo_adv.evaluation.robust import evaluate_robustness
+from solo_adv.evaluation.robust import Outcome, evaluate_robustness
 from solo_adv.evaluation.settings import RobustSettings
 from solo_adv.evaluation.trust.alarms import all_alarms
 from solo_adv.evaluation.trust.probes import Probes, probe
-from solo_adv.report.record import AttackResult, Report
 
 __all__ = [
     "AggregatingEncoder",
-    "AttackResult",
     "Classifier",
     "CleanAccuracy",
     "CropStacks",
     "FinetuneRecipe",
     "FixedCrops",
     "HeadRecipe",
+    "Outcome",
     "Probes",
-    "Report",
     "RobustSettings",
     "accuracy",
     "all_alarms",

@@ -29,7 +29,7 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
     Under torchrun every process calls it; the first one writes.
 
     Returns:
-        The report, and the paths of its files by kind (see :meth:`Report.write`); in processes
+        The report, and the paths of its files by kind (see :func:`write_report`); in processes
         other than the first, no files.
 
     Raises:
@@ -54,7 +54,7 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
         train_set, test_set = load_labelled(config["data"], data)
     if not quiet and rank() == 0:
         print(f"Evaluating {checkpoint} ({config['method']}) on {device}")
-    report = evaluate_robustness(
+    outcome = evaluate_robustness(
         encoder,
         train_set,
         test_set,
@@ -68,7 +68,11 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
         head=head,
         quiet=quiet,
     )
-    return report, write_report(report, directory) if rank() == 0 else {}
+    if rank() > 0:
+        return outcome.report, {}
+    return outcome.report, write_report(
+        outcome.report, directory, examples=outcome.examples, head=outcome.head
+    )
 
 
 def _device(accelerator: str) -> torch.device:

@@ -1,91 +1,79 @@
 """A ``report.json`` as a row of the merged table, with the paper's figures for it."""
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from solo_adv.adversaries.ball import epsilon_text
 from solo_adv.paper import Figure, figures, model_of
+from solo_adv.report.measurement import Measurement
+from solo_adv.report.record import FILE, Report
+from solo_adv.report.words import training_words
 from solo_adv.support.errors import UserError
-
-FILE = "report.json"
-_NEEDED = frozenset(
-    {
-        *("method", "checkpoint", "protocol", "linear", "features", "clean", "attacks", "alarms"),
-        *("num_images", "config", "pretrain_config", "data"),
-    }
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """One accuracy of a report, and what the paper prints for it."""
-
-    name: str
-    """``clean``, or attack and epsilon, such as ``PGD-20 8/255``."""
-    attack: str | None
-    epsilon: float
-    """A fraction of the pixel range; 0 for clean."""
-    accuracy: float
-    """Percent."""
-    paper: tuple[Figure, ...]
-    """More than one if the paper prints different values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One report: a model under one evaluation."""
+    """One report, and what the paper prints for its measurements."""
 
-    model: str
-    """Name of the run (``name`` of the pretraining config)."""
-    method: str
+    file: Path
+    report: Report
     row: str | None
     """The paper's model that was trained, if it is one of them."""
-    settings: str
-    dataset: str
-    head: str
-    protocol: str
-    num_crops: int | None
-    space: str
-    """What was attacked: ``crop`` or ``image``."""
-    features: str
-    finetune: str
-    """``none`` unless the encoder was fine-tuned with the head."""
-    measurements: tuple[Measurement, ...]
-    num_images: int
-    crop_passes: int | None
-    alarms: tuple[str, ...]
-    checkpoint: str
-    file: Path
+    printed: Mapping[str, tuple[Figure, ...]]
+    """The paper's figures by the label of the measurement, each value once; more than one if the
+    paper prints different values."""
+
+    @property
+    def model(self) -> str:
+        """Name of the run (``name`` of the pretraining config)."""
+        return str(self.report.pretrain_config.get("name") or self.report.method)
+
+    @property
+    def training(self) -> str:
+        """What sets the training run apart, in a few words."""
+        return training_words(self.report.pretrain_config)
+
+    @property
+    def dataset(self) -> str:
+        """What it was judged on."""
+        return str(self.report.data["name"])
+
+    @property
+    def head(self) -> str:
+        """``standard`` or ``robust``."""
+        return str(self.report.config["linear"])
+
+    @property
+    def protocol(self) -> str:
+        """``central``, the whole image, or ``crops``."""
+        return str(self.report.config["protocol"])
+
+    @property
+    def num_crops(self) -> int | None:
+        """How many crops represent an image; None if the whole image does."""
+        return self.report.config.get("num_crops") if self.protocol == "crops" else None
 
     @property
     def evaluation(self) -> str:
         """Head, protocol and features in a few words."""
+        config = self.report.config
         words = ["r-LE head" if self.head == "robust" else f"{self.head} head"]
-        if self.finetune != "none":
-            words = [f"{self.finetune} fine-tuning"]
+        if config["finetune"] != "none":
+            words = [f"{config['finetune']} fine-tuning"]
         if self.protocol == "crops":
             words.append(f"{self.num_crops} crops")
-            if self.space != "crop":
-                words.append(f"attacked in {self.space} space")
+            if config["space"] != "crop":
+                words.append(f"attacked in {config['space']} space")
         elif self.protocol != "central":
             words.append(self.protocol)
-        if self.features != "hidden":
-            words.append(self.features)
+        if config["features"] != "hidden":
+            words.append(config["features"])
         return ", ".join(words)
 
-    def accuracy(self, attack: str | None, epsilon: float) -> Measurement | None:
-        """The measurement of an attack, None for clean, at an epsilon."""
-        return next(
-            (
-                m
-                for m in self.measurements
-                if m.attack == attack and abs(m.epsilon - epsilon) < 1e-6
-            ),
-            None,
-        )
+    @property
+    def by_label(self) -> dict[str, Measurement]:
+        """The measurements under their labels."""
+        return self.report.by_label
 
 
 def find_reports(places: Iterable[str | Path]) -> list[Path]:
@@ -113,98 +101,29 @@ def read_entry(file: Path) -> Entry:
     Raises:
         UserError: it cannot be read or is not a report of this package.
     """
+    report = Report.read(file)
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read as a report: {error}") from error
-    missing = sorted(_NEEDED - held.keys()) if isinstance(held, dict) else ["everything"]
-    if missing:
-        raise UserError(
-            f"{file} is not a report of main_robust.py: it lacks {', '.join(missing)}. Move it "
-            "away or name other directories."
-        )
-    try:
-        return _entry(file, held)
+        entry = Entry(file=file, report=report, row=model_of(report.pretrain_config), printed={})
+        printed = {m.label: _printed(entry, m) for m in report.measurements}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{file} is not a whole report: {error!r}") from error
+    return replace(entry, printed=printed)
 
 
-def _entry(file: Path, held: dict[str, Any]) -> Entry:
-    config = held["pretrain_config"]
-    dataset = str(held["data"]["name"])
-    place = {
-        "row": model_of(config),
-        "dataset": dataset,
-        "head": held["linear"],
-        "protocol": held["protocol"],
-        "num_crops": held["config"].get("num_crops") if held["protocol"] == "crops" else None,
-    }
-    finetune, space = held["config"].get("finetune", "none"), held["config"].get("space", "crop")
-    comparable = (
-        place["row"] is not None
-        and held["features"] == "hidden"
-        and finetune == "none"
-        and (space == "crop" or held["protocol"] == "central")
-    )
-
-    def measured(name: str, attack: str | None, epsilon: float, accuracy: float) -> Measurement:
-        paper = _printed(place, attack or "clean", epsilon) if comparable else ()
-        return Measurement(
-            name=name, attack=attack, epsilon=epsilon, accuracy=100 * accuracy, paper=paper
-        )
-
-    attacks = sorted(held["attacks"], key=lambda a: (a["name"] == "AutoAttack", a["name"]))
-    return Entry(
-        **place,
-        model=str(config.get("name") or held["method"]),
-        method=held["method"],
-        settings=describe(config),
-        features=held["features"],
-        finetune=finetune,
-        space=space,
-        measurements=(
-            measured("clean", None, 0.0, held["clean"]),
-            *(
-                measured(
-                    f"{a['name']} {epsilon_text(a['epsilon'])}",
-                    a["name"],
-                    a["epsilon"],
-                    a["accuracy"],
-                )
-                for a in sorted(attacks, key=lambda a: a["epsilon"])
-            ),
-        ),
-        num_images=held["num_images"],
-        crop_passes=held.get("crop_passes"),
-        alarms=tuple(held["alarms"]),
-        checkpoint=held["checkpoint"],
-        file=file,
-    )
-
-
-def _printed(place: Mapping[str, Any], quantity: str, epsilon: float) -> tuple[Figure, ...]:
+def _printed(entry: Entry, measurement: Measurement) -> tuple[Figure, ...]:
     """The paper's figures for a measurement, each value once; where it names no head, any fits."""
-    found = figures(**place, quantity=quantity, epsilon=epsilon)
-    found = found or figures(**{**place, "head": None}, quantity=quantity, epsilon=epsilon)
+    config = entry.report.config
+    same_kind = config["features"] == "hidden" and config["finetune"] == "none"
+    same_threat = config["space"] == "crop" or entry.protocol == "central"
+    if entry.row is None or not (same_kind and same_threat):
+        return ()
+    place = {
+        "row": entry.row,
+        "dataset": entry.dataset,
+        "protocol": entry.protocol,
+        "num_crops": entry.num_crops,
+        "quantity": measurement.name,
+        "epsilon": measurement.epsilon,
+    }
+    found = figures(**place, head=entry.head) or figures(**place, head=None)
     return tuple({figure.value: figure for figure in found}.values())
-
-
-def describe(config: Mapping[str, Any]) -> str:
-    """What sets a training run apart, in a few words."""
-    crops, adversary = config.get("crops") or {}, config.get("adversary") or {}
-    scale = crops.get("scale") or [0, 1]
-    words = []
-    if (config.get("backbone") or {}).get("name", "resnet18") != "resnet18":
-        words.append(config["backbone"]["name"])
-    if "num_crops" in crops:
-        one, many = ("patch", "patches") if scale[0] == scale[1] else ("crop", "crops")
-        words.append(f"{crops['num_crops']} {one if crops['num_crops'] == 1 else many}")
-    if "replays" in adversary:
-        words.append(f"m={adversary['replays']}")
-    elif "steps" in adversary:
-        words.append(f"PGD-{adversary['steps']}")
-    if "max_epochs" in config:
-        words.append(f"{config['max_epochs']} epochs")
-    if config.get("preset"):
-        words.append(f"preset {config['preset']}")
-    return ", ".join(words)

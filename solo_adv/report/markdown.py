@@ -4,46 +4,33 @@ from collections.abc import Mapping
 from typing import Any
 
 from solo_adv.report.record import Report
-from solo_adv.report.uncertainty import standard_error
+from solo_adv.report.words import head_words, threat_model
 
 
 def page(report: Report) -> str:
     """A table of accuracies in percent with their binomial standard errors, settings below."""
     parts = [
-        f"# {report.method} on {report.data['name']}: {describe_head(report.config)}",
+        f"# {report.method} on {report.data['name']}: {head_words(report.config)}",
         *(f"> **ALARM** {alarm}" for alarm in report.alarms),
         _table(report),
-        *(f"- Note on {a.name} at {a.epsilon_text}: {n}" for a in report.attacks for n in a.notes),
+        *(f"- Note on {m.label}: {note}" for m in report.measurements for note in m.notes),
         _settings(report),
         "![Accuracy against epsilon, and example images](report.png)",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def describe_head(config: Mapping[str, Any]) -> str:
-    """What classifies, for a title."""
-    tuned = ", adversarially fine-tuned" if config["finetune"] == "adversarial" else ""
-    crops = f", {config['num_crops']} crops" if config["protocol"] == "crops" else ""
-    return f"{config['linear']} linear head{crops}{tuned}"
-
-
 def _table(report: Report) -> str:
-    rows = [
-        ("clean, top-1", report.clean, report.num_images),
-        ("clean, top-5", report.clean_top5, report.num_images),
-        *((f"{a.name} at {a.epsilon_text}", a.accuracy, a.total) for a in report.attacks),
-        (f"kNN (k = {report.config['knn_k']}), clean", report.knn, report.num_images),
-        (f"chance ({report.data['classes']} classes)", 1 / report.data["classes"], None),
-    ]
     lines = ["| | accuracy, % | standard error |", "|---|---:|---:|"]
-    for name, accuracy, total in rows:
-        error = "" if total is None else f"± {100 * standard_error(accuracy, total):.2f}"
-        lines.append(f"| {name} | {100 * accuracy:.2f} | {error} |")
-    return "\n".join(lines)
+    for m in report.measurements:
+        lines.append(f"| {m.label} | {100 * m.accuracy:.2f} | ± {100 * m.standard_error:.2f} |")
+    classes = report.data["classes"]
+    return "\n".join([*lines, f"| chance ({classes} classes) | {100 / classes:.2f} | |"])
 
 
 def _settings(report: Report) -> str:
-    config, head, data = report.config, report.head, report.data
+    config, data = report.config, report.data
+    head = config["head"]
     start = "random" if config["random_start"] else "zero"
     attack = (
         f"PGD on the cross-entropy, {config['steps']} steps of {config['step_size']:g}, {start} "
@@ -57,7 +44,7 @@ def _settings(report: Report) -> str:
         f", on PGD-{config['train_steps']} at {255 * config['train_epsilon']:g}/255, "
         f"steps of {config['train_step_size']:g}"
     )
-    if report.linear == "robust":
+    if config["linear"] == "robust":
         training += attacked
     if report.weights and report.weights["head_given"]:
         training = f"given, not trained here (fingerprint {report.weights['head']})"
@@ -68,9 +55,10 @@ def _settings(report: Report) -> str:
         "Checkpoint": f"`{report.checkpoint}`",
         "Threat model": threat_model(config),
         "Attack": attack,
-        "Features": f"{report.features}, {_representation(config)}",
+        "kNN": f"the {config['knn_k']} nearest, temperature {config['knn_temperature']:g}",
+        "Features": f"{config['features']}, {_representation(config)}",
         "Head": training,
-        "Data": f"{images}, {data['train_images']:,} train images, seed {report.seed}",
+        "Data": f"{images}, {data['train_images']:,} train images, seed {config['seed']}",
         "Pretraining": f"{passes} crop passes",
         "Measured": f"{report.date}, {hardware['name']} ({hardware['cores']} cores), "
         f"{report.seconds['total']:.0f} s",
@@ -87,26 +75,6 @@ def _settings(report: Report) -> str:
     if report.probes is not None:
         lines["Probes"] = _probes(report.probes)
     return "\n".join(f"- {name}: {text}" for name, text in lines.items())
-
-
-def threat_model(config: Mapping[str, Any]) -> str:
-    """What the adversary knows and may do, in words."""
-    perturbed = "every pixel of the image by at most epsilon"
-    if config["protocol"] == "crops" and config["space"] == "crop":
-        perturbed = (
-            f"every pixel of each of the {config['num_crops']} resized crops by at most epsilon, "
-            "each crop on its own (no change of the image does that)"
-        )
-    elif config["protocol"] == "crops":
-        perturbed += f", from which the {config['num_crops']} crops are then cut"
-    return (
-        f"white-box, end to end through encoder and {config['linear']} head, L-infinity: the "
-        f"adversary knows all weights{_and_crops(config)} and changes {perturbed}"
-    )
-
-
-def _and_crops(config: Mapping[str, Any]) -> str:
-    return " and the crops" if config["protocol"] == "crops" else ""
 
 
 def _representation(config: Mapping[str, Any]) -> str:

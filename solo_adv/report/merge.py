@@ -35,7 +35,7 @@ def merge(files: Iterable[Path], directory: str | Path, *, quiet: bool = False) 
             console.width = WIDTH_OF_LOGS
         console.print(screen(entries))
         for entry in entries:
-            for alarm in entry.alarms:
+            for alarm in entry.report.alarms:
                 text = f"ALARM {entry.model}, {entry.evaluation}: {alarm}"
                 console.print(escape(text), style="red", highlight=False)
     picture = draw(entries)

@@ -10,40 +10,40 @@ from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 from solo_adv.adversaries.ball import epsilon_text
-from solo_adv.report.markdown import describe_head
-from solo_adv.report.record import Examples, Report
-from solo_adv.report.uncertainty import standard_error
+from solo_adv.report.examples import Examples
+from solo_adv.report.measurement import CLEAN, by_attack
+from solo_adv.report.record import Report
+from solo_adv.report.words import head_words
 
 RIGHT, WRONG = "#1a7f37", "#cf222e"
 NAME_LENGTH = 11
 
 
-def draw(report: Report) -> bytes:
-    """The picture of a report, as PNG. Draws the examples only if the report has some."""
-    wide = report.examples is not None
+def draw(report: Report, examples: Examples | None = None) -> bytes:
+    """The picture of a report, as PNG: the curve and, if there are some, the examples."""
+    wide = examples is not None
     figure = Figure(figsize=(15, 5.6) if wide else (6.5, 5.6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    if report.examples is None:
+    if examples is None:
         _curve(figure.add_subplot(), report)
     else:
         halves: Any = figure.subfigures(1, 2, width_ratios=[1, 1.35], wspace=0.03)
         _curve(halves[0].add_subplot(), report)
         in_crops = report.config["protocol"] == "crops" and report.config["space"] == "crop"
         what = "First crops of test images" if in_crops else "Test images"
-        _sheet(halves[1], report.examples, what)
+        _sheet(halves[1], examples, what)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
 def _curve(axes: Axes, report: Report) -> None:
-    clean_error = 100 * standard_error(report.clean, report.num_images)
-    names = dict.fromkeys(attack.name for attack in report.attacks)
-    for number, name in enumerate(names):
-        attacks = sorted((a for a in report.attacks if a.name == name), key=lambda a: a.epsilon)
-        x = [0.0, *(255 * a.epsilon for a in attacks)]
-        y = [100 * report.clean, *(100 * a.accuracy for a in attacks)]
-        errors = [clean_error, *(100 * standard_error(a.accuracy, a.total) for a in attacks)]
+    clean = report.by_label[CLEAN]
+    for number, (name, attacks) in enumerate(by_attack(report.attacks).items()):
+        points = [clean, *attacks]
+        x = [255 * point.epsilon for point in points]
+        y = [100 * point.accuracy for point in points]
+        errors = [100 * point.standard_error for point in points]
         style = "-" if number == 0 else ":"  # curves of two attacks can lie on each other
         axes.errorbar(
             x,
@@ -68,7 +68,7 @@ def _curve(axes: Axes, report: Report) -> None:
     chance = 100 / report.data["classes"]
     label = f"chance ({chance:.3g} %)"
     axes.axhline(chance, linestyle="--", color="grey", linewidth=1.2, label=label)
-    epsilons = sorted({a.epsilon for a in report.attacks})
+    epsilons = sorted({attack.epsilon for attack in report.attacks})
     axes.set_xticks(
         [0, *(255 * e for e in epsilons)], ["0\n(clean)", *(epsilon_text(e) for e in epsilons)]
     )
@@ -81,7 +81,7 @@ def _curve(axes: Axes, report: Report) -> None:
     axes.legend(loc="best")
     alarm = "ALARM: these figures cannot be right, see report.md\n" if report.alarms else ""
     axes.set_title(
-        f"{alarm}{report.method}, {describe_head(report.config)}, {report.data['name']}\n"
+        f"{alarm}{report.method}, {head_words(report.config)}, {report.data['name']}\n"
         f"{report.num_images:,} test images; bars: one standard error",
         fontsize=11,
         color=WRONG if report.alarms else "black",

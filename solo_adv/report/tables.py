@@ -6,19 +6,21 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from solo_adv.report.entries import Entry, Measurement
+from solo_adv.paper import Figure
+from solo_adv.report.entries import Entry
+from solo_adv.report.measurement import AUTOATTACK, Measurement
 
 
-def columns(entries: Iterable[Entry]) -> list[tuple[str | None, float, str]]:
-    """Attack, epsilon and heading of every measurement that any of the entries has, in order."""
-    found = {
-        (m.attack, round(m.epsilon, 6)): (m.attack, m.epsilon, m.name)
-        for entry in entries
-        for m in entry.measurements
-    }
-    return sorted(
-        found.values(), key=lambda c: (c[0] is not None, c[0] == "AutoAttack", c[0] or "", c[1])
-    )
+def columns(entries: Iterable[Entry]) -> list[str]:
+    """Labels of what any of the entries measured: without attack, then by attack and radius."""
+    found = {m.label: m for entry in entries for m in entry.report.measurements}
+    return sorted(found, key=lambda label: _place(found[label]))
+
+
+def _place(measurement: Measurement) -> tuple[Any, ...]:
+    if measurement.ball is None:  # as measured
+        return (0,)
+    return (1, measurement.name == AUTOATTACK, measurement.name, measurement.epsilon)
 
 
 def screen(entries: list[Entry]) -> Table:
@@ -28,30 +30,31 @@ def screen(entries: list[Entry]) -> Table:
     table.add_column("model", overflow="fold")
     table.add_column("evaluation")
     shown = columns(entries)
-    for _, _, name in shown:
-        table.add_column(name.replace(" ", "\n").replace("AutoAttack", "AA"), justify="right")
+    for label in shown:
+        heading = label.replace(" at ", "\n").replace(AUTOATTACK, "AA").replace(", ", "\n")
+        table.add_column(heading, justify="right")
     for entry in entries:
-        title = f"{escape(entry.model)}\n[dim]{escape(entry.dataset)}, {escape(entry.settings)}[/]"
-        if entry.alarms:
+        title = f"{escape(entry.model)}\n[dim]{escape(entry.dataset)}, {escape(entry.training)}[/]"
+        if entry.report.alarms:
             title += "\n[red]ALARM[/]"
         cells = []
-        for attack, epsilon, _ in shown:
-            found = entry.accuracy(attack, epsilon)
-            text = "" if found is None else f"{found.accuracy:.2f}"
-            if found is not None and found.paper:
+        for label in shown:
+            text = _percent(entry, label)
+            if entry.printed.get(label):
                 text += "\n" + " / ".join(
                     f"[red]{f.value:.2f}†[/]" if f.mark else f"[dim]{f.value:.2f}[/]"
-                    for f in found.paper
+                    for f in entry.printed[label]
                 )
             cells.append(text)
-        table.add_row(title, f"{entry.evaluation}\n[dim]{entry.num_images:,} images[/]", *cells)
+        images = f"{entry.report.num_images:,} images"
+        table.add_row(title, f"{entry.evaluation}\n[dim]{images}[/]", *cells)
     return table
 
 
 def markdown(entries: list[Entry], picture: bool) -> str:
     """The merged table as Markdown: ours, and the paper's in brackets."""
     shown = columns(entries)
-    heads = ["model", "data", "training", "evaluation", "images", *(name for _, _, name in shown)]
+    heads = ["model", "data", "training", "evaluation", "images", *shown]
     lines = [
         "# Merged reports",
         "",
@@ -63,33 +66,38 @@ def markdown(entries: list[Entry], picture: bool) -> str:
     ]
     letters: dict[str, str] = {}
     for entry in entries:
-        cells = []
-        for attack, epsilon, _ in shown:
-            found = entry.accuracy(attack, epsilon)
-            cells.append("" if found is None else _cell(found, letters))
         model = f"[{entry.model}]({entry.file.as_posix()})"
-        first = [model, entry.dataset, entry.settings, entry.evaluation, f"{entry.num_images:,}"]
-        lines.append(f"| {' | '.join([*first, *cells])} |")
+        cells = [model, entry.dataset, entry.training, entry.evaluation]
+        cells.append(f"{entry.report.num_images:,}")
+        for label in shown:
+            cells.append(_percent(entry, label) + _paper(entry.printed.get(label, ()), letters))
+        lines.append(f"| {' | '.join(cells)} |")
     lines += [""] + [f"- {letter}: {reason}" for reason, letter in letters.items()]
     lines += [
         f"- **ALARM** {entry.model}, {entry.evaluation}: {alarm}"
         for entry in entries
-        for alarm in entry.alarms
+        for alarm in entry.report.alarms
     ]
     if picture:
         lines += ["", "![Robust against clean accuracy](merged.png)"]
     return "\n".join(lines) + "\n"
 
 
-def _cell(found: Measurement, letters: dict[str, str]) -> str:
+def _percent(entry: Entry, label: str) -> str:
+    found = entry.by_label.get(label)
+    return "" if found is None else f"{100 * found.accuracy:.2f}"
+
+
+def _paper(printed: Iterable[Figure], letters: dict[str, str]) -> str:
+    """The paper's figures in brackets; ``letters`` collects the reasons of those with a mark."""
     texts = []
-    for figure in found.paper:
+    for figure in printed:
         text = f"{figure.value:.2f}"
         if figure.mark is not None:
             letter = letters.setdefault(figure.mark.reason, chr(ord("a") + len(letters)))
             text += f" {letter}"
         texts.append(text)
-    return f"{found.accuracy:.2f}" + (f" ({' / '.join(texts)})" if texts else "")
+    return f" ({' / '.join(texts)})" if texts else ""
 
 
 def to_dict(entries: list[Entry]) -> dict[str, Any]:
@@ -98,36 +106,36 @@ def to_dict(entries: list[Entry]) -> dict[str, Any]:
         "reports": [
             {
                 "file": str(entry.file),
-                "checkpoint": entry.checkpoint,
+                "checkpoint": entry.report.checkpoint,
                 "model": entry.model,
-                "method": entry.method,
+                "method": entry.report.method,
                 "paper_row": entry.row,
-                "training": entry.settings,
+                "training": entry.training,
                 "dataset": entry.dataset,
                 "linear": entry.head,
                 "protocol": entry.protocol,
                 "num_crops": entry.num_crops,
-                "space": entry.space,
-                "features": entry.features,
-                "finetune": entry.finetune,
-                "num_images": entry.num_images,
-                "crop_passes": entry.crop_passes,
-                "alarms": list(entry.alarms),
+                "space": entry.report.config["space"],
+                "features": entry.report.config["features"],
+                "finetune": entry.report.config["finetune"],
+                "num_images": entry.report.num_images,
+                "crop_passes": entry.report.crop_passes,
+                "alarms": list(entry.report.alarms),
                 "accuracies": [
                     {
-                        "attack": m.attack,
+                        "measurement": m.name,
                         "epsilon": m.epsilon,
-                        "percent": round(m.accuracy, 6),
+                        "percent": round(100 * m.accuracy, 6),
                         "paper": [
                             {
                                 "table": f.table,
                                 "percent": f.value,
                                 "mark": f.mark.kind if f.mark else None,
                             }
-                            for f in m.paper
+                            for f in entry.printed[m.label]
                         ],
                     }
-                    for m in entry.measurements
+                    for m in entry.report.measurements
                 ],
             }
             for entry in entries

@@ -11,13 +11,17 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Picture
 from matplotlib.lines import Line2D
 
+from solo_adv.adversaries import Ball
 from solo_adv.paper import MODELS, figures
+from solo_adv.report.measurement import CLEAN
 
 if TYPE_CHECKING:
     from solo_adv.report.entries import Entry
 
 EPSILON = 8 / 255
 ATTACK = "PGD-20"
+ATTACKED = f"{ATTACK} at {Ball('linf', EPSILON).text}"
+"""The label of the measurement that is drawn against clean accuracy."""
 MARKERS = {"robust": "o", "standard": "s"}
 OTHER_MARKER = "D"
 GREY = "#8c959f"
@@ -35,7 +39,7 @@ def draw(entries: Sequence["Entry"]) -> bytes | None:
     The paper's models (central crop, r-LE head or head unstated) are grey and numbered; a thin line
     joins a point of ours to the paper's of the same model.
     """
-    drawn = [e for e in entries if e.accuracy(ATTACK, EPSILON) is not None]
+    drawn = [entry for entry in entries if ATTACKED in entry.by_label]
     if not drawn:
         return None
     datasets = list(dict.fromkeys(entry.dataset for entry in drawn))
@@ -54,7 +58,7 @@ def draw(entries: Sequence["Entry"]) -> bytes | None:
 
 def _height(dataset: str, drawn: Sequence["Entry"]) -> float:
     """Inches that a panel needs so that its key fits."""
-    models = {(e.model, e.settings) for e in drawn if e.dataset == dataset}
+    models = {(e.model, e.training) for e in drawn if e.dataset == dataset}
     return max(6.0, 1 + 0.2 * (len(models) + len(_paper_points(dataset))))
 
 
@@ -69,9 +73,9 @@ def _panel(axes: Axes, key: Axes, dataset: str, entries: list["Entry"]) -> None:
         )
         label = f"{number}  {MODELS[row].label} (paper)"
         printed.append(Line2D([], [], marker="o", linestyle="", color=GREY, label=label))
-    models = list(dict.fromkeys((e.model, e.settings) for e in entries))
+    models = list(dict.fromkeys((e.model, e.training) for e in entries))
     for number, (model, settings) in enumerate(models):
-        own = [e for e in entries if (e.model, e.settings) == (model, settings)]
+        own = [e for e in entries if (e.model, e.training) == (model, settings)]
         colour = COLOURS[number % len(COLOURS)]
         letter = _letter(number)
         for entry in own:
@@ -83,7 +87,7 @@ def _panel(axes: Axes, key: Axes, dataset: str, entries: list["Entry"]) -> None:
         explained += "; grey numbers: the paper's (r-LE head), joined to ours by a line"
     axes.set_title(f"{dataset}: robust against clean accuracy\n{explained}", fontsize=11)
     axes.set_xlabel("clean accuracy, %")
-    axes.set_ylabel(f"accuracy under {ATTACK} at 8/255, %")
+    axes.set_ylabel(f"accuracy under {ATTACKED}, %")
     axes.grid(alpha=0.3)
     axes.margins(0.08)
     axes.set_ylim(bottom=min(-1.0, axes.get_ylim()[0]))
@@ -101,10 +105,8 @@ def _point(
     letter: str,
     paper: dict[str, tuple[float, float]],
 ) -> None:
-    attacked, clean = entry.accuracy(ATTACK, EPSILON), entry.accuracy(None, 0.0)
-    assert attacked is not None
-    assert clean is not None
-    place = (clean.accuracy, attacked.accuracy)
+    clean, attacked = (entry.by_label[label].accuracy for label in (CLEAN, ATTACKED))
+    place = (100 * clean, 100 * attacked)
     filled = entry.protocol == "central"
     axes.plot(
         *place,
@@ -117,7 +119,7 @@ def _point(
     axes.annotate(
         letter, place, (6, -11), textcoords="offset points", color=colour, fontweight="bold"
     )
-    if attacked.paper and entry.row in paper and entry.head == "robust":
+    if entry.printed[ATTACKED] and entry.row in paper and entry.head == "robust":
         printed = paper[entry.row]
         axes.plot(*zip(place, printed, strict=True), color=colour, linewidth=0.8, alpha=0.6)
 

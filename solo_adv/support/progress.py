@@ -71,20 +71,23 @@ def _lines(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
 
 @dataclass
 class Stages:
-    """The stages of an evaluation: says each one's outcome on stderr, keeps its wall time."""
+    """The stages of an evaluation: says on stderr when each is done, and keeps its wall time."""
 
     quiet: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[list[str]]:
-        """Time a stage. What the caller appends to the list it is given is said at the end."""
-        outcome: list[str] = []
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time a stage."""
         begun = time.perf_counter()
-        yield outcome
+        yield
         self.seconds[name] = round(time.perf_counter() - begun, 3)
+        self.say(name, self.seconds[name])
+
+    def say(self, name: str, seconds: float, *outcome: str) -> None:
+        """What is done, what came out, how long it took."""
         if not self.quiet:
-            _say(f"{name}: {', '.join([*outcome, _duration(self.seconds[name])])}")
+            _say(f"{name}: {', '.join([*outcome, _duration(seconds)])}")
 
 
 def _duration(seconds: float) -> str:

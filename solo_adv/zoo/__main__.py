@@ -63,7 +63,7 @@ def _verify(given: argparse.Namespace) -> None:
 
 
 def _files(entry: Entry) -> dict[str, StoredFile]:
-    reports = (StoredFile.from_dict(e["report"]) for e in entry.evaluations)
+    reports = (evaluation.report for evaluation in entry.evaluations)
     return entry.files | {Path(report.path).stem: report for report in reports}
 
 

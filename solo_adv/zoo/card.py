@@ -6,7 +6,7 @@ from solo_adv.zoo.table import facts, results
 
 def card(entry: Entry) -> str:
     """A Markdown page with front matter for the Hugging Face hub."""
-    threats = list(dict.fromkeys(e["threat_model"] for e in entry.evaluations))
+    threats = list(dict.fromkeys(e.threat_model for e in entry.evaluations))
     return f"""---
 license: {entry.licence.lower()}
 library_name: solo-adv

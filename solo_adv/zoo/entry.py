@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from solo_adv.encoders.backbones import IDENTITY, resolve_stem
+from solo_adv.report.measurement import Measurement
+from solo_adv.report.older import evaluation_of_format_1
 from solo_adv.support.errors import UserError
 
 
@@ -40,6 +42,50 @@ class StoredFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a published report measured, and where it lies.
+
+    Attributes:
+        linear, protocol, features, finetune: as in the settings of the evaluation.
+        threat_model: in words.
+        test_images: how many the test set has; each measurement says how many it judged.
+        test_data: fingerprint of the test set.
+    """
+
+    linear: str
+    protocol: str
+    features: str
+    finetune: str
+    threat_model: str
+    test_images: int
+    measurements: tuple[Measurement, ...]
+    test_data: str
+    report: StoredFile
+
+    @classmethod
+    def from_dict(cls, held: Mapping[str, Any]) -> "Evaluation":
+        """From an index of this or the first format, which had a field for each figure.
+
+        Raises:
+            UserError: a measurement is of more correct images than there were.
+        """
+        if "measurements" not in held:
+            held = evaluation_of_format_1(held)
+        try:
+            measurements = tuple(Measurement.from_dict(found) for found in held["measurements"])
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        report = StoredFile.from_dict(held["report"])
+        return cls(**{**held, "measurements": measurements, "report": report})
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the index: of the measurements only what sets them apart and the counts."""
+        kept = ("name", "correct", "total", "settings")
+        measurements = [{name: getattr(m, name) for name in kept} for m in self.measurements]
+        return asdict(self) | {"measurements": measurements, "report": self.report.to_dict()}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """A model: how to rebuild it, its files, its training and its evaluations.
 
@@ -61,7 +107,7 @@ class Entry:
     files: dict[str, StoredFile]
     licence: str
     training: dict[str, Any]
-    evaluations: list[dict[str, Any]]
+    evaluations: list[Evaluation]
     date: str
     base_urls: tuple[str, ...] = field(default=(), compare=False)
     """Mirrors of the index that the entry was read from; not part of the entry."""
@@ -74,7 +120,8 @@ class Entry:
             UserError: A descriptive field contradicts the training config.
         """
         files = {kind: StoredFile.from_dict(file) for kind, file in held["files"].items()}
-        entry = cls(**{**held, "files": files, "base_urls": base_urls})
+        evaluations = [Evaluation.from_dict(evaluation) for evaluation in held["evaluations"]]
+        entry = cls(**{**held, "files": files, "evaluations": evaluations, "base_urls": base_urls})
         entry.check()
         return entry
 
@@ -82,7 +129,10 @@ class Entry:
         """The entry for the index."""
         held = asdict(self)
         del held["base_urls"]
-        return held | {"files": {kind: file.to_dict() for kind, file in self.files.items()}}
+        return held | {
+            "files": {kind: file.to_dict() for kind, file in self.files.items()},
+            "evaluations": [evaluation.to_dict() for evaluation in self.evaluations],
+        }
 
     def check(self) -> None:
         """Refuse descriptive fields that contradict the training config.

@@ -16,7 +16,9 @@ from solo_adv.zoo.entry import Entry
 INDEX_FILE = "index.json"
 ZOO_NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
 """Names of models; a text that does not match is a path."""
-EMPTY: dict[str, Any] = {"format": 1, "base_urls": [], "models": []}
+FORMAT = 2
+"""Of the index. In the first, an evaluation had a field for each figure; it is still read."""
+EMPTY: dict[str, Any] = {"format": FORMAT, "base_urls": [], "models": []}
 
 
 def names(*, dataset: str | None = None, method: str | None = None) -> list[str]:

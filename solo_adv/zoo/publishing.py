@@ -14,16 +14,16 @@ from solo_adv.encoders.checkpoint import find_checkpoint
 from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.loading import encoder_from
 from solo_adv.encoders.weights import read_weights
-from solo_adv.report.markdown import threat_model
-from solo_adv.report.record import Report
+from solo_adv.report.record import FILE, Report
+from solo_adv.report.words import threat_model
 from solo_adv.report.writing import HEAD_FILE
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
 from solo_adv.support.fingerprints import weights_fingerprint
 from solo_adv.training.runs import comparable, is_finished
 from solo_adv.zoo.card import card
-from solo_adv.zoo.entry import HEAD_OF, Entry, StoredFile, described
-from solo_adv.zoo.index import EMPTY, INDEX_FILE, ZOO_NAME, parse
+from solo_adv.zoo.entry import HEAD_OF, Entry, Evaluation, StoredFile, described
+from solo_adv.zoo.index import EMPTY, FORMAT, INDEX_FILE, ZOO_NAME, parse
 
 PART_BYTES = 15 << 20
 """Larger files are stored in parts of this size, because many hosts refuse files of 16 MiB."""
@@ -110,9 +110,9 @@ def _judged(reports: Sequence[str | Path], encoder: Encoder, checkpoint: Path) -
     """Read the reports and check that each may be published with this encoder."""
     paths: list[Path] = []
     for given in map(Path, reports):
-        paths += sorted(given.rglob("report.json")) if given.is_dir() else [given]
+        paths += sorted(given.rglob(FILE)) if given.is_dir() else [given]
     if not paths or not all(path.is_file() for path in paths):
-        missing = next((str(path) for path in paths if not path.is_file()), "report.json")
+        missing = next((str(path) for path in paths if not path.is_file()), FILE)
         raise UserError(
             f"There is no evaluation report ({missing}), and publishing needs one. "
             f"Run: python main_robust.py checkpoint={checkpoint.parent}"
@@ -120,7 +120,7 @@ def _judged(reports: Sequence[str | Path], encoder: Encoder, checkpoint: Path) -
     weights = weights_fingerprint(encoder.state_dict())
     found = []
     for path in paths:
-        report = _read(path)
+        report = Report.read(path)
         if report.weights is None:
             raise UserError(f"{path} does not say which weights it is of: repeat the evaluation.")
         if report.weights["encoder"] != weights:
@@ -133,27 +133,22 @@ def _judged(reports: Sequence[str | Path], encoder: Encoder, checkpoint: Path) -
                 f"{path} carries an alarm, so its figures are not published: {report.alarms[0]}"
             )
         found.append((path, report))
-    # The order of the tables: reports without AutoAttack first, and standard before robust heads.
-    return sorted(
-        found, key=lambda pair: (pair[1].config["autoattack"], pair[1].linear != "standard")
-    )
+    return sorted(found, key=lambda pair: _place_in_tables(pair[1].config))
 
 
-def _read(path: Path) -> Report:
-    try:
-        return Report.read(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not an evaluation report: {error!r}") from error
+def _place_in_tables(config: Mapping[str, Any]) -> tuple[bool, bool]:
+    """For sorting: reports without AutoAttack first, and standard before robust heads."""
+    return config["autoattack"], config["linear"] != "standard"
 
 
 def _heads(found: Found) -> dict[str, dict[str, Tensor]]:
     """The heads by name; only heads for whole images on the frozen encoder are published."""
     heads: dict[str, dict[str, Tensor]] = {}
     for path, report in found:
-        if report.protocol != "central" or report.config["finetune"] != "none":
+        if report.config["protocol"] != "central" or report.config["finetune"] != "none":
             continue
         assert report.weights is not None
-        name, wanted = HEAD_OF[report.linear], report.weights["head"]
+        name, wanted = HEAD_OF[report.config["linear"]], report.weights["head"]
         if name in heads:
             if weights_fingerprint(heads[name]) != wanted:
                 raise UserError(
@@ -169,7 +164,7 @@ def _heads(found: Found) -> dict[str, dict[str, Tensor]]:
 
 
 def _features(found: Found) -> str:
-    features = sorted({report.features for _, report in found})
+    features = sorted({report.config["features"] for _, report in found})
     if len(features) > 1:
         raise UserError(f"The reports are of several features ({', '.join(features)}): choose one.")
     return features[0]
@@ -190,31 +185,24 @@ def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _evaluation(report: Report, file: StoredFile) -> dict[str, Any]:
-    attacks = report.to_dict()["attacks"]
-    unpublished = ("seconds", "notes", "broken_by")
-    return {
-        "linear": report.linear,
-        "protocol": report.protocol,
-        "features": report.features,
-        "finetune": report.config["finetune"],
-        "threat_model": threat_model(report.config),
-        "images": report.num_images,
-        "test_images": report.data["test_images"],
-        "clean": report.clean,
-        "knn": report.knn,
-        "attacks": [{k: v for k, v in a.items() if k not in unpublished} for a in attacks],
-        "test_data": report.data["fingerprint_test"],
-        "report": file.to_dict(),
-    }
+def _evaluation(report: Report, file: StoredFile) -> Evaluation:
+    judged = {name: report.config[name] for name in ("linear", "protocol", "features", "finetune")}
+    return Evaluation(
+        **judged,
+        threat_model=threat_model(report.config),
+        test_images=report.data["test_images"],
+        measurements=tuple(m.figure for m in report.measurements),
+        test_data=report.data["fingerprint_test"],
+        report=file,
+    )
 
 
 def _stems(found: Found) -> list[str]:
     """A file name for each report, from what was evaluated; equal names are numbered."""
     stems: list[str] = []
     for _, report in found:
-        stem = f"report_{HEAD_OF[report.linear]}"
-        stem += "_crops" if report.protocol == "crops" else ""
+        stem = f"report_{HEAD_OF[report.config['linear']]}"
+        stem += "_crops" if report.config["protocol"] == "crops" else ""
         stem += "_finetuned" if report.config["finetune"] != "none" else ""
         stem += "_autoattack" if report.config["autoattack"] else ""
         alike = sum(other.rstrip("0123456789") == stem for other in stems)
@@ -246,7 +234,8 @@ def _index_with(zoo: Path, entry: Entry) -> bytes:
     index = parse(file.read_text(encoding="utf-8"), file) if file.exists() else dict(EMPTY)
     others = [model for model in index["models"] if model["name"] != entry.name]
     models = sorted([*others, entry.to_dict()], key=lambda model: str(model["name"]))
-    text = json.dumps({**index, "models": models}, indent=2, allow_nan=False) + "\n"
+    index |= {"format": FORMAT, "models": models}
+    text = json.dumps(index, indent=2, allow_nan=False) + "\n"
     parse(text, "of the new model")
     return text.encode()
 

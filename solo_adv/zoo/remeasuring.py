@@ -8,11 +8,11 @@ from typing import Any
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.weights import read_head
 from solo_adv.evaluation import RobustSettings, evaluate_robustness
+from solo_adv.report.measurement import Measurement
 from solo_adv.report.record import Report
-from solo_adv.report.uncertainty import standard_error
 from solo_adv.support.errors import UserError
 from solo_adv.zoo.download import locate
-from solo_adv.zoo.entry import HEAD_OF, Entry, StoredFile
+from solo_adv.zoo.entry import HEAD_OF, Entry
 from solo_adv.zoo.loading import load_encoder
 
 DEVIATIONS = 3.0
@@ -65,21 +65,21 @@ def evaluate(
     train_set, test_set = load_labelled(entry.training["config"]["data"], dict(data or {}))
     comparisons: list[Comparison] = []
     for evaluation in entry.evaluations:
-        name = HEAD_OF[evaluation["linear"]]
-        if evaluation["protocol"] != "central" or evaluation["finetune"] != "none":
+        name = HEAD_OF[evaluation.linear]
+        if evaluation.protocol != "central" or evaluation.finetune != "none":
             continue  # such heads are not part of the zoo
-        if test_set.fingerprint() != evaluation["test_data"]:
+        if test_set.fingerprint() != evaluation.test_data:
             raise UserError(
                 f"{test_set.name} is not the test set on which {entry.name} was evaluated "
-                f"(fingerprint {test_set.fingerprint()}, not {evaluation['test_data']}): give its "
+                f"(fingerprint {test_set.fingerprint()}, not {evaluation.test_data}): give its "
                 "path with --data."
             )
-        file = locate(StoredFile.from_dict(evaluation["report"]), entry.base_urls)
+        file = locate(evaluation.report, entry.base_urls)
         published = Report.read(file)
         settings = RobustSettings.from_config(published.config)
         images = min(max_images or published.num_images, published.num_images)
         encoder = load_encoder(entry, settings.features)
-        report = evaluate_robustness(
+        measured = evaluate_robustness(
             encoder,
             train_set,
             test_set,
@@ -91,30 +91,21 @@ def evaluate(
             crop_passes=encoder.crop_passes,
             head=read_head(locate(entry.files[name], entry.base_urls), encoder.features_dim),
             quiet=quiet,
-        )
-        comparisons += _compared(name, published, report)
+        ).report
+        comparisons += _compared(name, published, measured)
     return comparisons
 
 
 def _compared(head: str, published: Report, measured: Report) -> list[Comparison]:
-    before, now = _figures(published), _figures(measured)
+    now = measured.by_label
     return [
-        Comparison(head, figure, *_pair(before[figure], now[figure]))
-        for figure in before
-        if figure in now
+        Comparison(head, label, old.accuracy, now[label].accuracy, _allowed(old, now[label]))
+        for label, old in published.by_label.items()
+        if label in now
     ]
 
 
-def _pair(before: tuple[float, int], now: tuple[float, int]) -> tuple[float, float, float]:
-    error = sqrt(sum(standard_error(*figure) ** 2 for figure in (before, now)))
+def _allowed(before: Measurement, now: Measurement) -> float:
+    error = sqrt(before.standard_error**2 + now.standard_error**2)
     # At 0 and 1 the binomial error is 0; a difference of one image is always accepted.
-    return before[0], now[0], max(DEVIATIONS * error, 1 / now[1])
-
-
-def _figures(report: Report) -> dict[str, tuple[float, int]]:
-    """Accuracies with the number of images that each was measured on."""
-    return {
-        "kNN": (report.knn, report.num_images),
-        "clean": (report.clean, report.num_images),
-        **{f"{a.name} at {a.epsilon_text}": (a.accuracy, a.total) for a in report.attacks},
-    }
+    return max(DEVIATIONS * error, 1 / now.total)

@@ -1,9 +1,9 @@
 """Markdown tables of the zoo, for the model cards and for ``zoo/README.md``."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from solo_adv.zoo.entry import HEAD_OF, Entry
+from solo_adv.report.measurement import Measurement, by_label
+from solo_adv.zoo.entry import HEAD_OF, Entry, Evaluation
 
 PREFACE = """# Models
 
@@ -46,37 +46,23 @@ def facts(entry: Entry) -> str:
 
 def results(entry: Entry) -> str:
     """The published figures as a Markdown table with one row for each evaluation."""
-    columns = list(dict.fromkeys(label(a) for e in entry.evaluations for a in e["attacks"]))
-    lines = [
-        f"| head | kNN | clean | {' | '.join(columns)} |",
-        "|---|" + "---:|" * (2 + len(columns)),
-    ]
-    for evaluation in entry.evaluations:
-        by_label = {label(a): a for a in evaluation["attacks"]}
-        images = evaluation["images"]
-        cells = [head_name(evaluation)]
-        cells += [percent(evaluation[key], images) for key in ("knn", "clean")]
-        cells += [
-            percent(by_label[c]["accuracy"], by_label[c]["total"]) if c in by_label else ""
-            for c in columns
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+    found = [(head_name(e), by_label(e.measurements)) for e in entry.evaluations]
+    columns = list(dict.fromkeys(label for _, measured in found for label in measured))
+    lines = [f"| head | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    for head, measured in found:
+        cells = [percent(measured[label]) if label in measured else "" for label in columns]
+        lines.append(f"| {' | '.join([head, *cells])} |")
     return "\n".join(lines)
 
 
-def head_name(evaluation: Mapping[str, Any]) -> str:
+def head_name(evaluation: Evaluation) -> str:
     """The head's name, with a note if the evaluation averaged crops or fine-tuned."""
-    name = HEAD_OF[evaluation["linear"]]
-    if evaluation["protocol"] == "crops":
+    name = HEAD_OF[evaluation.linear]
+    if evaluation.protocol == "crops":
         name += ", mean of crops"
-    return name + (", fine-tuned" if evaluation["finetune"] == "adversarial" else "")
+    return name + (", fine-tuned" if evaluation.finetune == "adversarial" else "")
 
 
-def label(attack: Mapping[str, Any]) -> str:
-    """The name of an attack, such as ``PGD-20 at 8/255``."""
-    return f"{attack['name']} at {attack['epsilon_text']}"
-
-
-def percent(accuracy: float, images: int) -> str:
+def percent(measurement: Measurement) -> str:
     """An accuracy as text, such as ``51.2 (1,000)``: percent and number of images."""
-    return f"{100 * accuracy:.1f} ({images:,})"
+    return f"{100 * measurement.accuracy:.1f} ({measurement.total:,})"

@@ -80,10 +80,10 @@ def test_robust_evaluation(command, checkpoint):
     assert status == 0, err
     *_, png, md, written = out.split()
     report = json.loads(Path(written).read_text())
-    assert [a["epsilon_text"] for a in report["attacks"]] == ["2/255", "8/255"]
-    assert {a["steps"] for a in report["attacks"]} == {3}
-    assert report["num_images"] == 20
-    assert report["linear"] == "robust"
+    attacks = [m for m in report["measurements"] if m["name"] == "PGD-3"]
+    assert [a["settings"]["epsilon"] for a in attacks] == [2 / 255, 8 / 255]
+    assert {m["total"] for m in report["measurements"]} == {20}
+    assert report["config"]["linear"] == "robust"
     assert report["crop_passes"] == 3 * 2 * 64 * 4  # replays, crops, batch, batches
     assert png.endswith("report.png")
     assert md.endswith("report.md")

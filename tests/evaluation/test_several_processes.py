@@ -44,7 +44,7 @@ def judge(encoder, train_set, test_set):
         pretrain_config={},
         device="cpu",
         quiet=True,
-    )
+    ).report
 
 
 def short_autoattack(net, image_set, directory):
@@ -68,9 +68,7 @@ def short_autoattack(net, image_set, directory):
 
 def figures(report):
     return {
-        "clean": (report.clean, report.clean_top5),
-        "knn": report.knn,
-        "attacks": [(a.correct, a.total) for a in report.attacks],
+        "correct": {m.label: m.correct for m in report.measurements},
         "probes": {k: v for k, v in report.probes.items() if isinstance(v, int)},
         "processes": report.hardware["processes"],
     }
@@ -91,7 +89,7 @@ def in_a_process(number, port, results, directory, subject):
         assert mine == [[1], [2]][number]
         report = judge(net.encoder, train_set, test_set)
         attacked = short_autoattack(net, test_set, Path(directory))
-        results[number] = (figures(report), attacked.correct, attacked.broken_by, layer.weight)
+        results[number] = (figures(report), attacked.correct, attacked.details, layer.weight)
     finally:
         dist.destroy_process_group()
 
@@ -110,9 +108,10 @@ def test_two_processes_give_the_result_of_one(pattern_net, pattern_set, tmp_path
     assert torch.equal(first[3], second[3])
     alone = figures(judge(net.encoder, *sets))
     assert first[0] == {**alone, "processes": 2}
-    assert 0 < alone["attacks"][1][0] < alone["attacks"][0][0] < 43
+    weaker, stronger = (alone["correct"][f"PGD-3 at {level}/255"] for level in (12, 24))
+    assert 0 < stronger < weaker < 43
     attacked = short_autoattack(net, sets[1], None)
-    assert first[1:3] == (attacked.correct, attacked.broken_by)
+    assert first[1:3] == (attacked.correct, attacked.details)
     # What two processes wrote down, one can take up.
     (state,) = tmp_path.glob("autoattack-*.json")
     held = json.loads(state.read_text())
@@ -194,7 +193,8 @@ def test_torchrun(tmp_path):
         (path,) = (tmp_path / name).rglob("report.json")
         reports[name] = json.loads(path.read_text())
     assert reports["two"]["hardware"]["processes"] == 2
-    for key in ("clean", "knn", "num_images"):
-        assert reports["one"][key] == reports["two"][key]
-    one, two = ([a["correct"] for a in reports[name]["attacks"]] for name in ("one", "two"))
+    one, two = (
+        [(m["name"], m["correct"], m["total"]) for m in reports[name]["measurements"]]
+        for name in ("one", "two")
+    )
     assert one == two

@@ -11,6 +11,8 @@ from solo_adv.paper import MODELS
 from solo_adv.report import find_reports, merge, read_entry
 from solo_adv.report.__main__ import main
 from solo_adv.report.tables import columns
+from solo_adv.zoo import places
+from tests.report.conftest import measurement
 
 
 def config(row, **changes):
@@ -29,96 +31,103 @@ def config(row, **changes):
     }
 
 
-def report(directory, row="cfamc_m3", *, attacks=None, evaluation=None, training=None, **changes):
-    """Write a report.json; ``attacks`` are (name, 255 * epsilon, accuracy)."""
-    attacks = attacks or [("PGD-20", 4, 0.55), ("PGD-20", 8, 0.33), ("PGD-20", 16, 0.06)]
-    held = {
-        "method": MODELS[row].setting["method"],
-        "checkpoint": "run/a.ckpt",
-        "protocol": "central",
-        "linear": "robust",
-        "features": "hidden",
-        "clean": 0.75,
-        "attacks": [
-            {"name": name, "epsilon": level / 255, "accuracy": accuracy}
-            for name, level, accuracy in attacks
-        ],
-        "alarms": [],
-        "num_images": 10000,
-        "config": {"num_crops": 16, "space": "crop", "finetune": "none", **(evaluation or {})},
-        "pretrain_config": config(row, **(training or {})),
-        "data": {"name": "cifar10"},
-        "crop_passes": 24_000_000,
-        **changes,
-    }
-    directory.mkdir(parents=True, exist_ok=True)
-    file = directory / "report.json"
-    file.write_text(json.dumps(held))
-    return file
+@pytest.fixture
+def report(make_report):
+    """A function that writes a report.json; ``attacks`` are (name, 255 * epsilon, accuracy)."""
+
+    def write(
+        directory, row="cfamc_m3", *, attacks=None, evaluation=None, training=None, **changes
+    ):
+        attacks = attacks or [("PGD-20", 4, 0.55), ("PGD-20", 8, 0.33), ("PGD-20", 16, 0.06)]
+        figures = [("clean", None, 0.75), *attacks]
+        held = make_report(
+            method=MODELS[row].setting["method"],
+            measurements=[
+                measurement(name, accuracy, level, total=10_000)
+                for name, level, accuracy in figures
+            ],
+            pretrain_config=config(row, **(training or {})),
+            crop_passes=24_000_000,
+        ).to_dict()
+        held["config"] |= {"linear": "robust", **(evaluation or {})}
+        held["data"]["name"] = "cifar10"
+        directory.mkdir(parents=True, exist_ok=True)
+        file = directory / "report.json"
+        file.write_text(json.dumps(held | changes))
+        return file
+
+    return write
 
 
 def printed(entry):
-    return {m.name: [f.value for f in m.paper] for m in entry.measurements}
+    return {label: [f.value for f in figures] for label, figures in entry.printed.items()}
 
 
-def test_the_papers_figures_stand_beside_the_same_measurement(tmp_path):
+def test_the_papers_figures_stand_beside_the_same_measurement(tmp_path, report):
     attacks = [("AutoAttack", 8, 0.3), ("PGD-20", 8, 0.33), ("PGD-50", 8, 0.32)]
     entry = read_entry(report(tmp_path, attacks=attacks))
     assert printed(entry) == {
         "clean": [75.88, 75.78],
-        "PGD-20 8/255": [33.34],
-        "PGD-50 8/255": [],
-        "AutoAttack 8/255": [27.74],
+        "PGD-20 at 8/255": [33.34],
+        "PGD-50 at 8/255": [],
+        "AutoAttack at 8/255": [27.74],
     }
-    assert entry.accuracy("PGD-20", 8 / 255).accuracy == pytest.approx(33)
+    assert entry.by_label["PGD-20 at 8/255"].accuracy == 0.33
 
 
-def test_head_protocol_and_crops_choose_the_figure(tmp_path):
+def test_head_protocol_and_crops_choose_the_figure(tmp_path, report):
     robust = read_entry(report(tmp_path / "a", "robust_emp_crop"))
-    standard = read_entry(report(tmp_path / "b", "robust_emp_crop", linear="standard"))
-    assert printed(robust)["PGD-20 8/255"] == [28.49]
-    assert printed(standard)["PGD-20 8/255"] == [8.95]
+    standard = read_entry(
+        report(tmp_path / "b", "robust_emp_crop", evaluation={"linear": "standard"})
+    )
+    assert printed(robust)["PGD-20 at 8/255"] == [28.49]
+    assert printed(standard)["PGD-20 at 8/255"] == [8.95]
     crops = {"linear": "standard", "protocol": "crops"}
-    many = read_entry(report(tmp_path / "c", "emp_ssl", **crops, evaluation={"num_crops": 64}))
-    other = read_entry(report(tmp_path / "d", "emp_ssl", **crops, evaluation={"num_crops": 48}))
+    many, other = (
+        read_entry(report(tmp_path / f"{n}", "emp_ssl", evaluation={**crops, "num_crops": n}))
+        for n in (64, 48)
+    )
     assert printed(many)["clean"] == [93.29]
     assert printed(other)["clean"] == []
 
 
-def test_a_head_that_the_paper_does_not_state_may_be_any(tmp_path):
+def test_a_head_that_the_paper_does_not_state_may_be_any(tmp_path, report):
     assert printed(read_entry(report(tmp_path, "supervised_freeadv_m3")))["clean"] == [82.63]
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"features": "backbone"},
+        {"evaluation": {"features": "backbone"}},
         {"training": {"max_epochs": 9}},
         {"evaluation": {"finetune": "adversarial"}},
-        {"data": {"name": "digits"}},
-        {"linear": "standard"},
+        {"data": {"name": "digits", "classes": 10}},
+        {"evaluation": {"linear": "standard"}},
     ],
 )
-def test_another_measurement_has_no_figure_of_the_paper(tmp_path, changes):
+def test_another_measurement_has_no_figure_of_the_paper(tmp_path, changes, report):
     assert not any(printed(read_entry(report(tmp_path, **changes))).values())
 
 
-def test_image_space_is_another_threat_model_than_the_papers_crops(tmp_path):
-    crops = {"linear": "standard", "protocol": "crops"}
-    settings = {"num_crops": 64, "space": "image"}
-    entry = read_entry(report(tmp_path, "emp_ssl", **crops, evaluation=settings))
+def test_image_space_is_another_threat_model_than_the_papers_crops(tmp_path, report):
+    settings = {"linear": "standard", "protocol": "crops", "num_crops": 64, "space": "image"}
+    entry = read_entry(report(tmp_path, "emp_ssl", evaluation=settings))
     assert printed(entry)["clean"] == []
     assert "image space" in entry.evaluation
 
 
-def test_columns_are_clean_then_pgd_then_autoattack_by_epsilon(tmp_path):
+def test_columns_are_clean_then_pgd_then_autoattack_by_epsilon(tmp_path, report):
     one = read_entry(report(tmp_path / "a", attacks=[("AutoAttack", 4, 0.5), ("PGD-20", 16, 0.1)]))
     two = read_entry(report(tmp_path / "b", attacks=[("PGD-20", 4, 0.5)]))
-    names = [name for _, _, name in columns([one, two])]
-    assert names == ["clean", "PGD-20 4/255", "PGD-20 16/255", "AutoAttack 4/255"]
+    assert columns([one, two]) == [
+        "clean",
+        "PGD-20 at 4/255",
+        "PGD-20 at 16/255",
+        "AutoAttack at 4/255",
+    ]
 
 
-def test_merging_writes_table_data_and_picture(tmp_path, capsys):
+def test_merging_writes_table_data_and_picture(tmp_path, capsys, report):
     files = [
         report(tmp_path / "in" / "deep" / "one", alarms=["cannot be so"]),
         report(tmp_path / "in" / "two", "robust_simclr_crop", attacks=[("AutoAttack", 16, 0.1)]),
@@ -142,12 +151,12 @@ def test_merging_writes_table_data_and_picture(tmp_path, capsys):
     assert "cannot be so" in capsys.readouterr().out
 
 
-def test_without_pgd_at_8_there_is_no_picture(tmp_path):
+def test_without_pgd_at_8_there_is_no_picture(tmp_path, report):
     file = report(tmp_path, attacks=[("PGD-20", 4, 0.5)])
     assert [p.name for p in merge([file], tmp_path)] == ["merged.md", "merged.json"]
 
 
-def test_the_picture_shows_ours_and_the_papers_points(tmp_path, monkeypatch):
+def test_the_picture_shows_ours_and_the_papers_points(tmp_path, monkeypatch, report):
     from matplotlib.axes import Axes  # noqa: PLC0415
 
     from solo_adv.report import tradeoff  # noqa: PLC0415
@@ -176,7 +185,7 @@ def command(monkeypatch, capsys, *arguments):
     return 0, capsys.readouterr()
 
 
-def test_command(tmp_path, monkeypatch, capsys):
+def test_command(tmp_path, monkeypatch, capsys, report):
     report(tmp_path / "in")
     status, captured = command(monkeypatch, capsys, tmp_path / "in", "--output", tmp_path / "out")
     assert status == 0
@@ -195,10 +204,12 @@ MISTAKES = {
     "no such directory": (lambda d: d / "nowhere", "No such directory"),
     "no report": (lambda d: d, "main_robust.py writes them"),
     "no JSON": (lambda d: _broken(d / "a", "{"), "cannot be read as a report"),
-    "of something else": (lambda d: _broken(d / "a", '{"clean": 1}'), "it lacks alarms, attacks"),
+    "of something else": (lambda d: _broken(d / "a", '{"clean": 1}'), "is not a whole report"),
     "a list": (lambda d: _broken(d / "a", "[]"), "is not a report"),
-    "unwritable": (lambda d: report(d / "a").parent, "--output"),
-    "no accuracy": (lambda d: report(d / "a", clean=None).parent, "is not a whole report"),
+    "no measurement": (
+        lambda d: _broken(d / "a", '{"format": 2, "measurements": []}'),
+        "is not a whole report: KeyError('method'",
+    ),
 }
 
 
@@ -210,3 +221,26 @@ def test_mistakes_are_one_line(case, tmp_path, monkeypatch, capsys):
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
     assert words in captured.err
+
+
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys, report):
+    place = report(tmp_path / "a").parent
+    status, captured = command(monkeypatch, capsys, place, "--output", "/proc/nowhere")
+    assert (status, captured.err.count("\n")) == (2, 1)
+    assert "--output" in captured.err
+
+
+def test_reports_of_the_first_format_are_merged(tmp_path):
+    file = next((places.PACKAGED / "models").rglob("report_robust_linear.json"))
+    held = json.loads(file.read_text())
+    (written, *_) = merge([file], tmp_path, quiet=True)
+    text = written.read_text()
+    assert f"{100 * held['clean']:.2f}" in text
+    assert all(f"{100 * attack['accuracy']:.2f}" in text for attack in held["attacks"])
+    assert " PGD-20 at 8/255 |" in text
+
+
+def test_whatever_was_measured_has_a_column(tmp_path, report):
+    entry = read_entry(report(tmp_path, attacks=[("fog", None, 0.4321), ("PGD-20", 8, 0.3)]))
+    assert columns([entry]) == ["clean", "fog", "PGD-20 at 8/255"]
+    assert "43.21" in merge([entry.file], tmp_path, quiet=True)[0].read_text()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 
 import solo_adv
 from solo_adv import UserError, load_pretrained
+from solo_adv.report.measurement import under_attack
 from solo_adv.report.record import Report
 from solo_adv.support.fingerprints import weights_fingerprint
-from solo_adv.zoo import StoredFile, download, evaluate, find, places, table
+from solo_adv.zoo import download, evaluate, find, places, table
 from solo_adv.zoo.entry import HEAD_OF
 from solo_adv.zoo.index import packaged
 from tests.zoo.conftest import NAME
@@ -54,23 +56,24 @@ def test_reports_are_of_these_weights_without_alarm_and_with_these_figures(name)
     entry = find(name)
     encoder = load_pretrained(name)
     for evaluation in entry.evaluations:
-        path = download.locate(StoredFile.from_dict(evaluation["report"]))
-        report = Report.read(path)
-        head = load_pretrained(name, head=HEAD_OF[report.linear]).head
+        report = Report.read(download.locate(evaluation.report))
+        head = load_pretrained(name, head=HEAD_OF[report.config["linear"]]).head
         assert report.alarms == []
         assert report.weights["encoder"] == weights_fingerprint(encoder.state_dict())
         assert report.weights["head"] == weights_fingerprint(head.state_dict())
-        assert evaluation["clean"] == report.clean
-        accuracies = [attack["accuracy"] for attack in evaluation["attacks"]]
-        assert accuracies == [attack.accuracy for attack in report.attacks]
+        published = [m.figure for m in report.measurements if m.label != "clean, top-5"]
+        assert [replace(m, settings={}) for m in evaluation.measurements] == [
+            replace(m, settings={}) for m in published
+        ]
+        assert under_attack(evaluation.measurements) == under_attack(published)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pgd_at_three_radii_and_autoattack_are_published_for_both_heads(name):
     found = {
-        (e["linear"], a["name"], a["epsilon_text"])
-        for e in find(name).evaluations
-        for a in e["attacks"]
+        (evaluation.linear, attack.name, attack.radius)
+        for evaluation in find(name).evaluations
+        for attack in under_attack(evaluation.measurements)
     }
     radii = ("4/255", "8/255", "16/255")
     assert found == {
@@ -97,12 +100,13 @@ def test_figures_that_do_not_hold_are_found(published, tmp_path, monkeypatch):
     file = held["models"][0]["evaluations"][0]["report"]
     path = tmp_path / "zoo" / file["path"]
     report = json.loads(path.read_text())
-    report["clean"] = 1 - report["clean"] / 2
+    clean = next(m for m in report["measurements"] if m["name"] == "clean")
+    clean["correct"] = clean["total"] - clean["correct"] // 2
     path.write_text(json.dumps(report))
     file["size"], file["sha256"] = path.stat().st_size, download.sha256(path)
     index.write_text(json.dumps(held))
     failed = [c for c in evaluate(find(NAME), quiet=True) if not c.holds]
-    assert [(c.head, c.figure) for c in failed] == [(HEAD_OF[report["linear"]], "clean")]
+    assert [(c.head, c.figure) for c in failed] == [(HEAD_OF[report["config"]["linear"]], "clean")]
 
 
 def test_other_test_data_are_refused(zoo):

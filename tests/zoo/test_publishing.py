@@ -9,7 +9,7 @@ import pytest
 
 from solo_adv import UserError, load_pretrained
 from solo_adv.report.record import Report
-from solo_adv.zoo import download, publish
+from solo_adv.zoo import download, places, publish
 from solo_adv.zoo.index import parse, read_index
 from tests.zoo.conftest import NAME
 
@@ -56,7 +56,8 @@ def _of_another_head(held, file):
 
 
 def _other_features(held, file):
-    held["features"] = "backbone" if held["linear"] == "robust" else "hidden"
+    config = held["config"]
+    config["features"] = "backbone" if config["linear"] == "robust" else "hidden"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def _other_features(held, file):
         (_of_another_head, "is not the head that"),
         (_other_features, "several features"),
         (lambda held, file: file.with_name("head.safetensors").unlink(), "Cannot read"),
-        (lambda held, file: held.pop("clean"), "is not an evaluation report"),
+        (lambda held, file: held.pop("data"), "is not a whole report"),
     ],
 )
 def test_a_report_that_cannot_be_trusted_is_refused(attempt, tmp_path, change, words):
@@ -105,14 +106,13 @@ def test_the_entry_says_what_the_run_and_the_reports_say(published, trained):
     assert entry.backbone["stem"] == "cifar"
     assert entry.feature_dims == {"backbone": 64, "hidden": 24, "projector": 8}
     assert entry.training["minutes"] == 0.1
-    reports = {r.linear: r for r in map(Report.read, trained.reports.rglob("report.json"))}
+    found = map(Report.read, trained.reports.rglob("report.json"))
+    reports = {report.config["linear"]: report for report in found}
     assert len(entry.evaluations) == 2
     for evaluation in entry.evaluations:
-        report = reports[evaluation["linear"]]
-        assert (evaluation["clean"], evaluation["knn"]) == (report.clean, report.knn)
-        accuracies = [attack["accuracy"] for attack in evaluation["attacks"]]
-        assert accuracies == [attack.accuracy for attack in report.attacks]
-        assert evaluation["threat_model"].startswith("white-box")
+        report = reports[evaluation.linear]
+        assert list(evaluation.measurements) == [m.figure for m in report.measurements]
+        assert evaluation.threat_model.startswith("white-box")
     text = (published.directory / "index.json").read_text()
     assert str(trained.root) not in text  # no paths of this machine
     assert read_index(published.directory / "index.json") == {NAME: entry}
@@ -149,6 +149,10 @@ def test_large_files_are_split_and_load_all_the_same(attempt, trained, monkeypat
     assert download.cached_path(entry.files["encoder"]).exists()
 
 
+def _set(**changes):
+    return lambda model: model["evaluations"][0]["measurements"][0].update(changes)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -157,7 +161,11 @@ def test_large_files_are_split_and_load_all_the_same(attempt, trained, monkeypat
         (lambda model: model["files"]["encoder"].update(path="../../etc/passwd"), "encoder/path"),
         (lambda model: model["files"]["encoder"].update(path="models/../x"), "encoder/path"),
         (lambda model: model["files"]["encoder"].update(sha256="abc"), "sha256"),
-        (lambda model: model["evaluations"][0].update(clean=51.2), "evaluations/0/clean"),
+        (_set(correct=-1), "evaluations/0/measurements/0/correct"),
+        (_set(correct=10_000), "10000 of 60 images is no accuracy"),
+        (_set(accuracy=0.5), "evaluations/0/measurements/0.*accuracy"),
+        (_set(settings={"epsilon": 0}), "evaluations/0/measurements/0/settings/epsilon"),
+        (lambda model: model["evaluations"][0].update(clean=0.5), "evaluations/0.*clean"),
         (lambda model: model.update(image_size=64), "image_size = 64.*16"),
         (lambda model: model["training"]["config"].update(method="simclr"), "method = cfamc"),
     ],
@@ -175,9 +183,35 @@ def test_an_index_that_is_no_index(tmp_path):
     with pytest.raises(UserError, match="not JSON"):
         parse("{", "here")
     with pytest.raises(UserError, match="newer"):
-        parse('{"format": 2, "base_urls": [], "models": []}', "here")
+        parse('{"format": 3, "base_urls": [], "models": []}', "here")
     with pytest.raises(UserError, match="Cannot read"):
         read_index(tmp_path / "index.json")
+
+
+def test_an_index_of_the_first_format_is_read_checked_and_added_to(attempt, published, tmp_path):
+    packaged = json.loads((places.PACKAGED / "index.json").read_text())
+    assert packaged["format"] == 1
+    zoo = tmp_path / "zoo"
+    zoo.mkdir()
+    (zoo / "index.json").write_text(json.dumps(packaged))
+    attempt()
+    held = json.loads((zoo / "index.json").read_text())
+    assert held["format"] == 2
+    assert all(model in held["models"] for model in packaged["models"])
+    found = read_index(zoo / "index.json")
+    old = packaged["models"][0]
+    entry = found[old["name"]]
+    for evaluation, was in zip(entry.evaluations, old["evaluations"], strict=True):
+        assert {m.label: m.accuracy for m in evaluation.measurements} == {
+            "kNN": was["knn"],
+            "clean": was["clean"],
+            **{f"{a['name']} at {a['epsilon_text']}": a["accuracy"] for a in was["attacks"]},
+        }
+    # Written anew, it is of today's format and says the same.
+    assert type(entry).from_dict(json.loads(json.dumps(entry.to_dict()))) == entry
+    packaged["models"][0]["evaluations"][0]["clean"] = 51.2
+    with pytest.raises(UserError, match="evaluations/0/clean"):
+        parse(json.dumps(packaged), "here")
 
 
 def test_an_entry_survives_the_index(published):

@@ -30,14 +30,13 @@ from solo_adv.encoders.classifier import frozen, predict, require_eval
 from solo_adv.evaluation.attacks.crafting import Crafting
 from solo_adv.evaluation.attacks.judging import admitted, correct_as_they_are
 from solo_adv.evaluation.images import batches, my_batches, select
-from solo_adv.report.record import AttackResult
+from solo_adv.report.measurement import AUTOATTACK, Measurement
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
 from solo_adv.support.fingerprints import fingerprint, model_fingerprint
 from solo_adv.support.processes import merged, rank, world_size
 from solo_adv.support.progress import track
 
-NAME = "AutoAttack"
 STEPS = 100
 MAX_TARGETS = 9
 STANDS, WRONG = -1, -2
@@ -57,7 +56,7 @@ def evaluate_autoattack(
     max_images: int | None = None,
     directory: Path | None = None,
     compile: bool = False,
-) -> AttackResult:
+) -> Measurement:
     """Accuracy of ``classifier`` under AutoAttack ``standard``.
 
     An image counts only if it is classified correctly as it is and after all four attacks. The
@@ -201,7 +200,8 @@ def _run_attack(
     rounds = range(state.batches, math.ceil(len(places) / batch_size), world_size())
     mine = my_batches(image_set, places, batch_size, device, first=state.batches)
     excess = 0.0
-    for done in track(rounds, f"{NAME} at {ball.text}, {name}", len(rounds)):
+    stage = f"{AUTOATTACK} at {ball.text}, {name}"
+    for done in track(rounds, stage, len(rounds)):
         begun = time.perf_counter()
         broken = torch.zeros(len(verdicts), dtype=torch.long)
         batch = next(mine, None)
@@ -278,9 +278,8 @@ def _inspected(
 
 def _result(
     state: State, names: list[str], *, ball: Ball, num_classes: int, notes: list[str]
-) -> AttackResult:
+) -> Measurement:
     total = len(state.verdicts)
-    correct = state.verdicts.count(STANDS)
     broken_by = {name: state.verdicts.count(number) for number, name in enumerate(names)}
     if num_classes <= 3:
         notes.append(
@@ -292,20 +291,14 @@ def _result(
             f"Square, which needs no gradient, broke {broken_by['square']} images that all "
             "gradient attacks had left: gradients may be masked, and the accuracy too high."
         )
-    return AttackResult(
-        name=NAME,
-        steps=STEPS,
-        step_size=None,
-        restarts=1,
-        random_start=True,
-        epsilon=ball.epsilon,
-        epsilon_text=ball.text,
-        accuracy=correct / total,
-        correct=correct,
+    return Measurement(
+        name=AUTOATTACK,
+        correct=state.verdicts.count(STANDS),
         total=total,
+        settings={**asdict(ball), "steps": STEPS},
+        notes=tuple(notes),
+        details=broken_by,
         seconds=round(state.seconds, 3),
-        notes=notes,
-        broken_by=broken_by,
     )
 
 

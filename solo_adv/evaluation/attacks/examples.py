@@ -8,7 +8,7 @@ from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import Classifier, frozen, predict
 from solo_adv.evaluation.attacks.judging import cross_entropy_of
 from solo_adv.evaluation.images import batches, select
-from solo_adv.report.record import Examples
+from solo_adv.report.examples import Examples
 
 CHANNELS = 3
 

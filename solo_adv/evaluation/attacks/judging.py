@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import NamedTuple, Protocol
 
 import torch
@@ -14,7 +15,7 @@ from solo_adv.encoders.classifier import frozen, predict, require_eval
 from solo_adv.evaluation.attacks.crafting import IN_FLOAT32, Crafting
 from solo_adv.evaluation.attacks.seeds import generator_for
 from solo_adv.evaluation.images import my_batches, my_share, select
-from solo_adv.report.record import AttackResult
+from solo_adv.report.measurement import CLEAN, TOP5, Measurement
 from solo_adv.support.checks import whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.processes import merged, most
@@ -24,12 +25,10 @@ ROUNDING = 1e-6
 
 
 class CleanAccuracy(NamedTuple):
-    """Accuracy on the images as they are; top-1 and top-5 are fractions."""
+    """Accuracy on the images as they are: of the first guess, and of the first five."""
 
-    top1: float
-    top5: float
-    correct: int
-    total: int
+    top1: Measurement
+    top5: Measurement
 
 
 class Attack(Protocol):
@@ -54,7 +53,7 @@ def evaluate_pgd(
     seed: int = 5,
     max_images: int | None = None,
     crafting: Crafting = IN_FLOAT32,
-) -> AttackResult:
+) -> Measurement:
     """Accuracy of ``classifier`` under PGD on the cross-entropy, worst case over ``restarts``.
 
     An image counts only if it is classified correctly as it is and after every restart. The first
@@ -98,20 +97,19 @@ def evaluate_pgd(
             f"{steps} steps of {step_size:g} reach only {steps * step_size:g}, less than epsilon "
             f"({epsilon:g}): the attack is weaker than its epsilon says. Take more or longer steps."
         )
-    correct = int(survived.sum())
-    return AttackResult(
+    return Measurement(
         name=f"PGD-{steps}",
-        steps=steps,
-        step_size=step_size,
-        restarts=restarts,
-        random_start=random_start,
-        epsilon=epsilon,
-        epsilon_text=ball.text,
-        accuracy=correct / len(survived),
-        correct=correct,
+        correct=int(survived.sum()),
         total=len(survived),
+        settings={
+            **asdict(ball),
+            "steps": steps,
+            "step_size": step_size,
+            "restarts": restarts,
+            "random_start": random_start,
+        },
+        notes=tuple(notes),
         seconds=round(time.perf_counter() - begun, 3),
-        notes=notes,
     )
 
 
@@ -208,6 +206,7 @@ def clean_accuracy(
     total = len(image_set)
     if total == 0:
         raise UserError("There is no image to classify: the test set is empty.")
+    begun = time.perf_counter()
     counts = torch.zeros(2, dtype=torch.long)
     for batch in my_batches(image_set, torch.arange(total), batch_size, device):
         logits = classifier(batch.images)
@@ -215,7 +214,11 @@ def clean_accuracy(
         hits = (logits.topk(min(5, logits.shape[1])).indices == batch.labels[:, None]) & finite
         counts += torch.stack([hits[:, 0].sum(), hits.sum()]).cpu()
     top1, top5 = merged(counts).tolist()
-    return CleanAccuracy(top1 / total, top5 / total, top1, total)
+    seconds = round(time.perf_counter() - begun, 3)
+    return CleanAccuracy(
+        Measurement(name=CLEAN, correct=top1, total=total, seconds=seconds),
+        Measurement(name=TOP5, correct=top5, total=total),
+    )
 
 
 @torch.no_grad()

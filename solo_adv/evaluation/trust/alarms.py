@@ -5,10 +5,17 @@ from itertools import pairwise
 from math import sqrt
 
 from solo_adv.evaluation.trust.probes import Probes
-from solo_adv.report.record import AttackResult
+from solo_adv.report.measurement import (
+    AUTOATTACK,
+    CLEAN,
+    Measurement,
+    by_attack,
+    by_label,
+    under_attack,
+)
 from solo_adv.report.uncertainty import standard_error
 
-AttackAlarm = Callable[[float, Sequence[AttackResult]], list[str]]
+MeasurementAlarm = Callable[[Sequence[Measurement]], list[str]]
 ProbeAlarm = Callable[[Probes], list[str]]
 
 SAME_OUTPUT = 1e-4
@@ -21,45 +28,43 @@ DEVIATIONS = 2.0
 """How many standard deviations of sampling noise do not make an alarm."""
 
 
-def rises_with_epsilon(clean: float, attacks: Sequence[AttackResult]) -> list[str]:
+def rises_with_epsilon(measurements: Sequence[Measurement]) -> list[str]:
     """A larger ball contains the smaller one: the same attack must not find less in it."""
-    messages = []
-    for name in dict.fromkeys(attack.name for attack in attacks):
-        same = sorted((a for a in attacks if a.name == name), key=lambda a: a.epsilon)
-        for smaller, larger in pairwise(same):
-            if larger.accuracy > smaller.accuracy:
-                messages.append(
-                    f"{name}: accuracy rises from {smaller.accuracy:.2%} at {smaller.epsilon_text} "
-                    f"to {larger.accuracy:.2%} at {larger.epsilon_text}. The attack at "
-                    f"{larger.epsilon_text} has not converged, or gradients are masked: attack "
-                    "with more steps and restarts, and trust the lower figure for both."
-                )
-    return messages
-
-
-def attack_above_clean(clean: float, attacks: Sequence[AttackResult]) -> list[str]:
-    """An attack may always leave the image as it is, so it cannot help the model."""
     return [
-        f"{a.name} at {a.epsilon_text}: accuracy under attack, {a.accuracy:.2%}, is above clean "
-        f"accuracy, {clean:.2%}. The two were measured on different images, heads or modes of the "
-        "model (batch statistics): evaluate both again in one run, with the model in eval mode."
-        for a in attacks
-        if a.accuracy > clean
+        f"{name}: accuracy rises from {smaller.accuracy:.2%} at {smaller.radius} to "
+        f"{larger.accuracy:.2%} at {larger.radius}. The attack at {larger.radius} has not "
+        "converged, or gradients are masked: attack with more steps and restarts, and trust the "
+        "lower figure for both."
+        for name, same in by_attack(measurements).items()
+        for smaller, larger in pairwise(same)
+        if larger.accuracy > smaller.accuracy
     ]
 
 
-def autoattack_above_pgd(clean: float, attacks: Sequence[AttackResult]) -> list[str]:
-    """AutoAttack begins with a stronger PGD than PGD: it must not leave more images standing."""
-    ensemble = {a.epsilon: a for a in attacks if a.name == "AutoAttack"}
+def attack_above_clean(measurements: Sequence[Measurement]) -> list[str]:
+    """An attack may always leave the image as it is, so it cannot help the model."""
+    clean = by_label(measurements).get(CLEAN)
     return [
-        f"AutoAttack at {a.epsilon_text} leaves {ensemble[a.epsilon].accuracy:.2%}, more than "
+        f"{a.label}: accuracy under attack, {a.accuracy:.2%}, is above clean accuracy, "
+        f"{clean.accuracy:.2%}. The two were measured on different images, heads or modes of the "
+        "model (batch statistics): evaluate both again in one run, with the model in eval mode."
+        for a in under_attack(measurements)
+        if clean is not None and a.accuracy > clean.accuracy
+    ]
+
+
+def autoattack_above_pgd(measurements: Sequence[Measurement]) -> list[str]:
+    """AutoAttack begins with a stronger PGD than PGD: it must not leave more images standing."""
+    attacks = by_attack(measurements)
+    ensemble = {a.epsilon: a for a in attacks.pop(AUTOATTACK, [])}
+    return [
+        f"{ensemble[a.epsilon].label} leaves {ensemble[a.epsilon].accuracy:.2%}, more than "
         f"{a.name} ({a.accuracy:.2%}). It ran on another model (batch statistics, another head) or "
         "on other images, or its gradients vanish where PGD's do not: evaluate both again in one "
         "run, and until then trust the lower figure."
-        for a in attacks
-        if a.name != "AutoAttack"
-        and a.epsilon in ensemble
-        and ensemble[a.epsilon].accuracy > a.accuracy
+        for same in attacks.values()
+        for a in same
+        if a.epsilon in ensemble and ensemble[a.epsilon].accuracy > a.accuracy
     ]
 
 
@@ -158,7 +163,7 @@ def training_mode(probes: Probes) -> list[str]:
     return []
 
 
-ATTACK_ALARMS: tuple[AttackAlarm, ...] = (
+MEASUREMENT_ALARMS: tuple[MeasurementAlarm, ...] = (
     rises_with_epsilon,
     attack_above_clean,
     autoattack_above_pgd,
@@ -174,11 +179,9 @@ PROBE_ALARMS: tuple[ProbeAlarm, ...] = (
 )
 
 
-def all_alarms(
-    clean: float, attacks: Sequence[AttackResult], probes: Probes | None = None
-) -> list[str]:
-    """What every alarm says of accuracies (fractions) without and under attack, and of probes."""
-    messages = [message for alarm in ATTACK_ALARMS for message in alarm(clean, attacks)]
+def all_alarms(measurements: Sequence[Measurement], probes: Probes | None = None) -> list[str]:
+    """What every alarm says of the measurements, without and under attack, and of the probes."""
+    messages = [message for alarm in MEASUREMENT_ALARMS for message in alarm(measurements)]
     if probes is not None:
         messages += [message for alarm in PROBE_ALARMS for message in alarm(probes)]
     return messages

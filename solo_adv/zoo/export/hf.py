@@ -7,14 +7,14 @@ from shutil import copyfile
 from solo_adv.support.errors import UserError
 from solo_adv.zoo.card import card
 from solo_adv.zoo.download import locate
-from solo_adv.zoo.entry import Entry, StoredFile
+from solo_adv.zoo.entry import Entry
 from solo_adv.zoo.index import EMPTY, INDEX_FILE
 
 
 def write(entry: Entry, directory: Path, head: str | None) -> None:
     """Write the model card, ``config.json``, ``index.json`` and the model's files, not split."""
     files = dict(entry.files)
-    reports = [StoredFile.from_dict(e["report"]) for e in entry.evaluations]
+    reports = [evaluation.report for evaluation in entry.evaluations]
     for file in [*files.values(), *reports]:
         path = directory / file.path
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -94,10 +94,10 @@ def test_equals_pyautoattack_by_hand(monkeypatch, pattern_net, pattern_set, tmp_
     assert 2 < result.correct == int(standing.sum()) < 36
     assert result.total == 40
     assert result.name == "AutoAttack"
-    assert result.epsilon_text == "16/255"
-    assert set(result.broken_by) == {"apgd-ce", "apgd-t", "fab-t", "square"}
+    assert result.radius == "16/255"
+    assert set(result.details) == {"apgd-ce", "apgd-t", "fab-t", "square"}
     wrong = int((verdicts == WRONG).sum())
-    assert result.correct + wrong + sum(result.broken_by.values()) == 40
+    assert result.correct + wrong + sum(result.details.values()) == 40
 
 
 @pytest.mark.slow
@@ -145,7 +145,7 @@ def test_killed_and_resumed_it_gives_the_same(
         evaluate_autoattack(net, image_set, **settings, directory=broken)
     monkeypatch.setattr(module, "_attack", lambda *a: ran.append(1) or attack(*a))
     resumed = evaluate_autoattack(net, image_set, **settings, directory=broken)
-    assert (resumed.correct, resumed.broken_by) == (straight.correct, straight.broken_by)
+    assert (resumed.correct, resumed.details) == (straight.correct, straight.details)
     verdicts = [states(tmp_path / name)[1]["verdicts"] for name in ("straight", "broken")]
     assert verdicts[0] == verdicts[1]
     total = len(ran)
@@ -198,7 +198,7 @@ def test_any_number_of_classes(monkeypatch, pattern_net, pattern_set, num_classe
     monkeypatch.setattr(module, "_ensemble", lambda *a: targets.append(make(*a)) or targets[-1])
     net, image_set = pattern_net(num_classes), pattern_set(24, num_classes, seed=1)
     result = evaluate_autoattack(net, image_set, epsilon=EPSILON)
-    assert list(result.broken_by) == names
+    assert list(result.details) == names
     assert bool(result.notes) == (num_classes < 4)
     (ensemble,) = targets
     assert ensemble.apgd_targeted.n_target_classes == min(9, num_classes - 1)

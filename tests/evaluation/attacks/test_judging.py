@@ -185,10 +185,17 @@ def test_result_names_its_settings(convolutional, random_set):
     result = evaluate_pgd(
         convolutional, random_set(), epsilon="8/255", steps=3, step_size=0.02, restarts=2
     )
-    assert (result.name, result.steps, result.step_size, result.restarts) == ("PGD-3", 3, 0.02, 2)
-    assert (result.epsilon, result.epsilon_text) == (8 / 255, "8/255")
+    assert result.label == "PGD-3 at 8/255"
+    assert result.settings == {
+        "norm": "linf",
+        "epsilon": 8 / 255,
+        "steps": 3,
+        "step_size": 0.02,
+        "restarts": 2,
+        "random_start": False,
+    }
     assert result.seconds > 0
-    assert result.notes == []
+    assert result.notes == ()
 
 
 @pytest.mark.parametrize(("steps", "step_size", "noted"), [(2, 0.01, True), (4, 0.01, False)])
@@ -263,10 +270,8 @@ def test_same_images_for_clean_and_attack(convolutional, random_set):
     clean = clean_accuracy(convolutional, image_set, max_images=20, seed=7)
     # an attack of radius 0 leaves the images as they are
     result = evaluate_pgd(convolutional, image_set, epsilon=0, max_images=20, seed=7)
-    assert (clean.correct, clean.total) == (result.correct, result.total)
-    assert result.total == 20
-    assert clean.top1 == result.accuracy
-    assert clean.top5 == 1
+    assert (clean.top1.correct, clean.top1.total) == (result.correct, result.total)
+    assert result.total == clean.top5.total == clean.top5.correct == 20
 
 
 def test_streamed_images_give_the_same_result(convolutional, random_set, streamed):
@@ -285,7 +290,7 @@ def test_logits_that_are_not_finite_are_never_right(random_set):
 
     image_set = random_set(8, num_classes=2)
     image_set.labels[:] = 0
-    assert clean_accuracy(NotANumber().eval(), image_set).top5 == 0
+    assert clean_accuracy(NotANumber().eval(), image_set).top5.correct == 0
     assert evaluate_pgd(NotANumber().eval(), image_set, epsilon=0.1).accuracy == 0
 
 

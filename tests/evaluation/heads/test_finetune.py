@@ -16,6 +16,7 @@ from solo_adv.evaluation import (
     finetune_adversarially,
     train_head,
 )
+from solo_adv.report.writing import write_report
 from solo_adv.support.errors import UserError
 
 RECIPE = FinetuneRecipe(epochs=8, lr=0.02, batch_size=32, augment=False)
@@ -124,12 +125,12 @@ def test_evaluation_of_the_fine_tuned_classifier(fragile, pattern_set, tmp_path)
             pretrain_config={},
             device="cpu",
             quiet=True,
-        )
+        ).report
 
     head_alone = evaluate()
     tuned = evaluate(finetune="adversarial", finetune_recipe=RECIPE)
     assert tuned.attacks[0].accuracy > head_alone.attacks[0].accuracy + 0.1
-    assert tuned.knn == head_alone.knn
+    assert tuned.by_label["kNN"].figure == head_alone.by_label["kNN"].figure
     assert all(torch.equal(value, state[name]) for name, value in encoder.state_dict().items())
-    assert "adversarially fine-tuned" in tuned.write(tmp_path)["md"].read_text()
+    assert "adversarially fine-tuned" in write_report(tuned, tmp_path)["md"].read_text()
     assert replace(settings, finetune="adversarial").variant.endswith("-finetuned")

@@ -51,7 +51,7 @@ def test_robust_head_gives_up_the_fragile_feature(two_features, two_feature_set)
     clean, attacked = {}, {}
     for name, head in heads.items():
         classifier = Classifier(two_features, head)
-        clean[name] = clean_accuracy(classifier, test_set).top1
+        clean[name] = clean_accuracy(classifier, test_set).top1.accuracy
         attacked[name] = evaluate_pgd(classifier, test_set, epsilon="8/255").accuracy
     assert clean["standard"] > 0.99
     assert attacked["standard"] < 0.2

@@ -9,7 +9,7 @@ from torch import nn
 from solo_adv.adversaries import Ball
 from solo_adv.encoders.classifier import Classifier
 from solo_adv.evaluation import Probes, all_alarms, clean_accuracy, evaluate_pgd, probe
-from solo_adv.report.record import AttackResult
+from solo_adv.report.measurement import Measurement
 from solo_adv.support.errors import UserError
 
 
@@ -31,7 +31,7 @@ def measure(classifier, image_set, **settings):
 
 
 def tripped(probes):
-    return [message.split(":")[0] for message in all_alarms(1.0, [], probes)]
+    return [message.split(":")[0] for message in all_alarms([], probes)]
 
 
 class Before(nn.Module):
@@ -59,7 +59,7 @@ def test_a_sound_model_trips_none(pattern_net, pattern_set, num_classes):
     probes = measure(net, image_set)
     assert tripped(probes) == []
     assert probes.images == 120
-    assert probes.clean_correct == clean_accuracy(net, image_set).correct
+    assert probes.clean_correct == clean_accuracy(net, image_set).top1.correct
     pgd = evaluate_pgd(net, image_set, epsilon=8 / 255, steps=10)
     assert probes.steps_correct == pgd.correct
     assert probes.unbounded_correct < probes.steps_correct <= probes.clean_correct
@@ -171,8 +171,8 @@ SOUND = Probes(
     ],
 )
 def test_each_probe_has_its_alarm(change, words):
-    assert all_alarms(0.8, [], SOUND) == []
-    (message,) = all_alarms(0.8, [], replace(SOUND, **change))
+    assert all_alarms([], SOUND) == []
+    (message,) = all_alarms([], replace(SOUND, **change))
     assert all(word in message for word in words)
     assert "\n" not in message
 
@@ -184,28 +184,39 @@ def test_sampling_noise_makes_no_alarm():
         {"zero_gradients": 2},
     ]
     for change in within:
-        assert all_alarms(0.8, [], replace(SOUND, **change)) == []
+        assert all_alarms([], replace(SOUND, **change)) == []
 
 
-def attack(name, epsilon, correct):
-    return AttackResult(
-        name=name,
-        steps=20,
-        step_size=0.01,
-        restarts=1,
-        random_start=False,
-        epsilon=epsilon / 255,
-        epsilon_text=f"{epsilon}/255",
-        accuracy=correct / 1000,
-        correct=correct,
-        total=1000,
-        seconds=1.0,
-    )
+def clean(accuracy):
+    return Measurement(name="clean", correct=round(10_000 * accuracy), total=10_000)
+
+
+def attack(level, accuracy, name="PGD-20"):
+    settings = {"norm": "linf", "epsilon": level / 255}
+    correct = round(10_000 * accuracy)
+    return Measurement(name=name, correct=correct, total=10_000, settings=settings)
+
+
+def test_robust_accuracy_rises_with_epsilon():
+    fine = [clean(0.6), attack(16, 0.1), attack(4, 0.5), attack(8, 0.1)]
+    assert all_alarms(fine) == []
+    (message,) = all_alarms([clean(0.6), attack(4, 0.2393), attack(8, 0.2657), attack(16, 0.07)])
+    assert "rises from 23.93% at 4/255 to 26.57% at 8/255" in message
+    # two attacks are not compared with each other
+    assert all_alarms([clean(0.6), attack(4, 0.2), attack(8, 0.3, "other")]) == []
+
+
+def test_an_attack_helps():
+    assert all_alarms([clean(0.5), attack(4, 0.5)]) == []
+    (message,) = all_alarms([clean(0.5), attack(4, 0.51)])
+    assert "PGD-20 at 4/255" in message
+    assert "51.00%, is above clean accuracy, 50.00%" in message
+    assert all_alarms([attack(4, 0.51)]) == []
 
 
 def test_autoattack_above_pgd():
-    fine = [attack("PGD-20", 4, 500), attack("PGD-20", 8, 300), attack("AutoAttack", 4, 480)]
-    assert all_alarms(0.9, [*fine, attack("AutoAttack", 8, 300)]) == []
-    (message,) = all_alarms(0.9, [*fine, attack("AutoAttack", 8, 301)])
+    fine = [clean(0.9), attack(4, 0.5), attack(8, 0.3), attack(4, 0.48, "AutoAttack")]
+    assert all_alarms([*fine, attack(8, 0.3, "AutoAttack")]) == []
+    (message,) = all_alarms([*fine, attack(8, 0.301, "AutoAttack")])
     assert "AutoAttack at 8/255 leaves 30.10%, more than PGD-20 (30.00%)" in message
     assert "trust the lower" in message

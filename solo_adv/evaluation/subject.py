@@ -1,0 +1,160 @@
+"""What an evaluation judges: an encoder as the protocol has it, and the classifier made of it."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from solo_adv.adversaries import PGD
+from solo_adv.data import ImageSet
+from solo_adv.encoders.classifier import Classifier
+from solo_adv.evaluation.aggregation import (
+    AggregatingEncoder,
+    CropStacks,
+    FixedCrops,
+    crop_spec,
+)
+from solo_adv.evaluation.heads.features import extract
+from solo_adv.evaluation.heads.finetune import finetune_adversarially
+from solo_adv.evaluation.heads.kept import kept_weights
+from solo_adv.evaluation.heads.linear import train_head, train_head_on_features
+from solo_adv.evaluation.settings import RobustSettings
+from solo_adv.support.fingerprints import fingerprint, model_fingerprint
+from solo_adv.support.processes import same_everywhere
+
+
+class Features(NamedTuple):
+    """Of all images: float32 (N, D), with labels (N,); gigabytes on a large set."""
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+
+class Subject(NamedTuple):
+    """What is judged: an encoder, and sets of what it takes."""
+
+    encoder: nn.Module
+    train_set: ImageSet
+    test_set: ImageSet
+
+    def features(self, batch_size: int, device: torch.device | str) -> Features:
+        """What the encoder makes of both sets."""
+        train = extract(self.encoder, self.train_set, batch_size, device)
+        test = extract(self.encoder, self.test_set, batch_size, device)
+        return Features(*train, *test)
+
+
+def subject_of(
+    encoder: nn.Module,
+    train_set: ImageSet,
+    test_set: ImageSet,
+    settings: RobustSettings,
+    pretrain_config: Mapping[str, Any],
+) -> Subject:
+    """The encoder itself, or under ``protocol=crops`` the mean over its features of crops."""
+    if settings.protocol == "central":
+        return Subject(encoder, train_set, test_set)
+    spec = crop_spec(
+        pretrain_config,
+        num_crops=settings.num_crops,
+        augmentation=settings.crop_augmentation,
+    )
+    crops = FixedCrops(spec, settings.seed)
+    aggregating = AggregatingEncoder(
+        encoder, crops, space=settings.space, max_crops=settings.batch_size
+    ).eval()
+    if settings.space == "image":
+        return Subject(aggregating, train_set, test_set)
+    return Subject(aggregating, CropStacks(train_set, crops), CropStacks(test_set, crops))
+
+
+def classifier_of(
+    subject: Subject,
+    features: Tensor,
+    labels: Tensor,
+    settings: RobustSettings,
+    *,
+    directory: Path | None,
+) -> Classifier:
+    """A head trained on the encoder, or the copy of both that was fine-tuned; the same everywhere.
+
+    Args:
+        features: of the train set, (N, D), with ``labels`` (N,).
+        directory: where what was trained is kept, and found again; None: nowhere.
+    """
+
+    def train() -> Classifier:
+        head = _head(subject.encoder, subject.train_set, features, labels, settings)
+        if settings.finetune == "none":
+            return Classifier(subject.encoder, head)
+        return finetune_adversarially(
+            subject.encoder,
+            head,
+            subject.train_set,
+            recipe=settings.finetune_recipe,
+            adversary=_train_adversary(settings, "train_frozen"),
+            device=features.device,
+            seed=settings.seed,
+        )
+
+    if directory is None:
+        classifier = train()
+    else:
+        head = nn.Linear(features.shape[1], subject.train_set.num_classes).to(features.device)
+        tuned = settings.finetune != "none"
+        encoder = copy.deepcopy(subject.encoder) if tuned else subject.encoder
+        template = Classifier(encoder, head).requires_grad_(False)
+        training = (settings.linear, settings.head, settings.finetune, settings.finetune_recipe)
+        attack = (settings.train_epsilon, settings.train_steps, settings.train_step_size)
+        key = fingerprint(
+            model_fingerprint(subject.encoder),
+            subject.train_set.fingerprint(),
+            (*training, *attack, settings.crafting, settings.seed),
+        )
+        classifier = kept_weights(
+            directory / f"classifier-{key}.pt",
+            template,
+            train,
+            lambda classifier: classifier if tuned else classifier.head,
+        )
+    same_everywhere(classifier)
+    return classifier
+
+
+def _head(
+    encoder: nn.Module,
+    train_set: ImageSet,
+    features: Tensor,
+    labels: Tensor,
+    settings: RobustSettings,
+) -> nn.Linear:
+    num_classes = train_set.num_classes
+    if settings.linear == "standard":
+        return train_head_on_features(
+            features, labels, num_classes=num_classes, recipe=settings.head, seed=settings.seed
+        )
+    return train_head(
+        encoder,
+        train_set,
+        num_classes=num_classes,
+        features_dim=features.shape[1],
+        recipe=settings.head,
+        adversary=_train_adversary(settings, "eval"),
+        device=features.device,
+        seed=settings.seed,
+        crafting=settings.crafting,
+    )
+
+
+def _train_adversary(settings: RobustSettings, batch_norm: str) -> PGD:
+    return PGD(
+        settings.train_epsilon,
+        settings.train_step_size,
+        settings.train_steps,
+        batch_norm=batch_norm,
+    )

@@ -1,0 +1,97 @@
+"""A measurement: one accuracy, on how many images, and under what it was measured."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from solo_adv.adversaries import Ball
+from solo_adv.report.uncertainty import standard_error
+
+CLEAN = "clean"
+TOP5 = "clean, top-5"
+KNN = "kNN"
+AUTOATTACK = "AutoAttack"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """How many of ``total`` test images were classified correctly, and under what."""
+
+    name: str
+    """What was measured: ``clean``, ``kNN``, ``PGD-20`` and so on."""
+    correct: int
+    total: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """How it was measured. An attack's have the ``norm`` and ``epsilon`` of its ball, and whatever
+    else makes it weaker or stronger."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the figure must know."""
+    details: Mapping[str, int] = field(default_factory=dict)
+    """Further counts of images. Of several attacks in a row: how many each broke that those before
+    it had not."""
+    seconds: float = 0.0
+    """How long it took, interruptions not counted."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.correct <= self.total or self.total == 0:
+            raise ValueError(f"{self.name}: {self.correct} of {self.total} images is no accuracy")
+
+    @classmethod
+    def from_dict(cls, held: Mapping[str, Any]) -> "Measurement":
+        """From a report or an index."""
+        return cls(**{**held, "notes": tuple(held.get("notes", ()))})
+
+    @property
+    def figure(self) -> "Measurement":
+        """The figure and what it is of, without what else is known of how it came about."""
+        return replace(self, notes=(), details={}, seconds=0.0)
+
+    @property
+    def accuracy(self) -> float:
+        """A fraction."""
+        return self.correct / self.total
+
+    @property
+    def standard_error(self) -> float:
+        """Of :attr:`accuracy`, binomial; a fraction."""
+        return standard_error(self.accuracy, self.total)
+
+    @property
+    def ball(self) -> Ball | None:
+        """What the attack was allowed; None if nothing attacked."""
+        if "epsilon" not in self.settings:
+            return None
+        return Ball(self.settings["norm"], self.settings["epsilon"])
+
+    @property
+    def epsilon(self) -> float:
+        """The radius of :attr:`ball`; 0 if nothing attacked."""
+        return self.settings.get("epsilon", 0.0)
+
+    @property
+    def radius(self) -> str:
+        """The radius of :attr:`ball` as it is written, such as ``8/255``; empty without one."""
+        return "" if self.ball is None else self.ball.text
+
+    @property
+    def label(self) -> str:
+        """Name and radius, such as ``PGD-20 at 8/255``; no other measurement of a report has it."""
+        return f"{self.name} at {self.radius}" if self.radius else self.name
+
+
+def by_label(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
+    """The measurements under their labels, in their order."""
+    return {measurement.label: measurement for measurement in measurements}
+
+
+def under_attack(measurements: Iterable[Measurement]) -> list[Measurement]:
+    """Those of an attack within a ball, in their order."""
+    return [measurement for measurement in measurements if measurement.ball is not None]
+
+
+def by_attack(measurements: Iterable[Measurement]) -> dict[str, list[Measurement]]:
+    """Those of each attack under its name, the smallest radius first."""
+    found: dict[str, list[Measurement]] = {}
+    for measurement in under_attack(measurements):
+        found.setdefault(measurement.name, []).append(measurement)
+    return {name: sorted(same, key=lambda m: m.epsilon) for name, same in found.items()}

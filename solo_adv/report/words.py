@@ -1,0 +1,52 @@
+"""What was judged and how, in words: for titles, tables and cards."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def head_words(config: Mapping[str, Any]) -> str:
+    """What classifies, for a title."""
+    tuned = ", adversarially fine-tuned" if config["finetune"] == "adversarial" else ""
+    crops = f", {config['num_crops']} crops" if config["protocol"] == "crops" else ""
+    return f"{config['linear']} linear head{crops}{tuned}"
+
+
+def threat_model(config: Mapping[str, Any]) -> str:
+    """What the adversary knows and may do, in words."""
+    perturbed = "every pixel of the image by at most epsilon"
+    if config["protocol"] == "crops" and config["space"] == "crop":
+        perturbed = (
+            f"every pixel of each of the {config['num_crops']} resized crops by at most epsilon, "
+            "each crop on its own (no change of the image does that)"
+        )
+    elif config["protocol"] == "crops":
+        perturbed += f", from which the {config['num_crops']} crops are then cut"
+    return (
+        f"white-box, end to end through encoder and {config['linear']} head, L-infinity: the "
+        f"adversary knows all weights{_and_crops(config)} and changes {perturbed}"
+    )
+
+
+def _and_crops(config: Mapping[str, Any]) -> str:
+    return " and the crops" if config["protocol"] == "crops" else ""
+
+
+def training_words(config: Mapping[str, Any]) -> str:
+    """What sets a training run apart, in a few words."""
+    crops, adversary = config.get("crops") or {}, config.get("adversary") or {}
+    scale = crops.get("scale") or [0, 1]
+    words = []
+    if (config.get("backbone") or {}).get("name", "resnet18") != "resnet18":
+        words.append(config["backbone"]["name"])
+    if "num_crops" in crops:
+        one, many = ("patch", "patches") if scale[0] == scale[1] else ("crop", "crops")
+        words.append(f"{crops['num_crops']} {one if crops['num_crops'] == 1 else many}")
+    if "replays" in adversary:
+        words.append(f"m={adversary['replays']}")
+    elif "steps" in adversary:
+        words.append(f"PGD-{adversary['steps']}")
+    if "max_epochs" in config:
+        words.append(f"{config['max_epochs']} epochs")
+    if config.get("preset"):
+        words.append(f"preset {config['preset']}")
+    return ", ".join(words)
