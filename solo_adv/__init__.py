@@ -3,11 +3,20 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["METHODS", "UserError", "__version__", "load_pretrained", "register", "zoo"]
+__all__ = [
+    "METHODS",
+    "UserError",
+    "__version__",
+    "add_method",
+    "load_pretrained",
+    "register",
+    "zoo",
+]
 
 if TYPE_CHECKING:
     from solo_adv import zoo
     from solo_adv.host import METHODS
+    from solo_adv.host.joining import add_method
     from solo_adv.host.plugin import register
     from solo_adv.pretrained import load_pretrained
     from solo_adv.support.errors import UserError
@@ -17,6 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "METHODS": "solo_adv.host",
     "UserError": "solo_adv.support.errors",
+    "add_method": "solo_adv.host.joining",
     "load_pretrained": "solo_adv.pretrained",
     "register": "solo_adv.host.plugin",
 }

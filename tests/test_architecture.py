@@ -179,6 +179,7 @@ def test_public_names():
         "METHODS",
         "UserError",
         "__version__",
+        "add_method",
         "load_pretrained",
         "register",
         "zoo",

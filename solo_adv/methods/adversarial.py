@@ -119,6 +119,7 @@ class AdversarialMethod(_Host):
         self.teacher = self._build_teacher()
         self.crops = self._build_crops(seed=cfg.get("seed", 0))
         self.spec, options = self.crop_settings(cfg)
+        self._drawn_from = self.spec
         self.chunk = options.chunk
         self._network: Callable[[Tensor], dict[str, Tensor]] = self._pass
         self._loss: Callable[[Update], Any] = self.objective
@@ -241,7 +242,7 @@ class AdversarialMethod(_Host):
         """What crops to draw when so much of the run (0 to 1) is done: always the config's.
 
         A method whose augmentation changes over the run overrides it. ``num_crops`` and ``size``
-        must stay as they are.
+        must stay as they are. ``self.spec`` is the config's.
         """
         return self.spec
 
@@ -327,8 +328,8 @@ class AdversarialMethod(_Host):
         """Crops (V*B, 3, h, w) in [0, 1], view-major."""
         if self.cfg.crops.source == "device":
             spec = self.spec_at(self.progress)
-            if spec != self.spec:
-                self.spec = spec
+            if spec != self._drawn_from:
+                self._drawn_from = spec
                 self.crops.respec(spec)
             return self.crops(self.to_pixels(views[0]))
         shapes = {tuple(view.shape[2:]) for view in views}
@@ -417,7 +418,8 @@ class AdversarialMethod(_Host):
         progress: Any = self.progress
         if self._compiled:  # a compiled objective would be compiled anew for every other number
             progress = z.new_full((), progress, dtype=torch.float32)
-        return Update(views, mask, batch.labels, self._taught(batch, own_selves), progress)
+        taught = self._taught(batch, own_selves)
+        return Update(views, mask, batch.labels, taught, progress, num_clean=first_attacked)
 
     def _taught(self, batch: Batch, own_selves: bool) -> Tensor | None:
         """The teacher's outputs (V, B, D') on the clean crop of each view."""

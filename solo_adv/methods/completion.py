@@ -30,7 +30,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Named sets of options: the choices of the paper's code that change results. A method takes those
 that it has; ``adversary.forward`` is then the method's own default, which is the code's too."""
 
-_PROJECTOR = {"proj_hidden_dim": 4096}
+_HIDDEN_DIM = 4096
 
 
 def with_preset(
@@ -66,12 +66,12 @@ def fill_in(
     Raises:
         UserError: a section is not a mapping, or the teacher cannot be read.
     """
-    projector = {**_PROJECTOR, "proj_output_dim": objective.output_dim}
-    cfg.method_kwargs = {
-        **(projector if objective.projector else {}),
-        **accepted_settings(objective),
-        **section(cfg, "method_kwargs"),
-    }
+    projector = {"proj_hidden_dim": _HIDDEN_DIM, "proj_output_dim": objective.output_dim}
+    given = section(cfg, "method_kwargs")
+    if not objective.projector:  # data sets' configs set the size of a projector for all methods
+        given = {key: value for key, value in given.items() if key not in projector}
+        projector = {}
+    cfg.method_kwargs = {**projector, **accepted_settings(objective), **given}
     cfg.adversary = {
         **accepted_settings(adversary),
         **{key: getattr(default_views, key) for key in AttackedViews.keys(adversary)},
@@ -111,7 +111,7 @@ def check(
         UserError: an unknown key, a value out of range, or settings that do not go together.
     """
     kwargs = section(cfg, "method_kwargs")
-    besides = (*_PROJECTOR, "proj_output_dim") if objective_class.projector else ()
+    besides = ("proj_hidden_dim", "proj_output_dim") if objective_class.projector else ()
     for key in besides:
         whole(f"method_kwargs.{key}", kwargs.pop(key), 1)
     objective = construct(objective_class, kwargs, "method_kwargs", besides=besides)

@@ -25,6 +25,23 @@ class Update(NamedTuple):
     progress: float = 0.0
     """How much of the run is done, from 0 to 1. Under torch.compile a scalar tensor, so an
     objective may compute with it but not branch on it."""
+    num_clean: int | None = None
+    """How many of the views are clean; None to count them in ``attacked``."""
+
+    @property
+    def clean(self) -> Tensor:
+        """Embeddings of the clean views (V', B, D), which come before the attacked ones."""
+        return self.z[: self._first_attacked]
+
+    @property
+    def perturbed(self) -> Tensor:
+        """Embeddings of the attacked views (V - V', B, D)."""
+        return self.z[self._first_attacked :]
+
+    @property
+    def _first_attacked(self) -> int:
+        # The number is known without a look at the mask, which may lie on a GPU.
+        return int((~self.attacked).sum()) if self.num_clean is None else self.num_clean
 
 
 class Loss(Protocol):

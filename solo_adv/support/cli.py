@@ -117,6 +117,7 @@ def quiet_libraries() -> None:
         ".*The number of training batches .* is smaller than the logging interval.*",
         ".*exists and is not empty.*",
         ".*You are running in `SLURM`.*",
+        ".*module\\(s\\) in eval mode at the start of training.*",  # averaged weights
         ".*sync_dist=True.*",  # losses are of the global batch already
     ):
         warnings.filterwarnings("ignore", message=text)
