@@ -516,6 +516,7 @@ class AdversarialMethod(_Host):
             "crops": self.crops.state_dict(),
             "random": random_state(self.device),
             "means": running_means(self.trainer),
+            "between_epochs": bool(self.trainer.is_last_batch),
         }
         states: list[Any] = [state]
         if world_size() > 1:
@@ -547,14 +548,31 @@ class AdversarialMethod(_Host):
             state = states[self.global_rank]
             self.adversary.load_state_dict(state["adversary"])
             self.crops.load_state_dict(state["crops"])
-            self._resumed = {key: state[key] for key in ("random", "means") if key in state}
+            kept = ("random", "means", "between_epochs")
+            self._resumed = {key: state[key] for key in kept if key in state}
+
+    def on_fit_start(self) -> None:
+        """Continues the random numbers of a run that was stopped between two epochs.
+
+        Lightning starts the next epoch's loader right after this hook, and a loader that shuffles
+        draws random numbers when it starts, as it did in the run that was not stopped.
+        """
+        super().on_fit_start()
+        if self._resumed.get("between_epochs"):
+            self._continue_random_numbers()
 
     def on_train_start(self) -> None:
-        """The last moment before the first batch: setting up drew random numbers too."""
+        """Continues the loaders, and the random numbers of a run that was stopped in mid epoch.
+
+        Its loader had drawn its numbers before, so they are set after the loader has started.
+        """
         super().on_train_start()
-        # Lightning forgets to, where a schedule asked for the number of batches before the loops
-        # were restored.
+        # Lightning does not do it where a schedule asked for the number of batches before the
+        # loops were restored.
         self.trainer.fit_loop._load_combined_loader_states()
+        self._continue_random_numbers()
+
+    def _continue_random_numbers(self) -> None:
         if "random" in self._resumed:
             restore_random_state(self._resumed.pop("random"), self.device)
 
