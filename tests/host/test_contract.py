@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from solo_adv import UserError
 from solo_adv.host import METHODS as STANDALONE
 from solo_adv.methods.attacked_views import AttackedViews
+from solo_adv.support.settings import accepted_settings
 
 BATCH, CLASSES, SIZE = 4, 3, 32
 HOSTS = {"standalone": STANDALONE}
@@ -129,7 +130,7 @@ def test_defaults_are_filled_in_and_stay(host, name):
     method = HOSTS[host][name](config(host, name))
     first = OmegaConf.to_container(method.cfg)
     assert first["crops"]["scale"]
-    held = set(vars(method.adversary)) - {"delta", "crafting_passes"}
+    held = set(accepted_settings(method.adversary_class))
     beside = {field.name for field in fields(AttackedViews)}
     assert set(first["adversary"]) - beside == held
     assert OmegaConf.to_container(method.add_and_assert_specific_cfg(method.cfg)) == first
