@@ -550,15 +550,8 @@ class AdversarialMethod(_Host):
             self.crops.load_state_dict(state["crops"])
             kept = ("random", "means", "between_epochs")
             self._resumed = {key: state[key] for key in kept if key in state}
-
-    def on_fit_start(self) -> None:
-        """Continues the random numbers of a run that was stopped between two epochs.
-
-        Lightning starts the next epoch's loader right after this hook, and a loader that shuffles
-        draws random numbers when it starts, as it did in the run that was not stopped.
-        """
-        super().on_fit_start()
         if self._resumed.get("between_epochs"):
+            # Next the loader starts, and draws random numbers as it did in the run that went on.
             self._continue_random_numbers()
 
     def on_train_start(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -180,9 +181,13 @@ class AttackedViews:
             return lambda perturbed: loss(
                 torch.cat([embed(clean, nothing), embed(nothing, perturbed)])
             )
-        with torch.no_grad():
-            held = embed(clean, nothing)
-        return lambda perturbed: loss(torch.cat([held, embed(nothing, perturbed)]))
+
+        @cache  # at the first step: free training never asks
+        def held() -> Tensor:
+            with torch.no_grad():
+                return embed(clean, nothing)
+
+        return lambda perturbed: loss(torch.cat([held(), embed(nothing, perturbed)]))
 
 
 def join(clean: Tensor, attacked: Tensor) -> Tensor:

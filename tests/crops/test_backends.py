@@ -122,3 +122,17 @@ def test_memory_format_is_the_chosen_one(backend, make_images):
 def test_bad_images_are_refused(backend, images, message):
     with pytest.raises(UserError, match=message):
         build(CropSpec(num_crops=2), backend)(images)
+
+
+def test_another_spec_in_mid_run_goes_on_with_the_same_random_numbers(backend):
+    images = torch.randint(0, 256, (3, 3, 20, 20), dtype=torch.uint8)
+    wide = CropSpec(num_crops=2, size=8)
+    narrow = CropSpec(num_crops=2, size=8, scale=(0.9, 1.0), jitter_prob=0.0)
+    pipeline, other = build(wide, backend, seed=4), build(narrow, backend, seed=4)
+    pipeline(images)
+    pipeline.respec(narrow)
+    assert pipeline.spec == narrow
+    other.load_state_dict(pipeline.state_dict())
+    assert torch.equal(pipeline(images), other(images))
+    with pytest.raises(UserError, match=r"crops\.num_crops cannot change"):
+        pipeline.respec(CropSpec(num_crops=3, size=8))
