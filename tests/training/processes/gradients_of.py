@@ -22,6 +22,10 @@ CASES = {
     "robust_emp eval": ["adversary.steps=2", "adversary.batch_norm=eval"],
     "robust_emp accumulating": ["adversary.steps=2", "preset=reference"],
     "cfamc": [],
+    "cfamc twins": [
+        *("adversary.views=twins", "adversary.forward=separate", "backbone.batch_norms=2"),
+        "averaging.decay=0.5",
+    ],
     "simclr": [],
     "robust_simclr": ["adversary.steps=2"],
     "robust_simclr cross": ["adversary.steps=2", "adversary.pair=cross"],
@@ -65,7 +69,8 @@ def run(case, processes):
     gradients, state = {}, {}
 
     def note_gradients(self, optimizer):
-        for key, parameter in self.named_parameters():
+        trained = ((key, p) for key, p in self.named_parameters() if p.requires_grad)
+        for key, parameter in trained:
             gradients.setdefault(key, []).append(parameter.grad.clone())
 
     def note_state(self):
