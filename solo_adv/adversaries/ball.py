@@ -6,7 +6,8 @@ Images and perturbations are in pixels, [0, 1]. A norm is known here and nowhere
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from math import isfinite, sqrt
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from solo_adv.support.checks import choice
 from solo_adv.support.compiling import compiled_once
 from solo_adv.support.errors import UserError
 
+AUTO = "auto"
 LossOf = Callable[[Tensor], Tensor]
 """From perturbed images (N, 3, H, W) to the scalar loss that the attack ascends."""
 
@@ -27,8 +29,9 @@ class Ball:
     that :data:`NORMS` has for the norm; a new norm is a new such class.
 
     Args:
-        norm: ``linf``, the largest change of a pixel.
-        epsilon: radius, such as ``"8/255"``; see :meth:`length`.
+        norm: ``linf``, the largest change of a pixel, or ``l2``, the Euclidean length of the change
+            of a whole image.
+        epsilon: radius, such as ``"8/255"`` or 0.5; see :meth:`length`.
 
     Raises:
         UserError: the norm is unknown, or epsilon is out of range.
@@ -41,25 +44,35 @@ class Ball:
     """How the norm is written in text, such as ``L-infinity``."""
     axis: ClassVar[str]
     """What epsilon measures, for the axis of a plot."""
+    usual: ClassVar[dict[str, Any]]
+    """Lengths that are usual in this norm: one ``epsilon`` and ``step_size``, and the ``epsilons``
+    that an evaluation goes through."""
 
     def __new__(cls, norm: str = "linf", epsilon: float | str = 0.0) -> "Ball":
         choice("norm", norm, NORMS)
-        return super().__new__(NORMS[norm])
+        return super().__new__(NORMS[norm] if cls is Ball else cls)
 
     def __init__(self, norm: str, epsilon: float | str) -> None:
         object.__setattr__(self, "norm", norm)
         object.__setattr__(self, "epsilon", self.length("epsilon", epsilon))
 
-    @staticmethod
-    def length(name: str, value: float | str) -> float:
+    @classmethod
+    def length(cls, name: str, value: float | str) -> float:
         """A radius or step size in this norm, given as a number or as text such as ``"8/255"``.
 
         Args:
-            name: of the setting, for the error.
+            name: of the setting (``epsilon``, ``step_size``, or one of these after ``train_``), for
+                the error, and for the usual length that ``"auto"`` stands for.
 
         Raises:
             UserError: it is neither, or out of range; the message shows the right form.
         """
+        return cls._checked(
+            name, cls.usual[name.removeprefix("train_")] if value == AUTO else value
+        )
+
+    @staticmethod
+    def _checked(name: str, value: float | str) -> float:
         raise NotImplementedError
 
     def start(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -100,11 +113,19 @@ class Ball:
 
     @property
     def text(self) -> str:
-        """The radius as it is written, such as ``8/255``."""
+        """The radius as it is written, such as ``8/255``; no ball of another norm has the same."""
         raise NotImplementedError
 
     def words(self, what: str) -> str:
         """What the adversary changes of ``what`` (such as ``the image``), and how far."""
+        raise NotImplementedError
+
+    def distance(self, delta: Tensor) -> Tensor:
+        """The norm of each perturbation: (N, 3, H, W) to (N,)."""
+        raise NotImplementedError
+
+    def full_scale(self, delta: Tensor) -> float:
+        """The change of a pixel that pictures of ``delta`` (N, 3, H, W) show in full colour."""
         raise NotImplementedError
 
 
@@ -113,9 +134,14 @@ class LInf(Ball):
 
     name = "L-infinity"
     axis = "largest change of any pixel, epsilon, as a fraction of the pixel range"
+    usual: ClassVar = {
+        "epsilon": "8/255",
+        "step_size": 0.01,
+        "epsilons": ("4/255", "8/255", "16/255"),
+    }
 
     @staticmethod
-    def length(name: str, value: float | str) -> float:
+    def _checked(name: str, value: float | str) -> float:
         return as_fraction(name, value)
 
     def start(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -147,8 +173,79 @@ class LInf(Ball):
     def words(self, what: str) -> str:
         return f"every pixel of {what} by at most epsilon"
 
+    def distance(self, delta: Tensor) -> Tensor:
+        return delta.abs().flatten(1).amax(1)
 
-NORMS: dict[str, type[Ball]] = {"linf": LInf}
+    def full_scale(self, delta: Tensor) -> float:
+        return self.epsilon
+
+
+_SUMS_ROUND = 1e-12
+"""Relative error that no sum of squares in float64 has, of however many pixels."""
+
+
+class L2(Ball):
+    """The Euclidean length of the change of a whole image, over all its pixels and channels."""
+
+    name = "L2"
+    axis = "Euclidean length of the change of an image, epsilon"
+    usual: ClassVar = {"epsilon": 0.5, "step_size": 0.1, "epsilons": (0.25, 0.5, 1.0)}
+
+    @staticmethod
+    def _checked(name: str, value: float | str) -> float:
+        number = _parse(value)
+        if number is None or number < 0 or not isfinite(number):
+            raise UserError(
+                f"{name} is the Euclidean length of the change of a whole image, a number of at "
+                f"least 0, such as 0.5 or 128/255; got {value}."
+            )
+        return number
+
+    def start(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        delta = _unit(torch.empty_like(images).normal_(generator=generator))
+        share = torch.empty_like(_lengths(delta)).uniform_(generator=generator)
+        delta *= (self.epsilon * share ** (1 / images[0].numel())).to(delta.dtype)
+        return self.project(delta, images)
+
+    def step(
+        self,
+        delta: Tensor,
+        gradient: Tensor,
+        images: Tensor,
+        *,
+        step_size: float,
+        compiled: bool = False,
+    ) -> Tensor:
+        delta.add_(_unit(gradient.nan_to_num(nan=0.0)), alpha=step_size)
+        return self.project(delta, images)
+
+    def project(self, delta: Tensor, images: Tensor) -> Tensor:
+        room = torch.where(delta > 0, 1 - images, images)
+        limit = self.epsilon * (1 - _SUMS_ROUND)
+        delta *= _scale(delta.abs(), room, limit)
+        length = _lengths(_into_box(delta, images))
+        shorter = limit * (1 - max(_SUMS_ROUND, 4 * torch.finfo(delta.dtype).eps))
+        delta *= torch.where(length > limit, shorter / length, 1).to(delta)
+        return delta
+
+    def largest(self, images: Tensor) -> Ball:
+        return Ball(self.norm, sqrt(images[0].numel()) * (1 + 1e-6))  # from black to white
+
+    @property
+    def text(self) -> str:
+        return f"{self.epsilon:g} (L2)"
+
+    def words(self, what: str) -> str:
+        return f"{what} by a vector of Euclidean length at most epsilon"
+
+    def distance(self, delta: Tensor) -> Tensor:
+        return _lengths(delta).flatten().to(delta)
+
+    def full_scale(self, delta: Tensor) -> float:
+        return delta.abs().max().item()
+
+
+NORMS: dict[str, type[Ball]] = {"linf": LInf, "l2": L2}
 
 
 def as_fraction(name: str, value: float | str) -> float:
@@ -205,3 +302,49 @@ def _into_box(delta: Tensor, images: Tensor) -> Tensor:
     torch.maximum(delta, bound, out=delta)
     torch.minimum(delta, bound.add_(1), out=delta)
     return delta
+
+
+def _lengths(delta: Tensor) -> Tensor:
+    """Euclidean length of each perturbation: (N, ...) to (N, 1, ...), summed in float64."""
+    dims = tuple(range(1, delta.ndim))
+    return torch.linalg.vector_norm(delta, dim=dims, keepdim=True, dtype=torch.float64)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Each of the vectors (N, ...) with length 1, whatever its length was; zero stays zero."""
+    dims = tuple(range(1, vectors.ndim))
+    # First to a largest element of 1, so that squares neither overflow nor vanish.
+    vectors = vectors / _not_zero(vectors.abs().amax(dims, keepdim=True))
+    return vectors / _not_zero(torch.linalg.vector_norm(vectors, dim=dims, keepdim=True))
+
+
+def _not_zero(lengths: Tensor) -> Tensor:
+    return lengths.masked_fill(lengths == 0, 1)
+
+
+def _scale(size: Tensor, room: Tensor, epsilon: float) -> Tensor:
+    """How much to shrink perturbations so that, cut to the pixel box, they have length epsilon.
+
+    The nearest point of ball and box to a perturbation is ``scale * size``, cut where it exceeds
+    ``room``: by the Karush-Kuhn-Tucker conditions ``scale = 1 / (1 + multiplier)``. The squared
+    length of that is concave and piecewise linear in the squared scale, so Newton's method from 0
+    goes up to the solution without passing it, and arrives.
+
+    Args:
+        size: absolute values of the perturbations (N, ...).
+        room: how far each pixel may go in the perturbation's direction (N, ...).
+
+    Returns:
+        (N, 1, ...); 1 where the perturbation is short enough already.
+    """
+    too_long = _lengths(size.minimum(room)) > epsilon
+    scale = too_long.logical_not().to(size)
+    while True:
+        free = size * scale < room
+        cut, rest = room.masked_fill(free, 0), size.masked_fill(~free, 0)
+        ahead = (epsilon**2 - _lengths(cut) ** 2).clamp(min=0).sqrt() / _lengths(rest)
+        # Where nothing is free any more, rest is zero.
+        ahead = torch.where(too_long, torch.fmax(ahead.to(size), scale).clamp(max=1), 1)
+        if torch.equal(ahead, scale):
+            return scale
+        scale = ahead
