@@ -39,7 +39,7 @@ setup(
         "pillow>=10",
         "matplotlib>=3.8",
         "rich>=13",
-        "pyautoattack>=0.2",
+        "pyautoattack>=0.2,<0.3",
         "safetensors>=0.4",
         "pooch>=1.8",
         "requests>=2.30",

@@ -4,7 +4,7 @@ The attacks, their settings and their order are pyautoattack's: APGD on the cros
 APGD on the DLR loss, targeted FAB, Square. This file only deals out the batches, as
 ``AutoAttack.run_standard_evaluation`` does, so that several processes can share them, and writes
 down every verdict. (pyautoattack's own state deals the survivors out anew on resuming, so that a
-resumed run is another one.) ``undecided.py`` leaves out the passes that cannot change a verdict.
+resumed run is another one.)
 
 Source:
     Croce and Hein 2020, https://arxiv.org/abs/2003.01690; https://github.com/fra31/auto-attack
@@ -61,8 +61,7 @@ def evaluate_autoattack(
 
     An image counts only if it is classified correctly as it is and after all four attacks. The
     verdicts are those of ``AutoAttack(..., seed=seed).run_standard_evaluation`` with this batch
-    size, in fewer passes: an image is not attacked any more once it is broken. (On hardware where
-    an image's logits depend on the size of the batch by rounding, so may a borderline verdict.)
+    size.
 
     With fewer than ten classes every other class is a target. The DLR losses need three classes,
     the targeted one four: with three, APGD runs on the plain DLR loss, with two without it.
@@ -234,7 +233,8 @@ def _attack(ensemble: Any, name: str, images: Tensor, labels: Tensor) -> Tensor:
     if attack is ensemble.apgd:
         attack.loss = name.removeprefix("apgd-")
     with torch.no_grad():
-        return torch.as_tensor(attack.perturb(images, labels))
+        attacked = torch.as_tensor(attack.perturb(images.contiguous(), labels))
+    return _channels_last(attacked)
 
 
 def _ensemble(
@@ -243,14 +243,20 @@ def _ensemble(
     # pyautoattack is loaded where it is needed only.
     from pyautoattack import AutoAttack  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    from solo_adv.evaluation.attacks.undecided import only_undecided  # noqa: PLC0415
+    def network(images: Tensor) -> Tensor:
+        # pyautoattack flattens images in ways that need NCHW; the network is faster without.
+        return torch.as_tensor(classifier(_channels_last(images)))
 
-    ensemble = AutoAttack(
-        classifier, device=device, eps=ball.epsilon, seed=seed, version="standard"
-    )
+    ensemble = AutoAttack(network, device=device, eps=ball.epsilon, seed=seed, version="standard")
     targets = min(MAX_TARGETS, num_classes - 1)
     ensemble.apgd_targeted.n_target_classes = ensemble.fab.n_target_classes = targets
-    return only_undecided(ensemble)
+    # As run_standard_evaluation sets them before it attacks with FAB.
+    ensemble.fab.targeted, ensemble.fab.n_restarts = True, 1
+    return ensemble
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _attack_names(num_classes: int) -> list[str]:

@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 
 import pytest
 import torch
@@ -86,11 +87,9 @@ def test_equals_pyautoattack_by_hand(monkeypatch, pattern_net, pattern_set, tmp_
         if not torch.equal(a, b)
     ]
     assert len(changed) == int((verdicts >= 0).sum())
-    # The very same random starts and steps: each image is broken at a point where theirs was.
+    # The very same random starts and steps: the network sees the same images, as often.
+    assert Counter(ours) == Counter(theirs)
     assert {image.numpy().tobytes() for image in changed} <= set(theirs)
-    # Nothing is tried that they do not try, and less of it.
-    assert set(ours) <= set(theirs)
-    assert len(ours) < 0.95 * len(theirs)
     assert 2 < result.correct == int(standing.sum()) < 36
     assert result.total == 40
     assert result.name == "AutoAttack"
