@@ -5,8 +5,8 @@
 - ``robust``: the robust head (r-LE); naive: an attack that computes weight gradients, in NCHW;
   floor: the passes of the encoder.
 - ``knn``: naive: one test image after another; floor: the similarities and the k largest of them.
-- ``autoattack``: the passes of each attack of AutoAttack; naive: pyautoattack itself, which must make
-  as many; floor: the passes that the images need that no attack breaks.
+- ``autoattack``: the passes of each attack of AutoAttack; naive: pyautoattack itself, which must
+  make as many; floor: the passes for the images that no attack breaks.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 Images and perturbations are in pixels, [0, 1]. A norm is known here and nowhere else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite, sqrt
@@ -246,6 +246,19 @@ class L2(Ball):
 
 
 NORMS: dict[str, type[Ball]] = {"linf": LInf, "l2": L2}
+
+
+def with_usual_lengths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of an adversary, with the usual lengths of its ``norm`` in the place of ``auto``.
+
+    Without a norm, or with one that the adversary itself refuses, they are as they were.
+    """
+    norm = NORMS.get(settings.get("norm", ""))
+    usual = {} if norm is None else norm.usual
+    return {
+        name: usual[name] if value == AUTO and name in usual else value
+        for name, value in settings.items()
+    }
 
 
 def as_fraction(name: str, value: float | str) -> float:

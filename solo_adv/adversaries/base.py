@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from solo_adv.adversaries.ball import LossOf
+from solo_adv.adversaries.ball import Ball, LossOf
 
 
 class Adversary:
@@ -25,6 +25,9 @@ class Adversary:
 
     accumulate_gradients: bool = False
     """Whether these passes also add to the gradients of the model's parameters."""
+
+    ball: Ball | None = None
+    """What it may add to a crop; None if it adds nothing."""
 
     compiled: bool = False
     """Whether its own arithmetic goes through torch.compile."""

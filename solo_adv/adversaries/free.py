@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, zeros_like
 
-from solo_adv.adversaries.ball import Ball, LossOf
+from solo_adv.adversaries.ball import AUTO, Ball, LossOf
 from solo_adv.adversaries.base import Adversary
 from solo_adv.support.checks import flag, whole
 
@@ -17,9 +17,9 @@ class Free(Adversary):
     crop slot (paper, Algorithm 1). It is state of the run, part of every checkpoint.
 
     Args:
-        epsilon: radius of the ball, a fraction of the pixel range.
+        epsilon: radius of the ball, as :meth:`Ball.length` takes it.
         step_size: length of each step, likewise. Algorithm 1 steps by epsilon, the reference
-            code by 0.01, which is the default.
+            code by 0.01, which is the default with ``linf``.
         replays: m, the number of optimizer steps on each batch.
         norm: of the ball, a key of ``NORMS``.
         clamp_before_forward: project the carried perturbation into the pixel box of the new batch
@@ -30,10 +30,12 @@ class Free(Adversary):
         UserError: a setting is out of range.
     """
 
+    ball: Ball
+
     def __init__(
         self,
-        epsilon: float | str = 8 / 255,
-        step_size: float | str = 0.01,
+        epsilon: float | str = AUTO,
+        step_size: float | str = AUTO,
         replays: int = 3,
         *,
         norm: str = "linf",

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from solo_adv.adversaries.ball import Ball, LossOf
+from solo_adv.adversaries.ball import AUTO, Ball, LossOf
 from solo_adv.adversaries.base import Adversary
 from solo_adv.adversaries.batch_norm import check_policy
 from solo_adv.support.checks import flag, whole
@@ -17,7 +17,7 @@ class PGD(Adversary):
     calls ``backward`` on the whole graph five times and then updates with the sum.)
 
     Args:
-        epsilon: radius of the ball, a fraction of the pixel range.
+        epsilon: radius of the ball, as :meth:`Ball.length` takes it.
         step_size: length of each step, likewise.
         steps: number of steps.
         random_start: start uniformly in the ball instead of at zero.
@@ -30,10 +30,12 @@ class PGD(Adversary):
         UserError: a setting is out of range.
     """
 
+    ball: Ball
+
     def __init__(
         self,
-        epsilon: float | str = 8 / 255,
-        step_size: float | str = 0.01,
+        epsilon: float | str = AUTO,
+        step_size: float | str = AUTO,
         steps: int = 5,
         random_start: bool = False,
         *,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from solo_adv.adversaries import Adversary
+from solo_adv.adversaries.ball import with_usual_lengths
 from solo_adv.crops import CropOptions, CropSpec, read_crops
 from solo_adv.crops import build as build_crops
 from solo_adv.methods.attacked_views import AttackedViews
@@ -72,11 +73,13 @@ def fill_in(
         given = {key: value for key, value in given.items() if key not in projector}
         projector = {}
     cfg.method_kwargs = {**projector, **accepted_settings(objective), **given}
-    cfg.adversary = {
-        **accepted_settings(adversary),
-        **{key: getattr(default_views, key) for key in AttackedViews.keys(adversary)},
-        **section(cfg, "adversary"),
-    }
+    cfg.adversary = with_usual_lengths(
+        {
+            **accepted_settings(adversary),
+            **{key: getattr(default_views, key) for key in AttackedViews.keys(adversary)},
+            **section(cfg, "adversary"),
+        }
+    )
     cfg.crops = {
         **CropOptions.defaults(),
         **plain_spec(CropSpec.preset(default_crops)),

@@ -8,6 +8,7 @@ from torch import nn
 
 from solo_adv import UserError
 from solo_adv.adversaries import PGD, Adversary, Free, batch_norm_during_attack
+from tests.adversaries.threat_model import assert_admitted
 
 EPSILON = 8 / 255
 
@@ -41,6 +42,12 @@ CASES = [
     Case(Free(EPSILON, 0.01, 3)),
     Case(Free(EPSILON, EPSILON, 2)),
     Case(Free(1.0, 0.9, 4)),
+    Case(PGD(0.5, 0.1, 5, norm="l2")),
+    Case(PGD(0.5, 0.3, 2, random_start=True, norm="l2")),
+    Case(PGD(6.0, 5.0, 3, norm="l2")),
+    Case(PGD(0.0, 0.1, 2, norm="l2")),
+    Case(Free(0.5, 0.2, 3, norm="l2")),
+    Case(Free(3.0, 3.0, 2, norm="l2")),
 ]
 
 
@@ -63,9 +70,8 @@ def test_never_outside_ball_or_box(case):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     for x, delta in run(case.adversary, model, optimizer, case.batches):
-        assert delta.abs().max().item() <= case.adversary.epsilon
-        assert (x + delta).min() >= 0
-        assert (x + delta).max() <= 1
+        ball = case.adversary.ball
+        assert_admitted(ball.norm, ball.epsilon, x, delta.detach())
 
 
 @pytest.mark.parametrize("batch_norm", ["train_frozen", "eval"])
@@ -132,6 +138,31 @@ def test_pgd_finds_the_maximum_of_a_linear_loss():
     x = torch.full((2, 3, 8, 8), 0.5)
     delta = PGD(EPSILON, 0.01, 10).perturb(x, lambda p: (p * weight).sum())
     torch.testing.assert_close(delta, EPSILON * weight.sign().expand_as(x))
+
+
+def test_euclidean_pgd_equals_a_plain_loop():
+    """Away from the box, where the projection is a division by the length."""
+    model = network().eval().double()
+    x = 0.4 + 0.2 * images(dtype=torch.float64)
+    delta = PGD(0.3, 0.1, 5, norm="l2").perturb(x, lambda p: model(p).square().sum())
+    reference = torch.zeros_like(x)
+    for _ in range(5):
+        point = (x + reference).clone().requires_grad_()
+        model(point).square().sum().backward()
+        reference = reference + 0.1 * point.grad / lengths(point.grad)
+        reference = reference * (0.3 / lengths(reference)).clamp(max=1)
+    torch.testing.assert_close(delta, reference, rtol=0, atol=1e-10)
+
+
+def lengths(vectors):
+    return vectors.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+
+
+def test_euclidean_pgd_finds_the_maximum_of_a_linear_loss():
+    weight = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    x = torch.full((2, 3, 8, 8), 0.5)
+    delta = PGD(0.5, 0.1, 10, norm="l2").perturb(x, lambda p: (p * weight).sum())
+    torch.testing.assert_close(delta, (0.5 * weight / weight.norm()).expand_as(x))
 
 
 def test_random_start_repeats_with_its_generator():
@@ -203,6 +234,8 @@ def test_compute_is_counted():
     [
         (lambda: PGD(epsilon=8), "8/255"),
         (lambda: PGD(step_size=2.5), "step_size"),
+        (lambda: PGD(norm="linf ", epsilon=8), "Unknown norm"),
+        (lambda: Free(norm="l2", epsilon=-1), "epsilon is the Euclidean length"),
         (lambda: PGD(steps=0), "steps"),
         (lambda: PGD(batch_norm="frozen"), "train_frozen"),
         (lambda: Free(epsilon="16"), "16/255"),

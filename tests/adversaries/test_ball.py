@@ -12,6 +12,7 @@ from scipy.stats import kstest
 
 from solo_adv import UserError
 from solo_adv.adversaries import NORMS, Ball, as_fraction
+from solo_adv.adversaries.ball import with_usual_lengths
 from tests.adversaries.threat_model import assert_admitted
 
 BALLS = [
@@ -69,6 +70,13 @@ def test_the_usual_lengths():
     assert Ball("l2", "auto") == Ball("l2", 0.5)
     assert Ball("l2", 9).length("train_epsilon", "auto") == 0.5
     assert Ball("l2", 9).length("step_size", "auto") == 0.1
+
+
+def test_usual_lengths_of_an_adversary():
+    given = {"norm": "l2", "epsilon": "auto", "step_size": 0.3, "stem": "auto"}
+    assert with_usual_lengths(given) == {**given, "epsilon": 0.5}
+    for unchanged in ({"norm": "l3", "epsilon": "auto"}, {"forward": "joint"}):
+        assert with_usual_lengths(unchanged) == unchanged
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solo_adv.adversaries import PGD, Free
+from solo_adv.adversaries import NORMS, PGD, Free
 from solo_adv.support.errors import UserError
+from tests.adversaries.threat_model import assert_admitted
 
-LENGTHS = st.one_of(st.floats(0, 1), st.floats(-1, 3), st.sampled_from(["8/255", "1/0", "x", 0, 1]))
+LENGTHS = st.one_of(
+    st.floats(0, 1), st.floats(-1, 3), st.sampled_from(["8/255", "1/0", "x", "auto", 0, 1, 1e9])
+)
 GRADIENTS = {
     "plain": lambda x: (x * torch.linspace(-1, 1, x.numel()).view_as(x)).sum(),
     "flat": lambda x: (x * 0).sum(),
@@ -20,6 +23,7 @@ GRADIENTS = {
 
 @given(
     kind=st.sampled_from([PGD, Free]),
+    norm=st.sampled_from(sorted(NORMS)),
     lengths=st.tuples(LENGTHS, LENGTHS),
     repeats=st.integers(0, 4),
     loss=st.sampled_from(sorted(GRADIENTS)),
@@ -27,13 +31,13 @@ GRADIENTS = {
     extreme=st.booleans(),
     seed=st.integers(0, 100),
 )
-def test_adversaries(outcomes, kind, lengths, repeats, loss, dtype, extreme, seed):
+def test_adversaries(outcomes, kind, norm, lengths, repeats, loss, dtype, extreme, seed):
     generator = torch.Generator().manual_seed(seed)
     crops = torch.rand(2, 3, 4, 4, dtype=dtype, generator=generator)
     crops = crops.round() if extreme else crops
     repeated = {"steps": repeats} if kind is PGD else {"replays": repeats}
     try:
-        adversary = kind(epsilon=lengths[0], step_size=lengths[1], **repeated)
+        adversary = kind(epsilon=lengths[0], step_size=lengths[1], norm=norm, **repeated)
     except UserError:
         outcomes["adversaries: refused"] += 1
         return
@@ -44,9 +48,6 @@ def test_adversaries(outcomes, kind, lengths, repeats, loss, dtype, extreme, see
         if delta.requires_grad:
             GRADIENTS[loss](crops + delta).backward()
         held = delta.detach()
-        assert torch.isfinite(held).all()
-        assert held.abs().max().item() <= adversary.epsilon
-        assert (crops + held).min() >= 0
-        assert (crops + held).max() <= 1
+        assert_admitted(norm, adversary.epsilon, crops, held)
         adversary.update(crops, delta)
     outcomes["adversaries: run"] += 1

@@ -133,7 +133,18 @@ def test_defaults_are_filled_in_and_stay(host, name):
     held = set(accepted_settings(method.adversary_class))
     beside = {field.name for field in fields(AttackedViews)}
     assert set(first["adversary"]) - beside == held
+    assert "auto" not in first["adversary"].values()
     assert OmegaConf.to_container(method.add_and_assert_specific_cfg(method.cfg)) == first
+
+
+def test_the_usual_lengths_of_a_norm_are_on_record(host, name):
+    method = HOSTS[host][name]
+    if "norm" not in accepted_settings(method.adversary_class):
+        return
+    given = {}, {"adversary.norm": "l2"}, {"adversary.norm": "l2", "adversary.epsilon": 2}
+    for changes, lengths in zip(given, [("8/255", 0.01), (0.5, 0.1), (2, 0.1)], strict=True):
+        cfg = method.add_and_assert_specific_cfg(config(host, name, **changes))
+        assert (cfg.adversary.epsilon, cfg.adversary.step_size) == lengths
 
 
 def test_parameters_are_all_in_the_optimiser_once(host, name):
@@ -256,6 +267,7 @@ def test_state_of_the_run_survives_a_checkpoint(host, name, tmp_path):
         ("adversary.views", "first", "Unknown key in adversary|second"),
         ("preset", "paper", "reference"),
         ("adversary.epsilon", 8, "Unknown key in adversary|8/255"),
+        ("adversary.norm", "l1", "Unknown key in adversary|Unknown norm 'l1'"),
         ("adversary.epsilonn", "8/255", "Unknown key in adversary"),
         ("crops.num_crops", 1, "at least 2"),
         ("crops.colour", 1, "colour"),

@@ -1,14 +1,17 @@
 """A run that is stopped anywhere and started again ends as one that was never stopped."""
 
 import csv
+import json
 import signal
 import warnings
 
 import pytest
 import torch
 
+from solo_adv.methods.adversarial import AdversarialMethod
 from solo_adv.support.files import digest_path
 from solo_adv.training.checkpoints import Checkpointer, StopSignals
+from tests.adversaries.threat_model import assert_admitted
 
 JOB = [
     *("data=digits", "data.fraction=0.2", "optimizer.batch_size=32", "crops.num_crops=2"),
@@ -98,6 +101,8 @@ def assert_same_run(one, other):
         pytest.param("robust_emp", 5, [], marks=pytest.mark.slow),
         ("robust_emp", BATCHES + 1, ["data.resident=false", "data.num_workers=1"]),
         pytest.param("simclr_freeadv", 2, [], marks=pytest.mark.slow),
+        pytest.param("cfamc", 5, ["adversary.norm=l2"], marks=pytest.mark.slow),
+        pytest.param("robust_emp", 3, ["adversary.norm=l2"], marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_in_mid_epoch_costs_nothing(
@@ -171,6 +176,30 @@ def test_a_run_of_another_config_is_not_continued_and_the_difference_printed(pre
     assert status == 0, err
     assert "Resuming" not in out
     assert "is not continued, it differs: adversary.epsilon was 8/255, is 4/255" in out
+
+
+@pytest.mark.parametrize("method", ["cfamc", "robust_emp"])
+def test_a_run_with_euclidean_perturbations(pretrain, monkeypatch, tmp_path, method):
+    perturb, lengths = AdversarialMethod.perturb, []
+
+    def watched(self, batch):
+        delta = perturb(self, batch)
+        assert_admitted("l2", 0.5, batch.attacked[:2], delta[:2].detach())
+        lengths.append(delta.detach().flatten(1).norm(dim=1).max().item())
+        return delta
+
+    assert pretrain(method, "runs", "max_epochs=1")[0] == 0
+    monkeypatch.setattr(AdversarialMethod, "perturb", watched)
+    status, out, err = pretrain(method, "runs", "adversary.norm=l2", "max_epochs=1")
+    assert status == 0, err
+    assert "adversary.norm was linf, is l2" in out  # another run
+    assert len(lengths) == (3 if method == "cfamc" else 1) * BATCHES
+    assert max(lengths) > 0.1
+    written = [json.loads(path.read_text())["adversary"] for path in tmp_path.rglob("args.json")]
+    assert {a["norm"]: (a["epsilon"], a["step_size"]) for a in written} == {
+        "linf": ("8/255", 0.01),
+        "l2": (0.5, 0.1),
+    }
 
 
 def test_a_finished_run_leaves_one_checkpoint_with_its_checksum(pretrain, tmp_path):
