@@ -1,8 +1,9 @@
 """Methods: each an objective and an adversary in one short file. Hosts make them runnable."""
 
-from solo_adv.methods.adversarial import AdversarialMethod, NonFiniteLossError
+from solo_adv.methods.adversarial import AdversarialMethod
 from solo_adv.methods.cfamc import CFAMC
 from solo_adv.methods.emp_ssl import EMPSSL
+from solo_adv.methods.lifecycle import NonFiniteLossError
 from solo_adv.methods.robust_emp import RobustEMP
 from solo_adv.methods.robust_simclr import RobustSimCLR
 from solo_adv.methods.simclr import SimCLR

@@ -3,13 +3,11 @@
 Shapes: B images become V crops each, N = V*B, view-major; embeddings are (V, B, D).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor
@@ -23,30 +21,14 @@ from solo_adv.methods import completion
 from solo_adv.methods.attacked_views import AttackedViews, Group, join
 from solo_adv.methods.averaging import AveragedWeights
 from solo_adv.methods.chunks import pass_in_chunks
+from solo_adv.methods.lifecycle import Lifecycle
 from solo_adv.methods.performance import Performance
-from solo_adv.methods.run_state import (
-    add_running_means,
-    random_state,
-    restore_random_state,
-    running_means,
-)
 from solo_adv.methods.teacher import FrozenTeacher, Teacher, read_teacher
-from solo_adv.methods.watch import CollapseWatch
 from solo_adv.objectives import Objective, Update
 from solo_adv.support.compiling import compile_whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.processes import world_size
 from solo_adv.support.settings import construct, section
-
-
-class NonFiniteLossError(UserError):
-    """The loss became NaN or infinite: the weights are lost, earlier checkpoints are not.
-
-    Attributes:
-        batch: the batch after which it was noticed, by name.
-    """
-
-    batch: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Batch(NamedTuple):
@@ -62,13 +44,7 @@ class Batch(NamedTuple):
     """What :meth:`AdversarialMethod.prepare` returned (V*B, D'), for the crops as they came."""
 
 
-if TYPE_CHECKING:
-    from solo_adv.methods.contract import HostMethod as _Host
-else:
-    _Host = object
-
-
-class AdversarialMethod(_Host):
+class AdversarialMethod(Lifecycle):
     """A method without its base: each host joins it to its own ``BaseMethod`` (see ``host/``).
 
     The base brings ``backbone``, ``classifier``, ``features_dim``, ``forward`` with ``logits`` and
@@ -126,10 +102,6 @@ class AdversarialMethod(_Host):
         self._crafting: Callable[[Update], Tensor] = self.objective.crafting
         self._compiled = False
         self._batch_in_epoch = 0
-        self.crop_passes = 0
-        self.collapse_watch = CollapseWatch()
-        self._finite: Tensor | None = None
-        self._resumed: dict[str, Any] = {}
 
     # ---------------------------------------------------------------- configuration
 
@@ -298,7 +270,7 @@ class AdversarialMethod(_Host):
         self.crop_passes += self._passes_of(crops, len(targets)) * world_size()
         self._log_step(loss._asdict(), probe)
         self._watch_collapse(out["z"][: len(targets)], batch_idx)
-        add_running_means(self.trainer, self._resumed.pop("means", {}))
+        self._add_running_means()
         views_seen = min(2, len(out["feats"]) // len(targets)) * len(targets)
         self.observe(out["feats"][:views_seen].detach(), targets.repeat(views_seen // len(targets)))
 
@@ -429,72 +401,6 @@ class AdversarialMethod(_Host):
         rows = join(attacked, attacked) if own_selves else join(clean, attacked)
         return rows.unflatten(0, (-1, len(batch.labels)))
 
-    def _step_schedulers(self, end_of: str) -> None:
-        # Once a batch, not once a replay: the schedule spans the run whatever the replays are.
-        if self.cfg.scheduler.name == "reference_cyclic":
-            end_of = {"replay": "step", "step": "batch"}.get(end_of, end_of)
-        for config in self.trainer.lr_scheduler_configs:
-            if config.interval == end_of:
-                config.scheduler.step()  # type: ignore[call-arg]
-
-    def _log_step(self, terms: Mapping[str, Tensor], probe: Mapping[str, Tensor]) -> None:
-        log = self.log_dict
-        names = {"total": f"train_{self.objective.name}_loss"}
-        losses = {names.get(k, f"train_{k}"): v.detach() for k, v in terms.items()}
-        log(losses, prog_bar=True, on_step=True, on_epoch=True)
-        log(probe, on_step=True, on_epoch=True)
-        optimizer: Any = self.optimizers()
-        lr = optimizer.param_groups[0]["lr"]
-        log({"lr": lr}, prog_bar=True, on_step=True, on_epoch=False)
-
-    def _watch_collapse(self, z: Tensor, batch_idx: int) -> None:
-        """Measure the embeddings (B, D) of one view where the other figures are written, too."""
-        if self.objective.on_logits or not self._is_logging_due(batch_idx):
-            return
-        readings = self.collapse_watch.read(z, beginning=self.current_epoch == 0)
-        self.log_dict(
-            {f"train_z_{name}": value.float() for name, value in readings.items()},
-            on_step=True,
-            on_epoch=False,
-        )
-
-    def _is_logging_due(self, batch_idx: int) -> bool:
-        return (batch_idx + 1) % self.cfg.get("log_every_n_steps", 50) == 0
-
-    def _watch(self, loss: Tensor) -> None:
-        finite = torch.isfinite(loss.detach())
-        self._finite = finite if self._finite is None else self._finite & finite
-
-    def check_finite(self) -> None:
-        """Stop the run if any loss since the last check was NaN or infinite.
-
-        Raises:
-            NonFiniteLossError: it was.
-        """
-        finite, self._finite = self._finite, None
-        if finite is not None and not finite:
-            raise NonFiniteLossError(
-                f"The loss is no longer finite (epoch {self.current_epoch}, "
-                f"step {self.global_step}). "
-                "Try a lower optimizer.lr, a larger batch, or precision=32-true."
-            )
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Looks at the losses now and then: on a GPU each look makes the host wait."""
-        super().on_train_batch_end(outputs, batch, batch_idx)
-        trainer = self.trainer
-        on_cpu = self.device.type == "cpu"
-        if on_cpu or self._is_logging_due(batch_idx) or trainer.is_last_batch:
-            try:
-                self.check_finite()
-            except NonFiniteLossError as error:
-                error.batch = _named(batch)
-                raise
-        if trainer.is_last_batch:  # before callbacks save the epoch's checkpoint
-            self._step_schedulers(end_of="epoch")
-
-    # ---------------------------------------------------------------- state of the run
-
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if self.global_rank:
@@ -508,67 +414,6 @@ class AdversarialMethod(_Host):
                 self._crafting = compile_whole(self.objective.crafting, performance.mode)
                 self._compiled = True
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the config and what a resumed run needs, for every process."""
-        super().on_save_checkpoint(checkpoint)
-        state = {
-            "adversary": self.adversary.state_dict(),
-            "crops": self.crops.state_dict(),
-            "random": random_state(self.device),
-            "means": running_means(self.trainer),
-            "between_epochs": bool(self.trainer.is_last_batch),
-        }
-        states: list[Any] = [state]
-        if world_size() > 1:
-            states = [None] * world_size()
-            dist.all_gather_object(states, state)
-        checkpoint["solo_adv"] = {
-            "method": self.cfg.method,
-            "config": self.complete_config(),
-            "crop_passes": self.crop_passes,
-            "processes": states,
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continues the adversary and the crops where the checkpoint left them."""
-        super().on_load_checkpoint(checkpoint)
-        saved = checkpoint.get("solo_adv")
-        if saved is None:
-            return
-        taught = (saved["config"].get("teacher") or {}).get("weights")
-        if taught not in (None, self.cfg.teacher.weights):
-            raise UserError(
-                f"This run began with a teacher of the weights {taught}, and teacher.checkpoint="
-                f"{self.cfg.teacher.checkpoint} holds {self.cfg.teacher.weights}: give the one "
-                "that it began with."
-            )
-        self.crop_passes = saved["crop_passes"]
-        states = saved["processes"]
-        if len(states) == world_size():
-            state = states[self.global_rank]
-            self.adversary.load_state_dict(state["adversary"])
-            self.crops.load_state_dict(state["crops"])
-            kept = ("random", "means", "between_epochs")
-            self._resumed = {key: state[key] for key in kept if key in state}
-        if self._resumed.get("between_epochs"):
-            # Next the loader starts, and draws random numbers as it did in the run that went on.
-            self._continue_random_numbers()
-
-    def on_train_start(self) -> None:
-        """Continues the loaders, and the random numbers of a run that was stopped in mid epoch.
-
-        Its loader had drawn its numbers before, so they are set after the loader has started.
-        """
-        super().on_train_start()
-        # Lightning does not do it where a schedule asked for the number of batches before the
-        # loops were restored.
-        self.trainer.fit_loop._load_combined_loader_states()
-        self._continue_random_numbers()
-
-    def _continue_random_numbers(self) -> None:
-        if "random" in self._resumed:
-            restore_random_state(self._resumed.pop("random"), self.device)
-
 
 def _probe(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """Loss and accuracy of the online classifier over labelled crops; 0 where there are none."""
@@ -576,10 +421,3 @@ def _probe(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
     loss = F.cross_entropy(logits, targets, ignore_index=-1, reduction="sum") / labelled
     correct = (logits.detach().argmax(1) == targets).sum()
     return {"train_class_loss": loss, "train_acc1": correct * 100 / labelled}
-
-
-def _named(batch: Any) -> dict[str, Tensor]:
-    indexes, views, targets = batch
-    views = [views] if isinstance(views, Tensor) else views
-    named = {f"view_{number}": view for number, view in enumerate(views)}
-    return {"indexes": indexes, "targets": targets, **named}

@@ -1,0 +1,196 @@
+"""What surrounds the training step: schedules, logging, watching the loss, and exact resuming."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from solo_adv.adversaries import Adversary
+from solo_adv.crops import CropPipeline
+from solo_adv.methods.run_state import (
+    add_running_means,
+    random_state,
+    restore_random_state,
+    running_means,
+)
+from solo_adv.methods.watch import CollapseWatch
+from solo_adv.objectives import Objective
+from solo_adv.support.errors import UserError
+from solo_adv.support.processes import world_size
+
+if TYPE_CHECKING:
+    from solo_adv.methods.contract import HostMethod as _Host
+else:
+    _Host = object
+
+
+class NonFiniteLossError(UserError):
+    """The loss became NaN or infinite: the weights are lost, earlier checkpoints are not.
+
+    Attributes:
+        batch: the batch after which it was noticed, by name.
+    """
+
+    batch: Mapping[str, Tensor] = MappingProxyType({})
+
+
+class Lifecycle(_Host):
+    """A method in its run, without the step itself; ``AdversarialMethod`` adds that.
+
+    Attributes:
+        crop_passes: crop passes of the run so far, of all processes.
+        collapse_watch: measures the embeddings now and then.
+    """
+
+    objective: Objective
+    adversary: Adversary
+    crops: CropPipeline
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__(cfg)
+        self.crop_passes = 0
+        self.collapse_watch = CollapseWatch()
+        self._finite: Tensor | None = None
+        self._resumed: dict[str, Any] = {}
+
+    # ---------------------------------------------------------------- in the step
+
+    def _step_schedulers(self, end_of: str) -> None:
+        # Once a batch, not once a replay: the schedule spans the run whatever the replays are.
+        if self.cfg.scheduler.name == "reference_cyclic":
+            end_of = {"replay": "step", "step": "batch"}.get(end_of, end_of)
+        for config in self.trainer.lr_scheduler_configs:
+            if config.interval == end_of:
+                config.scheduler.step()  # type: ignore[call-arg]
+
+    def _log_step(self, terms: Mapping[str, Tensor], probe: Mapping[str, Tensor]) -> None:
+        log = self.log_dict
+        names = {"total": f"train_{self.objective.name}_loss"}
+        losses = {names.get(k, f"train_{k}"): v.detach() for k, v in terms.items()}
+        log(losses, prog_bar=True, on_step=True, on_epoch=True)
+        log(probe, on_step=True, on_epoch=True)
+        optimizer: Any = self.optimizers()
+        lr = optimizer.param_groups[0]["lr"]
+        log({"lr": lr}, prog_bar=True, on_step=True, on_epoch=False)
+
+    def _watch_collapse(self, z: Tensor, batch_idx: int) -> None:
+        """Measure the embeddings (B, D) of one view where the other figures are written, too."""
+        if self.objective.on_logits or not self._is_logging_due(batch_idx):
+            return
+        readings = self.collapse_watch.read(z, beginning=self.current_epoch == 0)
+        self.log_dict(
+            {f"train_z_{name}": value.float() for name, value in readings.items()},
+            on_step=True,
+            on_epoch=False,
+        )
+
+    def _is_logging_due(self, batch_idx: int) -> bool:
+        return (batch_idx + 1) % self.cfg.get("log_every_n_steps", 50) == 0
+
+    def _watch(self, loss: Tensor) -> None:
+        finite = torch.isfinite(loss.detach())
+        self._finite = finite if self._finite is None else self._finite & finite
+
+    def check_finite(self) -> None:
+        """Stop the run if any loss since the last check was NaN or infinite.
+
+        Raises:
+            NonFiniteLossError: it was.
+        """
+        finite, self._finite = self._finite, None
+        if finite is not None and not finite:
+            raise NonFiniteLossError(
+                f"The loss is no longer finite (epoch {self.current_epoch}, "
+                f"step {self.global_step}). "
+                "Try a lower optimizer.lr, a larger batch, or precision=32-true."
+            )
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Looks at the losses now and then: on a GPU each look makes the host wait."""
+        super().on_train_batch_end(outputs, batch, batch_idx)
+        trainer = self.trainer
+        on_cpu = self.device.type == "cpu"
+        if on_cpu or self._is_logging_due(batch_idx) or trainer.is_last_batch:
+            try:
+                self.check_finite()
+            except NonFiniteLossError as error:
+                error.batch = _named(batch)
+                raise
+        if trainer.is_last_batch:  # before callbacks save the epoch's checkpoint
+            self._step_schedulers(end_of="epoch")
+
+    def _add_running_means(self) -> None:
+        add_running_means(self.trainer, self._resumed.pop("means", {}))
+
+    # ---------------------------------------------------------------- state of the run
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the config and what a resumed run needs, for every process."""
+        super().on_save_checkpoint(checkpoint)
+        state = {
+            "adversary": self.adversary.state_dict(),
+            "crops": self.crops.state_dict(),
+            "random": random_state(self.device),
+            "means": running_means(self.trainer),
+            "between_epochs": bool(self.trainer.is_last_batch),
+        }
+        states: list[Any] = [state]
+        if world_size() > 1:
+            states = [None] * world_size()
+            dist.all_gather_object(states, state)
+        checkpoint["solo_adv"] = {
+            "method": self.cfg.method,
+            "config": self.complete_config(),
+            "crop_passes": self.crop_passes,
+            "processes": states,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continues the adversary and the crops where the checkpoint left them."""
+        super().on_load_checkpoint(checkpoint)
+        saved = checkpoint.get("solo_adv")
+        if saved is None:
+            return
+        taught = (saved["config"].get("teacher") or {}).get("weights")
+        if taught not in (None, self.cfg.teacher.weights):
+            raise UserError(
+                f"This run began with a teacher of the weights {taught}, and teacher.checkpoint="
+                f"{self.cfg.teacher.checkpoint} holds {self.cfg.teacher.weights}: give the one "
+                "that it began with."
+            )
+        self.crop_passes = saved["crop_passes"]
+        states = saved["processes"]
+        if len(states) == world_size():
+            state = states[self.global_rank]
+            self.adversary.load_state_dict(state["adversary"])
+            self.crops.load_state_dict(state["crops"])
+            kept = ("random", "means", "between_epochs")
+            self._resumed = {key: state[key] for key in kept if key in state}
+        if self._resumed.get("between_epochs"):
+            # Next the loader starts, and draws random numbers as it did in the run that went on.
+            self._continue_random_numbers()
+
+    def on_train_start(self) -> None:
+        """Continues the loaders, and the random numbers of a run that was stopped in mid epoch.
+
+        Its loader had drawn its numbers before, so they are set after the loader has started.
+        """
+        super().on_train_start()
+        # Lightning does not do it where a schedule asked for the number of batches before the
+        # loops were restored.
+        self.trainer.fit_loop._load_combined_loader_states()
+        self._continue_random_numbers()
+
+    def _continue_random_numbers(self) -> None:
+        if "random" in self._resumed:
+            restore_random_state(self._resumed.pop("random"), self.device)
+
+
+def _named(batch: Any) -> dict[str, Tensor]:
+    indexes, views, targets = batch
+    views = [views] if isinstance(views, Tensor) else views
+    named = {f"view_{number}": view for number, view in enumerate(views)}
+    return {"indexes": indexes, "targets": targets, **named}
