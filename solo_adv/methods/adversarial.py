@@ -96,6 +96,11 @@ class AdversarialMethod(Lifecycle):
         self.crops = self._build_crops(seed=cfg.get("seed", 0))
         self.spec, options = self.crop_settings(cfg)
         self._drawn_from = self.spec
+        if options.source == "loader" and self.spec_at(1.0) != self.spec:
+            raise UserError(
+                f"method={cfg.method} changes its crops over the run, so it must draw them itself: "
+                "use crops.source=device (and not data.format=dali, whose loader draws them)."
+            )
         self.chunk = options.chunk
         self._network: Callable[[Tensor], dict[str, Tensor]] = self._pass
         self._loss: Callable[[Update], Any] = self.objective

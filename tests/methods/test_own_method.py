@@ -5,12 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from solo_adv import UserError
+from solo_adv.methods import AdversarialMethod
 
 OWN_METHOD = Path(__file__).with_name("own_method.py")
 PATIENCE = 300  # seconds
@@ -26,6 +30,34 @@ EVERYTHING = [
 
 def test_it_is_short():
     assert len(OWN_METHOD.read_text().splitlines()) <= 60
+
+
+def test_crops_that_change_are_not_drawn_by_a_loader(build, monkeypatch):
+    def milder(self, progress):
+        return replace(self.spec, jitter_prob=0.8 - 0.8 * progress)
+
+    monkeypatch.setattr(AdversarialMethod, "spec_at", milder)
+    build("cfamc")
+    with pytest.raises(UserError, match=r"use crops\.source=device"):
+        build("cfamc", **{"crops.source": "loader"})
+
+
+def test_crops_change_as_the_run_goes_on(build, fit, monkeypatch):
+    drawn = []
+
+    def milder(self, progress):
+        return replace(self.spec, jitter_prob=0.8 - 0.8 * progress)
+
+    monkeypatch.setattr(AdversarialMethod, "spec_at", milder)
+    method = build("emp_ssl", max_epochs=2)
+    draw = method.crops.draw
+    monkeypatch.setattr(
+        method.crops,
+        "draw",
+        lambda *size: drawn.append(method.crops.spec.jitter_prob) or draw(*size),
+    )
+    fit(method, batches=2)
+    assert drawn == pytest.approx([0.8, 0.6, 0.4, 0.2])
 
 
 @pytest.mark.slow
