@@ -1,12 +1,19 @@
 """Linear evaluation: ``main_linear.py pretrained_feature_extractor=PATH [key=value ...]``."""
 
+from omegaconf import DictConfig
+
 from solo_adv.support.cli import run_app
-from solo_adv.training.linear_evaluation import linear
+
+
+def _run(cfg: DictConfig) -> None:
+    from solo_adv.training.linear_evaluation import linear
+
+    linear(cfg)
 
 
 def main() -> None:
     """The command line."""
-    run_app(linear, config_name="linear")
+    run_app(_run, config_name="linear")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,19 @@
 """Pretrain an encoder: ``main_pretrain.py --config-name cfamc.yaml [key=value ...]``."""
 
-from functools import partial
+from omegaconf import DictConfig
 
 from solo_adv.support.cli import run_app
-from solo_adv.training.pretraining import pretrain
+
+
+def _run(cfg: DictConfig) -> None:
+    from solo_adv.training.pretraining import pretrain
+
+    pretrain(cfg, print_config=True)
 
 
 def main() -> None:
     """The command line."""
-    run_app(partial(pretrain, print_config=True))
+    run_app(_run)
 
 
 if __name__ == "__main__":

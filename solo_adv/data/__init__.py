@@ -1,7 +1,6 @@
 """Images to train and test on: from disk to batches on the device."""
 
 from solo_adv.data.config import DATASETS, DataConfig
-from solo_adv.data.datamodule import ImageDataModule
 from solo_adv.data.datasets import load_split
 from solo_adv.data.image_set import ImageSet
 from solo_adv.data.loaders import ResidentLoader, StreamingLoader, streaming_loader
@@ -11,7 +10,6 @@ __all__ = [
     "DATASETS",
     "DataConfig",
     "EpochSampler",
-    "ImageDataModule",
     "ImageSet",
     "ResidentLoader",
     "StreamingLoader",

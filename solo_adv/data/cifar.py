@@ -18,7 +18,7 @@ CLASSES: dict[str, type[CIFAR10]] = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 NETWORK_TIMEOUT = 10  # seconds without an answer
 
 
-def read_cifar(config: DataConfig, split: str) -> RawSplit:
+def read(config: DataConfig, split: str) -> RawSplit:
     """50,000 train or 10,000 test images, 32x32.
 
     The files are looked for on disk first, extracted or as the archive, and downloaded only if

@@ -1,15 +1,15 @@
 """The images, for Lightning."""
 
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 
 from solo_adv.crops import CropOptions, CropSpec
-from solo_adv.data.cifar import read_cifar
 from solo_adv.data.config import DataConfig
-from solo_adv.data.datasets import SPLITS, load_split
+from solo_adv.data.datasets import READERS, SPLITS, load_split
 from solo_adv.data.image_set import ImageSet
 from solo_adv.data.loaders import Batch, ResidentLoader, streaming_loader
 from solo_adv.support.errors import UserError
@@ -56,7 +56,7 @@ class ImageDataModule(LightningDataModule):
         """
         if self.config.torchvision_files:
             for split in SPLITS:
-                read_cifar(self.config, split)
+                import_module(READERS[self.config.dataset]).read(self.config, split)
 
     def setup(self, stage: str | None = None) -> None:
         """Load both splits, once.

@@ -1,17 +1,13 @@
 """One door to all data sets."""
 
-from collections.abc import Callable
+from importlib import import_module
 
 import numpy as np
 import torch
 
-from solo_adv.data.cifar import read_cifar
 from solo_adv.data.config import DataConfig
 from solo_adv.data.decoding import decode_all, decode_or_next
-from solo_adv.data.digits import read_digits
-from solo_adv.data.folders import read_folder
 from solo_adv.data.image_set import ImageSet
-from solo_adv.data.parquet import read_parquet
 from solo_adv.data.sources import RawSplit, Sources
 from solo_adv.support.checks import choice
 
@@ -19,13 +15,17 @@ SPLITS = ("train", "test")
 FRACTION_SEED = 0  # never that of a run: runs of different seeds must see the same images
 GIB = 2**30
 
-READERS: dict[str, Callable[[DataConfig, str], RawSplit | None]] = {
-    "digits": read_digits,
-    "cifar10": read_cifar,
-    "cifar100": read_cifar,
-    "imagenet100": read_folder,
-    "custom": read_folder,
+READERS = {
+    "digits": "solo_adv.data.digits",
+    "cifar10": "solo_adv.data.cifar",
+    "cifar100": "solo_adv.data.cifar",
+    "imagenet100": "solo_adv.data.folders",
+    "custom": "solo_adv.data.folders",
 }
+"""By data set, the module whose ``read(config, split)`` finds the images of a split.
+
+A module is imported when it is needed: scikit-learn, torchvision and Arrow take seconds.
+"""
 
 
 def load_split(config: DataConfig, split: str) -> ImageSet | None:
@@ -49,9 +49,9 @@ def load_split(config: DataConfig, split: str) -> ImageSet | None:
 
     raw: RawSplit | None
     if config.in_parquet:
-        raw = read_parquet(config, split, keep)
+        raw = import_module("solo_adv.data.parquet").read(config, split, keep)
     else:
-        raw = READERS[config.dataset](config, split)
+        raw = import_module(READERS[config.dataset]).read(config, split)
         if raw is not None and config.fraction != -1:
             raw = raw.select(keep(len(raw.labels)).tolist())
     if raw is None:

@@ -12,8 +12,6 @@ import torch
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as tv
 
 from solo_adv.data.sources import Sources
 from solo_adv.support.errors import UnreadableImageError, UserError
@@ -116,8 +114,11 @@ def to_square(image: Image.Image, side: int) -> Image.Image:
     """Resize the shorter side to ``side`` pixels (bicubic), then crop the centre."""
     if image.size == (side, side):
         return image
-    resized = tv.resize(image, side, interpolation=InterpolationMode.BICUBIC)
-    return tv.center_crop(resized, side)
+    # torchvision has this, too, and takes seconds to import in every process that decodes.
+    width, height = (side * length // min(image.size) for length in image.size)
+    resized = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    return resized.crop((left, top, left + side, top + side))
 
 
 def decode_all(

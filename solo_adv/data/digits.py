@@ -16,7 +16,7 @@ SPLIT_SEED = 0  # never that of a run: the split is part of the data set
 BRIGHTEST = 16  # scikit-learn's grey levels are 0..16
 
 
-def read_digits(config: DataConfig, split: str) -> RawSplit:
+def read(config: DataConfig, split: str) -> RawSplit:
     """1,297 train and 500 test images, 16x16 unless ``image_size`` says otherwise, 10 classes."""
     digits = load_digits()
     train, test = train_test_split(

@@ -10,7 +10,7 @@ from solo_adv.data.sources import FileSources, RawSplit
 from solo_adv.support.errors import UserError
 
 
-def read_folder(config: DataConfig, split: str) -> RawSplit | None:
+def read(config: DataConfig, split: str) -> RawSplit | None:
     """Images in one sub-folder a class or, without labels, anywhere below the folder.
 
     The classes of the test split are those of the train split, so that a class that is missing

@@ -6,41 +6,17 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
-from solo_adv.support.checks import choice
-from solo_adv.support.errors import UserError, unknown
-
-STEMS = ("auto", "cifar", "cifar_padding2", "imagenet")
-_CIFAR_STEM_UP_TO = 64
-IDENTITY = ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0])
-"""Mean and standard deviation that change nothing."""
-
-# The names that solo-learn gives to networks of timm, and those of its own.
-_FROM_TIMM = {
-    "vit_tiny": "vit_tiny_patch16_224",
-    "vit_small": "vit_small_patch16_224",
-    "vit_base": "vit_base_patch16_224",
-    "vit_large": "vit_large_patch16_224",
-    "swin_tiny": "swin_tiny_patch4_window7_224",
-    "swin_small": "swin_small_patch4_window7_224",
-    "swin_base": "swin_base_patch4_window7_224",
-    "swin_large": "swin_large_patch4_window7_224",
-}
-_SOLO_LEARNS_OWN = (
-    *("poolformer_s12", "poolformer_s24", "poolformer_s36", "poolformer_m36", "poolformer_m48"),
-    *("wide_resnet28w2", "wide_resnet28w8"),
+from solo_adv.encoders.specification import (
+    IDENTITY,
+    SOLO_LEARNS_OWN,
+    is_timm_model,
+    resolve_name,
+    resolve_stem,
 )
-
-
-def resolve_stem(stem: str, image_size: int) -> str:
-    """A stem other than ``auto``, which takes the CIFAR stem for images up to 64 pixels."""
-    choice("backbone.stem", stem, STEMS)
-    if stem == "auto":
-        return "cifar" if image_size <= _CIFAR_STEM_UP_TO else "imagenet"
-    return stem
+from solo_adv.support.errors import UserError, unknown
 
 
 class Normalization(nn.Module):
@@ -94,14 +70,11 @@ def build_backbone(
         UserError: there is no such model, or it does not accept the arguments.
     """
     stem = resolve_stem(stem, image_size)
-    name = _FROM_TIMM.get(name, name)
-    if name not in _SOLO_LEARNS_OWN and not timm.is_model(name):
-        known = [*timm.list_models(), *_FROM_TIMM, *_SOLO_LEARNS_OWN]
-        raise unknown("backbone.name", name, known)
+    name = resolve_name(name)
     try:
         if name.startswith("resnet"):
             backbone = _resnet(name, stem, **kwargs)
-        elif name in _SOLO_LEARNS_OWN:
+        elif name in SOLO_LEARNS_OWN:
             backbone = _solo_learns_own(name, **kwargs)
         else:
             backbone = _timm_model(name, image_size, **kwargs)
@@ -123,8 +96,8 @@ def _check_options(name: str, error: Exception) -> None:
         UserError: the error is of one.
     """
     found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-    if found and timm.is_model(name):
-        takes = inspect.signature(type(timm.create_model(name)))
+    if found and is_timm_model(name):
+        takes = inspect.signature(type(_create(name)))
         options = {*takes.parameters, "width", "layers", "zero_init_residual"} - {"block"}
         raise unknown(f"key in backbone.kwargs of {name}", found[1], options) from error
 
@@ -141,6 +114,13 @@ def set_stem(resnet: nn.Module, stem: str, width: int = 64) -> None:
         resnet.maxpool = nn.Identity()
 
 
+def _create(name: str, **kwargs: Any) -> nn.Module:
+    import timm  # noqa: PLC0415  takes seconds
+
+    network: nn.Module = timm.create_model(name, **kwargs)
+    return network
+
+
 def _resnet(
     name: str,
     stem: str,
@@ -150,7 +130,7 @@ def _resnet(
 ) -> nn.Module:
     # timm has one fixed width behind a single-convolution stem. Its deep stem has a free one, so
     # ask for that and put the single convolution in its place.
-    backbone = timm.create_model(
+    backbone = _create(
         name,
         num_classes=0,
         channels=tuple(width * 2**stage for stage in range(4)),
@@ -166,9 +146,9 @@ def _timm_model(
     name: str, image_size: int, width: object = None, layers: object = None, **kwargs: Any
 ) -> nn.Module:
     try:
-        return timm.create_model(name, num_classes=0, **{"img_size": image_size, **kwargs})
+        return _create(name, num_classes=0, **{"img_size": image_size, **kwargs})
     except TypeError:  # convolutional models have no fixed image size
-        return timm.create_model(name, num_classes=0, **kwargs)
+        return _create(name, num_classes=0, **kwargs)
 
 
 def _solo_learns_own(

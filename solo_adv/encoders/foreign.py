@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from solo_adv.encoders import solo_config
-from solo_adv.encoders.backbones import STEMS
+from solo_adv.encoders.specification import STEMS
 from solo_adv.support.checks import choice, is_number, known_keys, whole
 from solo_adv.support.errors import UserError
 

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import OmegaConf
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from solo_adv.support.settings import plain
 
 Config = Mapping[str, Any]
 
 _CIFAR = ("cifar10", "cifar100")
-_IMAGENET = (list(IMAGENET_DEFAULT_MEAN), list(IMAGENET_DEFAULT_STD))
+_IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 # solo/data/pretrain_dataloader.py:206: for these, the YAML's mean and std are overridden.
 _STATISTICS = {
     "cifar10": ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
@@ -41,7 +40,7 @@ def statistics(config: Config) -> tuple[list[float], list[float]]:
 
 
 def stem(config: Config) -> str:
-    """The stem of its backbone, one of ``backbones.STEMS``; only ResNets have a choice."""
+    """The stem of its backbone, one of ``specification.STEMS``; only ResNets have a choice."""
     named = config["backbone"].get("stem") or "auto"
     if named != "auto":
         return str(named)

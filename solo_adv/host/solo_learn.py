@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from solo_adv.encoders import solo_config
-from solo_adv.encoders.backbones import STEMS, Normalization, set_stem
+from solo_adv.encoders.backbones import Normalization, set_stem
+from solo_adv.encoders.specification import STEMS
 from solo_adv.host.joining import join
 from solo_adv.methods import AdversarialMethod
 from solo_adv.methods.optim import SCHEDULERS, build_optimizer, build_scheduler

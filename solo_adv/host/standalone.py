@@ -11,31 +11,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from solo_adv.crops import as_unit_float
-from solo_adv.encoders.backbones import IDENTITY, Normalization, build_backbone, resolve_stem
+from solo_adv.encoders.backbones import Normalization, build_backbone
 from solo_adv.host.joining import join
+from solo_adv.host.settings import StandaloneSettings
 from solo_adv.methods import AdversarialMethod
 from solo_adv.methods.optim import build_optimizer, build_scheduler
-from solo_adv.support.errors import UserError
-from solo_adv.support.settings import plain, section
-
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "data": {"mean": IDENTITY[0], "std": IDENTITY[1]},
-    "crops": {"size": 32},
-    "backbone": {"stem": "auto", "kwargs": {}},
-    "optimizer": {"exclude_bias_n_norm_wd": False, "kwargs": {}},
-    "scheduler": {
-        "lr_decay_steps": None,
-        "min_lr": 0.0,
-        "warmup_start_lr": 3e-5,
-        "warmup_epochs": 10,
-        "interval": "step",
-    },
-    "knn_eval": {"enabled": False, "k": 20, "distance_func": "cosine"},
-}
-"""solo-learn's own defaults (its ``BaseMethod.add_and_assert_specific_cfg``), and our own keys."""
+from solo_adv.support.settings import plain
 
 
-class StandaloneMethod(LightningModule):
+class StandaloneMethod(StandaloneSettings, LightningModule):
     """Backbone, online classifier, optimiser and validation for any method.
 
     Loaders deliver pixels (uint8, or float in [0, 1]); normalisation, where the config has
@@ -60,23 +44,15 @@ class StandaloneMethod(LightningModule):
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """Fill in solo-learn's defaults."""
-        for name, defaults in DEFAULTS.items():
-            given = section(cfg, name)
-            cfg[name] = {**defaults, **{k: v for k, v in given.items() if v is not None}}
-        if cfg.scheduler.interval not in ("step", "epoch"):
-            raise UserError(
-                f"scheduler.interval must be step or epoch; got {cfg.scheduler.interval}."
-            )
-        cfg.backbone.stem = resolve_stem(cfg.backbone.stem, cfg.crops.size)
-        # On one weight, for the errors of wrong names and options before any work.
+        """:class:`StandaloneSettings`'s, and the values of the optimiser's and schedule's options.
+
+        Raises:
+            UserError: a name, a key or a value is not accepted.
+        """
+        cfg = super().add_and_assert_specific_cfg(cfg)
+        # On one weight, for the errors of wrong values before any work.
         _build_schedule(cfg, _build_optimizer(cfg, [{"params": [nn.Parameter(torch.ones(1, 1))]}]))
         return cfg
-
-    @classmethod
-    def crop_size(cls, cfg: DictConfig) -> int:
-        """The config always names one: :data:`DEFAULTS`."""
-        return int(cfg.crops.size)
 
     def complete_config(self) -> dict[str, Any]:
         """The config: nothing in it is left open."""

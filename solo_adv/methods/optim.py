@@ -6,20 +6,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from timm.optim import Lars
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
 from solo_adv.support.checks import choice, known_keys
 from solo_adv.support.errors import UserError
+from solo_adv.support.signatures import constructor
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
+_OF_TORCH: dict[str, type[Optimizer]] = {
     "sgd": torch.optim.SGD,
-    "lars": Lars,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
 }
+OPTIMIZERS = (*_OF_TORCH, "lars")
 _LARS_NAMES = {"eta": "trust_coeff", "clip_lr": "trust_clip"}
 SCHEDULERS = ("warmup_cosine", "reference_cyclic", "step", "none")
 
@@ -48,8 +48,7 @@ def build_optimizer(
     Raises:
         UserError: unknown name or option.
     """
-    choice("optimizer.name", name, OPTIMIZERS)
-    known_keys("optimizer.kwargs", kwargs, _options_of(name))
+    check_optimizer(name, kwargs)
     split = exclude_bias_n_norm_wd
     plain: dict[str, Any] = {"weight_decay": 0.0}
     if name == "lars":
@@ -62,7 +61,7 @@ def build_optimizer(
         kwargs = {"momentum": 0.9, **kwargs}
     prepared = [part for group in groups for part in _prepare(group, plain if split else None)]
     try:
-        return OPTIMIZERS[name](prepared, lr=lr, weight_decay=weight_decay, **kwargs)  # type: ignore[call-arg]
+        return _class_of(name)(prepared, lr=lr, weight_decay=weight_decay, **kwargs)  # type: ignore[call-arg]
     except (TypeError, ValueError) as error:
         raise UserError(
             f"optimizer.name={name} does not take these optimizer.kwargs: {error} "
@@ -70,13 +69,34 @@ def build_optimizer(
         ) from error
 
 
+def check_optimizer(name: str, kwargs: Mapping[str, Any]) -> None:
+    """Refuse a name or an option that :func:`build_optimizer` does not know.
+
+    Raises:
+        UserError: it does not; it may still refuse a value.
+    """
+    choice("optimizer.name", name, OPTIMIZERS)
+    known_keys("optimizer.kwargs", kwargs, _options_of(name))
+
+
 def _options_of(name: str) -> set[str]:
     """What ``optimizer.kwargs`` may hold."""
-    options = set(inspect.signature(OPTIMIZERS[name]).parameters)
     if name == "lars":
+        options = set(constructor("timm.optim.lars", "Lars"))
         options = options - {*_LARS_NAMES.values(), "always_adapt"} | _LARS_NAMES.keys()
         options.add("exclude_bias_n_norm")
+    else:
+        options = set(inspect.signature(_OF_TORCH[name]).parameters)
     return options - {"params", "lr", "weight_decay"}
+
+
+def _class_of(name: str) -> type[Optimizer]:
+    if name == "lars":
+        from timm.optim import Lars  # noqa: PLC0415  takes seconds
+
+        found: type[Optimizer] = Lars
+        return found
+    return _OF_TORCH[name]
 
 
 def _prepare(group: Mapping[str, Any], plain: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -90,6 +110,17 @@ def _prepare(group: Mapping[str, Any], plain: dict[str, Any] | None) -> list[dic
         {"params": [p for p in params if p.ndim == 1], **options, **plain},
     ]
     return [part for part in parts if part["params"]]
+
+
+def check_scheduler(name: str, lr_decay_steps: list[int] | None) -> None:
+    """Refuse a schedule that :func:`build_scheduler` does not know, or ``step`` without its epochs.
+
+    Raises:
+        UserError: it is one.
+    """
+    choice("scheduler.name", name, SCHEDULERS)
+    if name == "step" and not lr_decay_steps:
+        raise UserError("scheduler.name=step needs scheduler.lr_decay_steps, a list of epochs.")
 
 
 def build_scheduler(
@@ -119,13 +150,11 @@ def build_scheduler(
     Raises:
         UserError: unknown name, or ``step`` without its epochs.
     """
-    choice("scheduler.name", name, SCHEDULERS)
+    check_scheduler(name, lr_decay_steps)
     if name == "none":
         return None
     if name == "step":
-        if not lr_decay_steps:
-            raise UserError("scheduler.name=step needs scheduler.lr_decay_steps, a list of epochs.")
-        return MultiStepLR(optimizer, list(lr_decay_steps))
+        return MultiStepLR(optimizer, list(lr_decay_steps or ()))
     lr = optimizer.defaults["lr"]
 
     if name == "reference_cyclic":

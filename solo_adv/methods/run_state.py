@@ -1,11 +1,13 @@
 """What a resumed process needs beyond weights and optimiser: random states, running means."""
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
 
 State = dict[str, Any]
 
@@ -35,7 +37,7 @@ def restore_random_state(state: State, device: torch.device) -> None:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
 
 
-def running_means(trainer: Trainer) -> State:
+def running_means(trainer: "Trainer") -> State:
     """Sums and counts behind the epoch's means so far; none at the end of an epoch.
 
     Lightning does not save them, so that the means of an epoch that was continued would be those
@@ -50,7 +52,7 @@ def running_means(trainer: Trainer) -> State:
     }
 
 
-def add_running_means(trainer: Trainer, means: State) -> None:
+def add_running_means(trainer: "Trainer", means: State) -> None:
     """Add saved :func:`running_means` to those of the first batch of the continued epoch."""
     results = trainer.fit_loop.epoch_loop._results
     for key, (value, count) in means.items():

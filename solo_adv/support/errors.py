@@ -27,9 +27,18 @@ class UnreadableImageError(UserError):
     """An image cannot be decoded; the message says where it lies."""
 
 
+_MANY = 100
+
+
 def unknown(kind: str, given: object, accepted: Iterable[str]) -> UserError:
-    """The error for a name that is none of the ``accepted`` ones; names the nearest."""
+    """The error for a name that is none of the ``accepted`` ones; names the nearest.
+
+    Where too many to read are accepted, it lists those that are near, and says how many there are.
+    """
     names = sorted(accepted)
-    nearest = get_close_matches(str(given), names, n=1, cutoff=0.5)
+    nearest = get_close_matches(str(given), names, n=5, cutoff=0.5)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
-    return UserError(f"Unknown {kind} '{given}'.{hint} Accepted: {', '.join(names)}.")
+    listed = ", ".join(names)
+    if len(names) > _MANY:
+        listed = f"{len(names):,} names" + (f", such as {', '.join(nearest)}" if nearest else "")
+    return UserError(f"Unknown {kind} '{given}'.{hint} Accepted: {listed}.")

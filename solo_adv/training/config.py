@@ -1,24 +1,23 @@
 """The complete config of a pretraining run: solo-learn's schema, checked before any work."""
 
-import inspect
 from dataclasses import fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 import torch
-from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 
 from solo_adv.data import DataConfig
-from solo_adv.host import METHODS
-from solo_adv.host.standalone import DEFAULTS
+from solo_adv.host.settings import CHECKS, DEFAULTS
+from solo_adv.methods.optim import check_optimizer, check_scheduler
 from solo_adv.methods.performance import AUTO, Performance, resolved_precision
 from solo_adv.support.checks import choice, flag, known_keys, number, whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.settings import plain, section
+from solo_adv.support.signatures import constructor
 from solo_adv.training.schema import check_types
 
-TRAINER_KEYS = frozenset(inspect.signature(Trainer.__init__).parameters) - {"self"}
-"""Everything at top level that Lightning's Trainer takes is passed to it."""
+TRAINER_KEYS = constructor("lightning.pytorch.trainer.trainer", "Trainer")
+"""What Lightning's Trainer takes, with its types. Everything at top level that Lightning's Trainer takes is passed to it."""
 
 _SECTIONS: dict[str, dict[str, Any]] = {
     "checkpoint": {
@@ -64,7 +63,7 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
         UserError: an unknown key, method or data set, or a value out of range.
     """
     _check_keys(cfg)
-    choice("method", cfg.get("method"), METHODS)
+    choice("method", cfg.get("method"), CHECKS)
     for name, defaults in _SECTIONS.items():
         given = section(cfg, name)
         cfg[name] = {**defaults, **{k: v for k, v in given.items() if v is not None}}
@@ -78,7 +77,7 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
             "crops.source=loader takes ready crops from the loader: data.format=dali delivers them "
             "here, and solo-learn's own pipeline under solo-learn. Use crops.source=device."
         )
-    cfg = METHODS[cfg.method].add_and_assert_specific_cfg(cfg)
+    cfg = CHECKS[cfg.method].add_and_assert_specific_cfg(cfg)
     data_config(cfg)
     scale_learning_rates(cfg)
     return cfg
@@ -94,11 +93,13 @@ def check_probe_cfg(cfg: DictConfig) -> None:
     flag("augment", cfg.get("augment"))
     cfg.precision = resolved_precision(cfg)
     _check_run_length(cfg)
+    check_optimizer(cfg.optimizer.get("name"), section(cfg.optimizer, "kwargs"))
+    check_scheduler(cfg.scheduler.get("name"), plain(cfg.scheduler.get("lr_decay_steps")))
 
 
 def _check_keys(cfg: DictConfig, *besides: str) -> None:
     """Refuse keys that nobody reads, and values of the wrong type, at every level."""
-    known_keys("the config", plain(cfg), TRAINER_KEYS | _OTHER_KEYS | {*_SECTIONS, *besides})
+    known_keys("the config", plain(cfg), {*TRAINER_KEYS, *_OTHER_KEYS, *_SECTIONS, *besides})
     check_types(plain(cfg))
     _check_trainer_settings(cfg)
     for name, keys in _WITHOUT_DEFAULT.items():
@@ -131,9 +132,8 @@ def _check_trainer_settings(cfg: DictConfig) -> None:
     Raises:
         UserError: a value is of another type.
     """
-    declared = get_type_hints(Trainer.__init__)
     for key, value in trainer_settings(cfg).items():
-        accepted = _simple_types(declared[key])
+        accepted = _simple_types(TRAINER_KEYS[key])
         if key == "precision":
             accepted = [AUTO, *accepted]
         if accepted and not any(_fits(value, kind) for kind in accepted):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from solo_adv.encoders.backbones import IDENTITY, resolve_stem
+from solo_adv.encoders.specification import IDENTITY, resolve_stem
 from solo_adv.report.measurement import Measurement
 from solo_adv.report.older import evaluation_of_format_1
 from solo_adv.support.errors import UserError

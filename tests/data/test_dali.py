@@ -7,7 +7,8 @@ from PIL import Image
 from solo_adv.crops import CropOptions, CropSpec
 from solo_adv.crops.parameters import draw
 from solo_adv.crops.torch import TorchCrops
-from solo_adv.data import DataConfig, ImageDataModule, ResidentLoader, load_split
+from solo_adv.data import DataConfig, ResidentLoader, load_split
+from solo_adv.data.datamodule import ImageDataModule
 from solo_adv.support.errors import UserError
 
 pytest.importorskip("nvidia.dali", reason="pip install 'solo-adv[dali]'")

@@ -2,7 +2,8 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from solo_adv.data import DataConfig, ImageDataModule, ResidentLoader, StreamingLoader
+from solo_adv.data import DataConfig, ResidentLoader, StreamingLoader
+from solo_adv.data.datamodule import ImageDataModule
 from solo_adv.support.errors import UserError
 
 

@@ -7,9 +7,11 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as tv
 
 from solo_adv.data import DataConfig, load_split
-from solo_adv.data.decoding import as_rgb
+from solo_adv.data.decoding import as_rgb, to_square
 from solo_adv.support.errors import UnreadableImageError
 
 GREY = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
@@ -35,6 +37,15 @@ def test_of_an_animation_the_first_frame(tmp_path):
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert np.asarray(as_rgb(Image.open(tmp_path / "a.gif")))[0, 0].tolist() == [255, 0, 0]
+
+
+def test_squares_are_torchvisions():
+    numbers = np.random.default_rng(0)
+    for width, height, side in numbers.integers(1, 70, (60, 3)).tolist():
+        image = Image.fromarray(numbers.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        expected = tv.resize(image, side, interpolation=InterpolationMode.BICUBIC)
+        expected = np.asarray(tv.center_crop(expected, side))
+        np.testing.assert_array_equal(np.asarray(to_square(image, side)), expected)
 
 
 def _float(path):

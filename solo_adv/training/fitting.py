@@ -1,0 +1,94 @@
+"""A pretraining run with a complete config: from the data to the last checkpoint."""
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from solo_adv.data.datamodule import ImageDataModule
+from solo_adv.host import METHODS
+from solo_adv.support.errors import UserError
+from solo_adv.training.config import data_config
+from solo_adv.training.faults import explain
+from solo_adv.training.online_knn import OnlineKNN
+from solo_adv.training.runs import Run, explain_difference, find_unfinished
+from solo_adv.training.trainer import build_trainer
+
+
+def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
+    """Train as a complete config says.
+
+    Args:
+        cfg: as :func:`solo_adv.training.config.parse_cfg` leaves it.
+        print_config: print all settings as they are used, which ``args.json`` holds too.
+
+    Returns:
+        The path of the last checkpoint; None if checkpoints are off.
+
+    Raises:
+        UserError: a value in the config, the data or the output directory cannot be used, before
+            any training; or the loss became non-finite, with the last good checkpoint named.
+    """
+    cfg = METHODS[cfg.method].add_and_assert_specific_cfg(cfg)
+    seed_everything(cfg.seed, verbose=False)
+    data = ImageDataModule(
+        data_config(cfg),
+        batch_size=cfg.optimizer.batch_size,
+        seed=cfg.seed,
+        crops=METHODS[cfg.method].crop_settings(cfg),
+    )
+    data.setup()
+    cfg.data.num_classes = data.num_classes
+    if METHODS[cfg.method].objective_class.needs_labels and not data.train_set.labelled:
+        raise UserError(
+            f"method={cfg.method} learns from labels, and data.dataset={cfg.data.dataset} has "
+            "images without; choose a labelled set or a self-supervised method."
+        )
+
+    resume_from = _checkpoint_to_continue(cfg)
+    run = Run(cfg)
+    if resume_from is not None:
+        rank_zero_only(print)(f"Resuming from {resume_from}")
+        if cfg.get("resume_from_checkpoint") is None:
+            run = Run(cfg, version=resume_from.parent.name)
+    method = METHODS[cfg.method](cfg)
+    if not cfg.performance.disable_channel_last:
+        method = method.to(memory_format=torch.channels_last)
+    callbacks: list[Callback] = []
+    if cfg.knn_eval.enabled:
+        callbacks.append(OnlineKNN(k=cfg.knn_eval.k, distance=cfg.knn_eval.distance_func))
+    batches = len(data.train_set) // cfg.optimizer.batch_size
+    cfg.log_every_n_steps = max(1, min(cfg.get("log_every_n_steps", 50), batches))
+    trainer = build_trainer(cfg, run, callbacks)
+    if trainer.is_global_zero:
+        run.create()
+        if print_config:
+            print(f"{OmegaConf.to_yaml(cfg, resolve=True)}Saved as {run.config_path}")
+    try:
+        trainer.fit(method, datamodule=data, ckpt_path=resume_from)
+    except Exception as error:
+        message = explain(error, run)
+        if message is None:
+            raise
+        raise UserError(message) from error
+    checkpoint = run.last_checkpoint()
+    if checkpoint is not None and trainer.is_global_zero:
+        print(f"Checkpoint: {checkpoint}")
+    return checkpoint
+
+
+def _checkpoint_to_continue(cfg: DictConfig) -> Path | None:
+    """The one that the config names, or else that of an unfinished run of the same config."""
+    named = cfg.get("resume_from_checkpoint")
+    if named is not None:
+        if not Path(named).is_file():
+            raise UserError(f"resume_from_checkpoint does not exist: '{named}'.")
+        return Path(named)
+    if not (cfg.auto_resume.enabled and cfg.checkpoint.enabled):
+        return None
+    found = find_unfinished(cfg)
+    if found is None and (difference := explain_difference(cfg)):
+        rank_zero_only(print)(difference)
+    return found

@@ -1,0 +1,77 @@
+"""A run of linear evaluation with a checked config: from the data to the accuracies."""
+
+import json
+from pathlib import Path
+
+from lightning.pytorch import seed_everything
+from omegaconf import DictConfig
+
+from solo_adv.crops import CropSpec, build
+from solo_adv.data import DataConfig
+from solo_adv.data.datamodule import ImageDataModule
+from solo_adv.encoders.loading import encoder_from
+from solo_adv.support.errors import UserError
+from solo_adv.support.settings import plain
+from solo_adv.training.config import scale_learning_rates
+from solo_adv.training.linear_probe import LinearProbe
+from solo_adv.training.runs import Run
+from solo_adv.training.trainer import build_trainer
+
+
+def train_probe(cfg: DictConfig, checkpoint: Path) -> dict[str, float]:
+    """Train and test a linear classifier on the encoder in a checkpoint.
+
+    Args:
+        cfg: as ``conf/linear.yaml``, checked.
+        checkpoint: a ``.ckpt`` file.
+
+    Returns:
+        Top-1 and top-5 accuracy on the test split, fractions, after the last and the best epoch.
+
+    Raises:
+        UserError: the checkpoint or the data cannot be used.
+    """
+    seed_everything(cfg.seed, verbose=False)
+    encoder = encoder_from(checkpoint, features=cfg.features)
+    config = DataConfig.for_evaluation(encoder.config["data"], plain(cfg.data))
+    scale_learning_rates(cfg)
+    data = ImageDataModule(config, batch_size=cfg.optimizer.batch_size, seed=cfg.seed)
+    data.setup()
+    if data.test_set is None or not data.train_set.labelled or not data.test_set.labelled:
+        raise UserError(
+            f"data.dataset={config.dataset} has no labelled train and test split here; give them "
+            "with data.train_path, data.val_path and data.no_labels=false."
+        )
+    cfg.method = "linear"
+    run = Run(cfg)
+    crops = build(_augmentation(encoder.image_size), seed=cfg.seed) if cfg.augment else None
+    probe = LinearProbe(encoder, data.num_classes, cfg, crops)
+    trainer = build_trainer(cfg, run)
+    if trainer.is_global_zero:
+        run.create()
+    trainer.fit(probe, datamodule=data)
+    result = {
+        "acc1": probe.last[0],
+        "acc5": probe.last[1],
+        "best_acc1": probe.best[0],
+        "best_acc5": probe.best[1],
+    }
+    if not trainer.is_global_zero:
+        return result
+    (run.directory / "results.json").write_text(json.dumps(result, indent=2))
+    print(
+        f"Linear evaluation of {checkpoint}: acc@1 {result['acc1']:.2%}, "
+        f"acc@5 {result['acc5']:.2%} (best epoch {result['best_acc1']:.2%})"
+    )
+    print(_written(run))
+    return result
+
+
+def _augmentation(size: int) -> CropSpec:
+    """solo-learn's for this task: random resized crops and flips, no change of colour."""
+    plain_colours = {"jitter_prob": 0.0, "grayscale_prob": 0.0, "blur_prob": 0.0}
+    return CropSpec.preset("multi_crop", num_crops=1, size=size, solarize_prob=0.0, **plain_colours)
+
+
+def _written(run: Run) -> Path:
+    return run.last_checkpoint() or run.directory / "results.json"

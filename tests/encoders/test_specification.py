@@ -1,0 +1,59 @@
+"""Names of backbones, against timm's own registry."""
+
+import subprocess
+import sys
+
+import pytest
+import timm
+from timm.models import _registry
+
+from solo_adv import UserError
+from solo_adv.encoders import specification
+from solo_adv.encoders.specification import is_timm_model, resolve_name, timm_models
+
+
+def test_names_are_those_that_timm_registers():
+    assert timm_models() == sorted(timm.list_models())
+    current, deprecated = specification._registered()
+    assert current | deprecated == set(_registry._model_entrypoints)
+
+
+def test_a_timm_without_readable_source_is_asked(monkeypatch, tmp_path):
+    monkeypatch.setattr(specification, "package_folder", lambda _: tmp_path)
+    current, _ = specification._registered.__wrapped__()
+    assert current == set(timm.list_models())
+
+
+def test_without_timm_a_name_means_the_same(monkeypatch):
+    names = ("resnet18", "resnet18.a1_in1k", "gluon_resnet18_v1b", "resnt18", "vit_tiny", "")
+    with_timm = [is_timm_model(name) for name in names]
+    monkeypatch.delitem(sys.modules, "timm")
+    assert [is_timm_model(name) for name in names] == with_timm
+    assert with_timm == [True, True, True, False, False, False]
+
+
+def test_a_network_that_the_user_registers_is_known(monkeypatch):
+    monkeypatch.setitem(_registry._model_entrypoints, "network_of_mine", lambda: None)
+    assert resolve_name("network_of_mine") == "network_of_mine"
+
+
+def test_names_of_solo_learn():
+    assert resolve_name("vit_tiny") == "vit_tiny_patch16_224"
+    assert resolve_name("wide_resnet28w2") == "wide_resnet28w2"
+
+
+def test_a_wrong_name_is_answered_without_timm():
+    script = (
+        "import sys; from solo_adv.encoders.specification import resolve_name\n"
+        "try: resolve_name('resnt18')\nexcept ValueError as error: print(error)\n"
+        "assert not {'timm', 'torch'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert "Did you mean 'resnet18'?" in done.stdout
+
+
+def test_an_unknown_name():
+    with pytest.raises(UserError, match="Unknown backbone.name 'resnet19'. Did you mean 'resnet1"):
+        resolve_name("resnet19")
