@@ -67,9 +67,7 @@ class ParquetSources:
         return ParquetSources(column, self.files, self.file_of_row[rows], self.row_in_file[rows])
 
 
-def read(
-    config: DataConfig, split: str, keep: Callable[[int], np.ndarray]
-) -> RawSplit | None:
+def read(config: DataConfig, split: str, keep: Callable[[int], np.ndarray]) -> RawSplit | None:
     """Read the encoded images and labels of a split; nothing is decoded yet.
 
     Args:

@@ -70,6 +70,12 @@ def timm_models() -> list[str]:
     return sorted(_registered()[0])
 
 
+_REGISTERED = re.compile(r"^@register_model\s+def (\w+)", re.MULTILINE)
+_DEPRECATED = re.compile(
+    r"^register_model_deprecations\(__name__, {(.*?)^}", re.MULTILINE | re.DOTALL
+)
+
+
 @cache
 def _registered() -> tuple[frozenset[str], frozenset[str]]:
     """The current and the deprecated names in timm's source: importing timm takes seconds."""
@@ -77,12 +83,9 @@ def _registered() -> tuple[frozenset[str], frozenset[str]]:
     deprecated: set[str] = set()
     for file in (package_folder("timm") / "models").glob("*.py"):
         source = file.read_text(encoding="utf-8")
-        current.update(re.findall(r"^@register_model\s+def (\w+)", source, re.MULTILINE))
-        for table in re.findall(r"^register_model_deprecations\(__name__, {(.*?)^}", source, _TABLE):
+        current.update(_REGISTERED.findall(source))
+        for table in _DEPRECATED.findall(source):
             deprecated.update(re.findall(r"""['"](\w+)['"]\s*:""", table))
     if not current:  # its source is not as it was: ask itself
         current.update(import_module("timm").list_models())
     return frozenset(current), frozenset(deprecated)
-
-
-_TABLE = re.MULTILINE | re.DOTALL

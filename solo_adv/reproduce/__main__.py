@@ -130,7 +130,7 @@ def main() -> None:
         if given.dry_run:
             show(jobs, given.throughput)
             return
-        from solo_adv.reproduce.run import execute  # noqa: PLC0415  loads Lightning
+        from solo_adv.reproduce.run import execute
 
         for path in execute(jobs):
             print(path)

@@ -17,7 +17,7 @@ from solo_adv.support.signatures import constructor
 from solo_adv.training.schema import check_types
 
 TRAINER_KEYS = constructor("lightning.pytorch.trainer.trainer", "Trainer")
-"""What Lightning's Trainer takes, with its types. Everything at top level that Lightning's Trainer takes is passed to it."""
+"""What Lightning's Trainer takes, with its types; it is given what of it stands at top level."""
 
 _SECTIONS: dict[str, dict[str, Any]] = {
     "checkpoint": {

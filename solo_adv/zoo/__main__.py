@@ -92,7 +92,7 @@ def _export(given: argparse.Namespace) -> None:
     if given.push is not None:
         if given.to != "hf":
             raise UserError("--push is for --to hf.")
-        from solo_adv.zoo.export.hf import push  # noqa: PLC0415  huggingface_hub is an extra
+        from solo_adv.zoo.export.hf import push
 
         print(push(directory, given.push))
 
@@ -113,7 +113,7 @@ def _publish(given: argparse.Namespace) -> None:
 
 
 def _settings(pairs: list[str]) -> dict[str, object]:
-    from omegaconf import OmegaConf  # noqa: PLC0415  slow to import
+    from omegaconf import OmegaConf
 
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:

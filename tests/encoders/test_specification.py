@@ -55,5 +55,5 @@ def test_a_wrong_name_is_answered_without_timm():
 
 
 def test_an_unknown_name():
-    with pytest.raises(UserError, match="Unknown backbone.name 'resnet19'. Did you mean 'resnet1"):
+    with pytest.raises(UserError, match=r"'resnet19'\. Did you mean 'resnet1"):
         resolve_name("resnet19")
