@@ -79,7 +79,7 @@ class Job:
         self.method = method
         self.directory = directory
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["solo_adv.commands.pretrain"])
+        self._context.set_forkserver_preload(["solo_adv.training.fitting"])
         idle = self._context.Process(target=_nothing)  # the first start loads the libraries
         idle.start()
         idle.join()

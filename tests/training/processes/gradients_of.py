@@ -13,8 +13,8 @@ import torch.distributed as dist
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from solo_adv.commands import pretrain as main_pretrain
 from solo_adv.methods import AdversarialMethod
+from solo_adv.training.pretraining import pretrain
 
 CASES = {
     "emp_ssl": [],
@@ -78,7 +78,7 @@ def run(case, processes):
 
     AdversarialMethod.on_before_optimizer_step = note_gradients
     AdversarialMethod.on_train_end = note_state
-    main_pretrain.pretrain(cfg)
+    pretrain(cfg)
     return {"gradients": gradients, "state": state}
 
 
