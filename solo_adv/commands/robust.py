@@ -6,15 +6,16 @@ On several devices: ``torchrun --nproc-per-node N main_robust.py ...``, with the
 from omegaconf import DictConfig
 
 from solo_adv.evaluation.evaluating import evaluate
+from solo_adv.report.markdown import page
 from solo_adv.support.cli import run_app
 from solo_adv.support.processes import process_group
 
 
 def _run(cfg: DictConfig) -> None:
     with process_group():
-        _, files = evaluate(cfg)
+        report, files = evaluate(cfg)
     if files:
-        print(files["md"].read_text())
+        print(page(report))
     for file in files.values():
         print(file)
 

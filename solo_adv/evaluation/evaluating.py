@@ -1,23 +1,38 @@
 """Evaluating a checkpoint as a config says: from its path to the written report."""
 
-from dataclasses import replace
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
+from torch import nn
 
+from solo_adv.data import ImageSet
+from solo_adv.data.config import DataConfig
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.checkpoint import find_checkpoint
+from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.foreign import EncoderSettings
 from solo_adv.encoders.loading import encoder_from
 from solo_adv.encoders.weights import read_head
-from solo_adv.evaluation.robust import evaluate_robustness
+from solo_adv.evaluation.results import (
+    directory_name,
+    find_report,
+    other_code,
+    result_fingerprint,
+)
+from solo_adv.evaluation.robust import (
+    data_on_record,
+    evaluate_robustness,
+    weights_on_record,
+)
 from solo_adv.evaluation.settings import RobustSettings
 from solo_adv.report.record import Report
-from solo_adv.report.writing import write_report
-from solo_adv.support.checks import choice
+from solo_adv.report.writing import write_report, written_files
+from solo_adv.support.checks import choice, flag
 from solo_adv.support.errors import UserError
-from solo_adv.support.processes import first_process_first, local_device, rank
+from solo_adv.support.processes import first_process_first, from_first, local_device, rank
 from solo_adv.support.settings import plain
 
 ACCELERATORS = ("auto", "cpu", "cuda")
@@ -26,52 +41,118 @@ ACCELERATORS = ("auto", "cpu", "cuda")
 def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str, Path]]:
     """Evaluate as a config (see ``solo_adv/conf/robust.yaml``) says and write the report.
 
-    Under torchrun every process calls it; the first one writes.
+    If a report of exactly this measurement is there, it is read instead, unless ``again`` is set;
+    an evaluation that was interrupted continues. Under torchrun every process calls it; the first
+    one writes.
 
     Returns:
         The report, and the paths of its files by kind (see :func:`write_report`); in processes
         other than the first, no files.
 
     Raises:
-        UserError: a setting, the checkpoint or the data cannot be used.
+        UserError: a setting, the checkpoint or the data cannot be used, or the report that is there
+            is damaged.
     """
-    settings = plain(cfg)
-    path = settings.pop("checkpoint")
-    data, results = settings.pop("data", None) or {}, Path(settings.pop("results_dir"))
-    device = _device(settings.pop("accelerator"))
-    head_weights = settings.pop("head_weights", None)
-    built = EncoderSettings.from_config(settings.pop("encoder", None) or {})
-    robust = RobustSettings.from_config(settings)
-    if path is None:
-        raise UserError("checkpoint=PATH is missing: the .ckpt file or run directory to evaluate.")
-    checkpoint = find_checkpoint(path)
-    encoder = encoder_from(checkpoint, features=robust.features, settings=built)
-    robust = replace(robust, features=encoder.features)
-    head = None if head_weights is None else read_head(head_weights, encoder.features_dim)
-    config = encoder.config
-    directory = results / config["method"] / checkpoint.parent.name / robust.variant
-    with first_process_first():
-        train_set, test_set = load_labelled(config["data"], data)
-    if not quiet and rank() == 0:
-        print(f"Evaluating {checkpoint} ({config['method']}) on {device}")
+    asked = _asked(cfg)
+    saying = not quiet and rank() == 0
+    found = None
+    if rank() == 0 and not asked.again:
+        found = find_report(asked.directory, asked.measured)
+    found = from_first(found)
+    if found is not None:
+        if saying:
+            print(f"Measured before: {asked.directory} (again=true measures anew)")
+            if (other := other_code(found)) is not None:
+                print(f"It was measured with other versions than today's: {other}")
+        return found, written_files(asked.directory) if rank() == 0 else {}
+    method = asked.encoder.config["method"]
+    if saying:
+        print(f"Evaluating {asked.checkpoint} ({method}) on {asked.device}")
+    progress = asked.directory / "progress"
     outcome = evaluate_robustness(
-        encoder,
-        train_set,
-        test_set,
-        robust,
-        method=config["method"],
-        checkpoint=str(checkpoint),
-        pretrain_config=config,
-        device=device,
-        crop_passes=encoder.crop_passes,
-        directory=directory / "progress",
-        head=head,
+        asked.encoder,
+        asked.train_set,
+        asked.test_set,
+        asked.settings,
+        method=method,
+        checkpoint=str(asked.checkpoint),
+        pretrain_config=asked.encoder.config,
+        device=asked.device,
+        crop_passes=asked.encoder.crop_passes,
+        directory=progress,
+        head=asked.head,
         quiet=quiet,
     )
     if rank() > 0:
         return outcome.report, {}
-    return outcome.report, write_report(
-        outcome.report, directory, examples=outcome.examples, head=outcome.head
+    written = write_report(
+        outcome.report, asked.directory, examples=outcome.examples, head=outcome.head
+    )
+    shutil.rmtree(progress, ignore_errors=True)  # again=true must not take it up
+    return outcome.report, written
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What a config asks for, loaded."""
+
+    checkpoint: Path
+    encoder: Encoder
+    head: nn.Linear | None
+    train_set: ImageSet
+    test_set: ImageSet
+    settings: RobustSettings
+    device: torch.device
+    again: bool
+    measured: str
+    """The :func:`result_fingerprint`."""
+    directory: Path
+    """Where the result lies, or will."""
+
+
+def _asked(cfg: DictConfig) -> _Asked:
+    given = plain(cfg)
+    path = given.pop("checkpoint")
+    data, results = given.pop("data", None) or {}, Path(given.pop("results_dir"))
+    again = given.pop("again", False)
+    flag("again", again)
+    device = _device(given.pop("accelerator"))
+    head_weights = given.pop("head_weights", None)
+    built = EncoderSettings.from_config(given.pop("encoder", None) or {})
+    settings = RobustSettings.from_config(given)
+    if path is None:
+        raise UserError("checkpoint=PATH is missing: the .ckpt file or run directory to evaluate.")
+    checkpoint = find_checkpoint(path)
+    encoder = encoder_from(checkpoint, features=settings.features, settings=built)
+    settings = replace(settings, features=encoder.features)
+    head = None if head_weights is None else read_head(head_weights, encoder.features_dim)
+    config = encoder.config
+    with first_process_first():
+        train_set, test_set = load_labelled(config["data"], data)
+    on_record = data_on_record(train_set, test_set)
+    head_state = None if head is None else head.state_dict()
+    weights = weights_on_record(encoder, head_state, given=head is not None)
+    measured = result_fingerprint(settings.to_config(), config, on_record, weights)
+    place = checkpoint.resolve()
+    name = directory_name(
+        place,
+        settings,
+        dataset=on_record["name"],
+        fraction=DataConfig.for_evaluation(config["data"], data).fraction,
+        head_given=head is not None,
+        measured=measured,
+    )
+    return _Asked(
+        checkpoint=checkpoint,
+        encoder=encoder,
+        head=head,
+        train_set=train_set,
+        test_set=test_set,
+        settings=settings,
+        device=device,
+        again=again,
+        measured=measured,
+        directory=results / config["method"] / place.parent.name / name,
     )
 
 

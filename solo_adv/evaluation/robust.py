@@ -140,16 +140,12 @@ def evaluate_robustness(
         crop_passes=crop_passes,
         versions=environment.versions(),
         git_commit=environment.git_commit(),
-        data=_described(train_set, test_set),
+        data=data_on_record(train_set, test_set),
         hardware=environment.hardware(device),
         seconds=stage.seconds,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         probes=None if probes is None else asdict(probes),
-        weights={
-            "encoder": weights_fingerprint(encoder.state_dict()),
-            "head": None if head_state is None else weights_fingerprint(head_state),
-            "head_given": head is not None,
-        },
+        weights=weights_on_record(encoder, head_state, given=head is not None),
     )
     return Outcome(report, examples, head_state)
 
@@ -169,7 +165,19 @@ def _probes(case: Case, num_classes: int, epsilon: float) -> Probes:
     )
 
 
-def _described(train_set: ImageSet, test_set: ImageSet) -> dict[str, Any]:
+def weights_on_record(
+    encoder: nn.Module, head: Mapping[str, Tensor] | None, *, given: bool
+) -> dict[str, Any]:
+    """What a report says of the weights of encoder and head; see :class:`Report`."""
+    return {
+        "encoder": weights_fingerprint(encoder.state_dict()),
+        "head": None if head is None else weights_fingerprint(head),
+        "head_given": given,
+    }
+
+
+def data_on_record(train_set: ImageSet, test_set: ImageSet) -> dict[str, Any]:
+    """What a report says of the data; see :class:`Report`."""
     return {
         "name": _common_name(train_set, test_set),
         "fingerprint_train": train_set.fingerprint(),

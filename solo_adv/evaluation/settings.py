@@ -120,15 +120,33 @@ class RobustSettings:
         """Plain values, as :meth:`from_config` takes them."""
         return {**asdict(self), "epsilons": list(self.epsilons)}
 
-    @property
-    def variant(self) -> str:
-        """A short name of what is judged and how it is classified, for a directory."""
-        protocol = self.protocol
-        if protocol == "crops":
-            protocol += f"{self.num_crops}-{self.space}"
-            protocol += "-geometric" if self.crop_augmentation == "geometric" else ""
-        tuned = "" if self.finetune == "none" else "-finetuned"
-        return f"{protocol}-{self.linear}-{self.features}{tuned}"
+    def decisive(self, *, head_given: bool = False) -> dict[str, Any]:
+        """The settings that the figures depend on, as far as they are not the defaults.
+
+        It leaves out what changes speed and memory only, and what the other settings make
+        meaningless, such as ``num_crops`` under ``protocol=central``.
+
+        Args:
+            head_given: whether a head is given, so that none is trained.
+        """
+        crops, tuned = self.protocol == "crops", self.finetune != "none"
+        attacked_training = (self.linear == "robust" or tuned) and not head_given
+        # Random numbers are drawn for a batch, and AutoAttack's steps depend on the whole of it.
+        by_batch = self.restarts > 1 or self.random_start or self.autoattack
+        matters = {
+            **dict.fromkeys(("num_crops", "crop_augmentation", "space"), crops),
+            **dict.fromkeys(("train_epsilon", "train_steps", "train_step_size"), attacked_training),
+            "finetune_recipe": tuned,
+            "head": not head_given,
+            "batch_size": by_batch,
+            "compile": False,
+        }
+        default = RobustSettings().to_config()
+        return {
+            name: value
+            for name, value in self.to_config().items()
+            if matters.get(name, True) and value != default[name]
+        }
 
     @property
     def crafting(self) -> Crafting:

@@ -63,7 +63,9 @@ class Report:
         """Plain values that JSON can hold."""
         held = {f.name: getattr(self, f.name) for f in fields(self)}
         measurements = [asdict(measurement) for measurement in self.measurements]
-        plain: dict[str, Any] = _plain({"format": FORMAT, **held, "measurements": measurements})
+        plain: dict[str, Any] = plain_values(
+            {"format": FORMAT, **held, "measurements": measurements}
+        )
         return plain
 
     @classmethod
@@ -100,13 +102,14 @@ class Report:
         return cls(**given)
 
 
-def _plain(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
+    """As JSON can hold it; what it has no form for as text."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_values(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):
-        return [_plain(item) for item in value]
+        return [plain_values(item) for item in value]
     return str(value)

@@ -1,6 +1,5 @@
 """Executing jobs: pretrain what is not yet finished, evaluate what is not yet judged, merge."""
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from solo_adv.evaluation.evaluating import evaluate
-from solo_adv.report import FILE, merge
+from solo_adv.report import merge
 from solo_adv.reproduce.plan import Job, composed
-from solo_adv.reproduce.rows import Evaluation
 from solo_adv.support.errors import UserError
 from solo_adv.training.config import parse_cfg
 from solo_adv.training.pretraining import pretrain
@@ -56,7 +54,7 @@ def execute(jobs: Sequence[Job]) -> list[Path]:
 
 
 def run(job: Job) -> list[Path]:
-    """Pretrain and judge one job, leaving out what is finished.
+    """Pretrain one job if it is not finished, and judge it; ``evaluate`` finds what is measured.
 
     Returns:
         Its reports.
@@ -69,25 +67,10 @@ def run(job: Job) -> list[Path]:
     assert checkpoint is not None
     reports = []
     for evaluation in job.evaluations:
-        report = judged(job, evaluation, checkpoint)
-        if report is None:
-            cfg = composed("robust", job.judging(evaluation))
-            cfg.checkpoint = str(checkpoint)
-            report = evaluate(cfg)[1]["json"]
-        reports.append(report)
+        cfg = composed("robust", job.judging(evaluation))
+        cfg.checkpoint = str(checkpoint)
+        reports.append(evaluate(cfg)[1]["json"])
     return reports
-
-
-def judged(job: Job, evaluation: Evaluation, checkpoint: Path) -> Path | None:
-    """The report of an evaluation of this checkpoint; None if there is none yet."""
-    for file in job.results(evaluation).rglob(FILE):
-        try:
-            of = json.loads(file.read_text()).get("checkpoint")
-        except (OSError, ValueError):
-            continue
-        if of is not None and Path(of).resolve() == checkpoint.resolve():
-            return file
-    return None
 
 
 def _check_one_process(cfg: DictConfig) -> None:

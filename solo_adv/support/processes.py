@@ -4,10 +4,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 # A process may wait for another's batch of AutoAttack; torchrun ends all when one dies.
 PATIENCE = timedelta(days=2)
@@ -37,6 +40,14 @@ def most(value: Tensor) -> Tensor:
     if _several():
         dist.all_reduce(value, dist.ReduceOp.MAX)
     return value
+
+
+def from_first(value: T) -> T:
+    """The first process's ``value``, in every process."""
+    held = [value]
+    if _several():
+        dist.broadcast_object_list(held, src=0)
+    return held[0]
 
 
 def same_everywhere(module: nn.Module) -> None:

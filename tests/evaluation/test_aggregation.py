@@ -241,7 +241,6 @@ def test_evaluation_by_crops(pattern_net, pattern_set, tmp_path, space, linear):
     words = {"crop": "each of the 4 resized crops", "image": "from which the 4 crops are then cut"}
     assert words[space] in text
     assert "4 random crops of every image (geometric only)" in text
-    assert settings.variant == f"crops4-{space}-geometric-{linear}-hidden"
 
 
 def test_memory_does_not_grow_with_the_number_of_crops(smooth, pattern_set):

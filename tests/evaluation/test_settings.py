@@ -24,7 +24,15 @@ def test_settings_defaults_are_the_papers():
 def test_the_commands_defaults_are_those_of_the_settings():
     with initialize_config_module("solo_adv.conf", version_base="1.3"):
         config = plain(compose("robust"))
-    besides = {"checkpoint", "encoder", "results_dir", "accelerator", "data", "head_weights"}
+    besides = {
+        "checkpoint",
+        "encoder",
+        "results_dir",
+        "accelerator",
+        "data",
+        "head_weights",
+        "again",
+    }
     assert besides <= set(config)
     given = {key: value for key, value in config.items() if key not in besides}
     assert set(given) == {field.name for field in fields(RobustSettings)}

@@ -18,7 +18,7 @@ from solo_adv.evaluation.attacks import autoattack as autoattack_module
 from solo_adv.evaluation.attacks.seeds import generator_for
 from solo_adv.evaluation.heads.kept import kept_weights
 from solo_adv.evaluation.images import my_batches
-from solo_adv.support.processes import merged, most, rank, same_everywhere, world_size
+from solo_adv.support.processes import from_first, merged, most, rank, same_everywhere, world_size
 
 SETTINGS = RobustSettings(
     epsilons=("12/255", "24/255"),
@@ -83,6 +83,7 @@ def in_a_process(number, port, results, directory, subject):
         assert (rank(), world_size()) == (number, 2)
         assert merged(torch.tensor([1, number])).tolist() == [2, 1]
         assert most(torch.tensor(float(number))) == 1
+        assert from_first(f"of {number}") == "of 0"
         layer = torch.nn.Linear(2, 2)
         same_everywhere(layer.requires_grad_(False))
         mine = [b.number for b in my_batches(test_set, torch.arange(20), 8, "cpu", first=1)]
@@ -184,12 +185,14 @@ def test_torchrun(tmp_path):
     runs = {"one": [script], "two": ["torch.distributed.run", "--nproc-per-node", 2, script]}
     for name, launcher in runs.items():
         start = launcher if name == "two" else ["solo_adv.commands.robust"]
-        out = command(
-            *start,
+        words = (
             *(f"checkpoint='{checkpoint}'", f"results_dir={name}", "max_images=60"),
             *("batch_size=16", "steps=3", "restarts=2", "accelerator=cpu", "alarm_images=20"),
         )
+        out = command(*start, *words)
         assert out.count("# cfamc on digits") == 1
+        again = command(*start, *words)
+        assert again.count("Measured before: ") == again.count("# cfamc on digits") == 1
         (path,) = (tmp_path / name).rglob("report.json")
         reports[name] = json.loads(path.read_text())
     assert reports["two"]["hardware"]["processes"] == 2

@@ -7,7 +7,7 @@ from math import sqrt
 import pytest
 
 from solo_adv.report.measurement import Measurement, by_attack, by_label, under_attack
-from tests.report.conftest import measurement
+from tests.report.reports import measurement
 
 
 def test_accuracy_and_error_are_those_of_the_counts():

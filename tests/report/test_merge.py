@@ -12,7 +12,7 @@ from solo_adv.report import find_reports, merge, read_entry
 from solo_adv.report.__main__ import main
 from solo_adv.report.tables import columns
 from solo_adv.zoo import places
-from tests.report.conftest import measurement
+from tests.report.reports import make_report, measurement
 
 
 def config(row, **changes):
@@ -32,7 +32,7 @@ def config(row, **changes):
 
 
 @pytest.fixture
-def report(make_report):
+def report():
     """A function that writes a report.json; ``attacks`` are (name, 255 * epsilon, accuracy)."""
 
     def write(

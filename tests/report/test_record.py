@@ -10,6 +10,7 @@ from solo_adv.report.markdown import page
 from solo_adv.report.record import FORMAT, Report
 from solo_adv.support.errors import UserError
 from solo_adv.zoo import places
+from tests.report.reports import make_report
 
 PACKAGED = sorted((places.PACKAGED / "models").rglob("report_*.json"))
 
@@ -22,7 +23,7 @@ def written(report, path, change=None):
     return path
 
 
-def test_the_json_has_a_format_number_and_plain_values(make_report, tmp_path):
+def test_the_json_has_a_format_number_and_plain_values(tmp_path):
     held = json.loads(written(make_report(), tmp_path / "report.json").read_text())
     assert held["format"] == FORMAT == 2
     assert held["pretrain_config"] == {"lr": 0.3, "limit": "inf", "views": [1, 2]}
@@ -37,7 +38,7 @@ def test_the_json_has_a_format_number_and_plain_values(make_report, tmp_path):
     }
 
 
-def test_it_reads_back_as_it_was(make_report, tmp_path):
+def test_it_reads_back_as_it_was(tmp_path):
     report = make_report(pretrain_config={"lr": 0.3})
     assert Report.read(written(report, tmp_path / "report.json")) == report
 
@@ -107,7 +108,7 @@ def _without_clean(held):
         (lambda held: held["measurements"][1].update(correct=2000), "2000 of 1000 images"),
     ],
 )
-def test_what_is_no_report_of_ours_is_refused(make_report, tmp_path, change, words):
+def test_what_is_no_report_of_ours_is_refused(tmp_path, change, words):
     path = written(make_report(), tmp_path / "report.json", change)
     with pytest.raises(UserError, match=re.escape(words)) as caught:
         Report.read(path)

@@ -11,7 +11,7 @@ from solo_adv.report.examples import Examples
 from solo_adv.report.record import Report
 from solo_adv.report.writing import write_report, written_files
 from solo_adv.support.errors import UserError
-from tests.report.conftest import measurement
+from tests.report.reports import make_report, measurement
 
 HEAD = {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}
 EXAMPLES = Examples(
@@ -24,7 +24,7 @@ EXAMPLES = Examples(
 )
 
 
-def test_all_files_are_written_and_found(make_report, tmp_path):
+def test_all_files_are_written_and_found(tmp_path):
     report = make_report(pretrain_config={})
     directory = tmp_path / "new" / "folder"
     written = write_report(report, directory, examples=EXAMPLES, head=HEAD)
@@ -40,7 +40,7 @@ def test_all_files_are_written_and_found(make_report, tmp_path):
     assert "head" not in write_report(report, tmp_path)
 
 
-def test_markdown_shows_the_figures_of_the_json(make_report, tmp_path):
+def test_markdown_shows_the_figures_of_the_json(tmp_path):
     text = write_report(make_report(alarms=["something is wrong"]), tmp_path)["md"].read_text()
     for row in (
         "| clean | 70.00 | ± 1.45 |",
@@ -58,7 +58,7 @@ def test_markdown_shows_the_figures_of_the_json(make_report, tmp_path):
     assert len(text.splitlines()) < 40
 
 
-def test_a_measurement_that_nobody_foresaw_is_shown(make_report, tmp_path):
+def test_a_measurement_that_nobody_foresaw_is_shown(tmp_path):
     report = make_report()
     report.measurements += [measurement("fog", 0.4321), measurement("Square", 0.3, 4)]
     written = write_report(report, tmp_path)
@@ -68,7 +68,7 @@ def test_a_measurement_that_nobody_foresaw_is_shown(make_report, tmp_path):
     assert written["png"].stat().st_size > 10_000
 
 
-def test_png_is_a_picture_with_and_without_examples(make_report, tmp_path):
+def test_png_is_a_picture_with_and_without_examples(tmp_path):
     sizes = []
     for examples in (EXAMPLES, None):
         data = write_report(make_report(), tmp_path, examples=examples)["png"].read_bytes()
@@ -77,7 +77,7 @@ def test_png_is_a_picture_with_and_without_examples(make_report, tmp_path):
     assert sizes[0] > sizes[1] > 10_000
 
 
-def test_a_report_is_replaced_whole_or_not_at_all(make_report, tmp_path, monkeypatch):
+def test_a_report_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     first = write_report(make_report(), tmp_path, head=HEAD)["json"].read_text()
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
     with pytest.raises(UserError, match="disk full"):
@@ -87,7 +87,7 @@ def test_a_report_is_replaced_whole_or_not_at_all(make_report, tmp_path, monkeyp
     assert {p.name for p in tmp_path.iterdir()} == files
 
 
-def test_unwritable_directory(make_report, tmp_path):
+def test_unwritable_directory(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="Cannot write the report"):
         write_report(make_report(), tmp_path / "file" / "below")
@@ -102,7 +102,7 @@ def test_unwritable_directory(make_report, tmp_path):
         ({"finetune": "adversarial"}, ["Fine-tuning: encoder and head together", "10 epochs"]),
     ],
 )
-def test_the_threat_model_is_in_words(make_report, tmp_path, change, words):
+def test_the_threat_model_is_in_words(tmp_path, change, words):
     report = make_report(replace(RobustSettings(), **change))
     text = write_report(report, tmp_path)["md"].read_text()
     assert "- Threat model: white-box, end to end" in text

@@ -133,4 +133,3 @@ def test_evaluation_of_the_fine_tuned_classifier(fragile, pattern_set, tmp_path)
     assert tuned.by_label["kNN"].figure == head_alone.by_label["kNN"].figure
     assert all(torch.equal(value, state[name]) for name, value in encoder.state_dict().items())
     assert "adversarially fine-tuned" in write_report(tuned, tmp_path)["md"].read_text()
-    assert replace(settings, finetune="adversarial").variant.endswith("-finetuned")
