@@ -1,8 +1,9 @@
 """Run any script of a solo-learn checkout with this package's methods registered.
 
-``python -m solo_adv.solo_learn main_knn.py ARGS`` does what ``python main_knn.py ARGS`` does, and
-knows the methods of this package as well. Scripts that start Hydra (``main_pretrain.py``,
-``main_linear.py``) find the methods by themselves, through ``hydra_plugins``; the others do not.
+``python -m solo_adv.solo_learn main_knn.py ARGS`` does what ``python main_knn.py ARGS`` does, with
+the same exit status, and the script knows the methods of this package as well.
+Scripts that start Hydra (``main_pretrain.py``, ``main_linear.py``) find the methods by themselves,
+through ``hydra_plugins``; ``main_knn.py`` and ``main_umap.py`` need this command.
 """
 
 import runpy
@@ -19,31 +20,33 @@ USAGE = (
 )
 
 
-def run(script: Path, arguments: list[str]) -> None:
-    """Execute a script as ``__main__``, as ``python SCRIPT ARGUMENTS`` would.
+def prepare(script: Path) -> None:
+    """Register the methods with the solo-learn that a script will import.
 
     Args:
-        script: a script in the root of a solo-learn checkout.
-        arguments: what follows it on the command line.
+        script: a script in the root of a solo-learn checkout, or anywhere if solo-learn is
+            installed or on PYTHONPATH.
 
     Raises:
         UserError: there is no such script, or solo-learn cannot be imported beside it.
     """
     if not script.is_file():
         raise UserError(f"There is no script '{script}'. {USAGE}")
-    sys.argv = [str(script), *arguments]
     sys.path.insert(0, str(script.resolve().parent))
     register()
-    runpy.run_path(str(script), run_name="__main__")
 
 
 def main() -> None:
-    """The command line."""
+    """The command line. Whatever the script itself raises passes through unchanged."""
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        print((__doc__ or "").strip())
+        return
     with user_errors():
-        if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-            print(__doc__.strip() if len(sys.argv) > 1 else f"error: {USAGE}", file=sys.stderr)
-            sys.exit(0 if len(sys.argv) > 1 else 2)
-        run(Path(sys.argv[1]), sys.argv[2:])
+        if len(sys.argv) < 2:
+            raise UserError(USAGE)
+        prepare(Path(sys.argv[1]))
+    sys.argv = sys.argv[1:]
+    runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":

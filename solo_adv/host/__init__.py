@@ -1,8 +1,8 @@
 """The one seam: joins the methods to a host's base class.
 
 ``METHODS`` are those on the stand-in host, which this package's own command line runs;
-``solo_learn.METHODS`` those on solo-learn. Nothing is imported before it is asked for: every Hydra
-application and every process that imports torch looks into this package (``plugin``).
+``solo_learn.METHODS`` those on solo-learn. Nothing is imported before it is asked for, because
+every Hydra application in the environment imports ``plugin``.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,25 +1,16 @@
 """How solo-learn's own scripts come to know the methods, without an edit to them.
 
 Its ``main_pretrain.py`` and ``main_linear.py`` start Hydra, which finds ``hydra_plugins.solo_adv``;
-that calls :func:`register`. Its ``main_knn.py`` and ``main_umap.py`` start no Hydra, so that
-:func:`watch`, which torch calls when it is imported (entry point ``torch.backends``;
-``TORCH_DEVICE_BACKEND_AUTOLOAD=0`` turns that off), waits for solo-learn to be imported.
+that calls :func:`register`. For the scripts that start no Hydra, ``python -m solo_adv.solo_learn``
+calls it.
 
-All processes that import torch, and all Hydra applications, pass through here: this module imports
-neither torch nor solo-learn, and an error of ours must not become theirs.
+Every Hydra application in the environment imports this module, so it imports neither torch nor
+solo-learn before it is asked to.
 """
 
-import importlib.util
 import sys
-import warnings
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 
 from solo_adv.support.errors import UserError
-
-_REGISTRY = "solo.methods"
 
 
 def register() -> None:
@@ -33,14 +24,20 @@ def register() -> None:
     try:
         from solo.methods import METHODS  # noqa: PLC0415
     except ImportError as error:
-        raise UserError(
-            f"solo-learn cannot be imported ({error}). Run inside its checkout, or put it on "
-            "PYTHONPATH."
-        ) from error
+        raise UserError(f"solo-learn cannot be imported ({error}). {_remedy(error)}") from error
     from solo_adv.host import solo_learn  # noqa: PLC0415
 
     for name, method in solo_learn.METHODS.items():
         METHODS.setdefault(name, method)
+
+
+def _remedy(error: ImportError) -> str:
+    package = (error.name or "solo").partition(".")[0]
+    if package == "solo":
+        return "Take the scripts of a solo-learn checkout, or put a checkout on PYTHONPATH."
+    if isinstance(error, ModuleNotFoundError):
+        return f"Install what it needs: pip install {package}."
+    return "docs/solo-learn.md names versions that fit each other."
 
 
 def solo_learn_is_running() -> bool:
@@ -49,38 +46,4 @@ def solo_learn_is_running() -> bool:
 
 
 def watch() -> None:
-    """From now on, :func:`register` as soon as solo-learn's methods have been imported."""
-    if _REGISTRY not in sys.modules and not any(isinstance(f, _Watcher) for f in sys.meta_path):
-        sys.meta_path.insert(0, _Watcher())
-
-
-class _Watcher(MetaPathFinder):
-    """Finds nothing itself; adds :func:`register` to what importing the registry does."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != _REGISTRY:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def execute_and_register(module: ModuleType) -> None:
-                execute(module)
-                _register_or_warn(module)
-
-            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
-        return spec
-
-
-def _register_or_warn(module: ModuleType) -> None:
-    if not isinstance(getattr(module, "METHODS", None), dict):
-        return  # another package of that name
-    if "solo_adv.host.solo_learn" in sys.modules:
-        return  # which is what imported solo-learn: it is not ready, and holds the methods itself
-    try:
-        register()
-    except Exception as error:
-        warnings.warn(f"solo-adv could not add its methods to solo-learn: {error!r}", stacklevel=2)
+    """Do nothing; editable installations of earlier versions call this when torch is imported."""

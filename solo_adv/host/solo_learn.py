@@ -74,6 +74,9 @@ class SoloLearnMethod(BaseMethod):
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
         """solo-learn's defaults, with clear errors where it would fail later or silently."""
         cfg = super().add_and_assert_specific_cfg(cfg)
+        # solo/args/pretrain.py:143 counts them; the args.json of the stand-in host lacks them.
+        for key, count in (("num_large_crops", 2), ("num_small_crops", 0)):
+            cfg.data.setdefault(key, count)
         choice("backbone.name", cfg.backbone.name, BaseMethod._BACKBONES)
         choice("backbone.stem", solo_config.stem(plain(cfg)), STEMS)
         choice("optimizer.name", cfg.optimizer.name, cls._OPTIMIZERS)

@@ -1,9 +1,11 @@
 """How other applications meet the plugin: they pay nothing, and solo-learn gets the methods."""
 
 import importlib
+import os
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -11,15 +13,17 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 import solo_adv
 from solo_adv import UserError
-from solo_adv.host import plugin
+
+ROOT = Path(__file__).parents[2]
 
 
-def run(folder, script, *arguments):
+def run(folder, script, *arguments, path=None):
     """Runs a script in its own process and folder; returns what it printed."""
     (folder / "app.py").write_text(dedent(script))
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "app.py", *arguments],
         cwd=folder,
+        env=os.environ if path is None else {**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=False,
@@ -54,11 +58,35 @@ def test_another_hydra_application_finds_the_plugin_and_imports_nothing_heavy(tm
     assert "solo_adv.conf" not in out
 
 
-def test_entry_points_name_the_plugin():
-    (plugin_class,) = metadata.entry_points(group="hydra.plugins", name="solo_adv")
-    assert issubclass(plugin_class.load(), SearchPathPlugin)
-    (watch,) = metadata.entry_points(group="torch.backends", name="solo_adv")
-    assert watch.load() is plugin.watch
+@pytest.fixture(scope="module")
+def metadata_folder(tmp_path_factory):
+    """What an editable installation leaves: this checkout's metadata, made from its setup.py."""
+    folder = tmp_path_factory.mktemp("metadata")
+    command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return folder
+
+
+def test_importing_torch_imports_nothing_of_ours(tmp_path, metadata_folder):
+    """Torch loads the entry points ``torch.backends`` of all that is installed."""
+    script = """
+        import sys
+        from importlib.metadata import distribution
+        import torch
+        print(distribution("solo-adv").locate_file(""))
+        print([name for name in sys.modules if name.startswith(("solo", "hydra"))])
+    """
+    where, imported = run(tmp_path, script, path=f"{metadata_folder}:{ROOT}").splitlines()
+    assert where == str(metadata_folder)
+    assert imported == "[]"
+
+
+def test_entry_points_name_the_plugin(metadata_folder):
+    (found,) = metadata.distributions(name="solo-adv", path=[str(metadata_folder)])
+    assert {entry.group for entry in found.entry_points} == {"console_scripts", "hydra.plugins"}
+    for entry in found.entry_points:
+        loaded = entry.load()
+        assert entry.group == "console_scripts" or issubclass(loaded, SearchPathPlugin)
 
 
 # An application that looks like solo-learn's from outside, without solo-learn.
@@ -103,10 +131,6 @@ def package(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
         for name in [name for name in sys.modules if name.partition(".")[0] == "solo"]:
             monkeypatch.delitem(sys.modules, name)
-        # torch has called watch() already, and other tests may have imported solo-learn
-        monkeypatch.delitem(sys.modules, "solo_adv.host.solo_learn", raising=False)
-        unwatched = [f for f in sys.meta_path if not isinstance(f, plugin._Watcher)]
-        monkeypatch.setattr(sys, "meta_path", unwatched)
 
     yield make
     for name in set(sys.modules) - before:
@@ -114,53 +138,17 @@ def package(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
-def test_the_watcher_registers_once_solo_learn_has_its_methods(package, monkeypatch):
-    package("METHODS = {}")
-    seen = []
-    monkeypatch.setattr(
-        plugin, "register", lambda: seen.append(sys.modules["solo.methods"].METHODS)
-    )
-    plugin.watch()
-    plugin.watch()
-    assert sum(isinstance(f, plugin._Watcher) for f in sys.meta_path) == 1
-    importlib.import_module("solo")
-    assert seen == []
-    assert importlib.import_module("solo.methods").METHODS == {}
-    assert seen == [{}]
-    assert not any(isinstance(f, plugin._Watcher) for f in sys.meta_path)
-
-
-def test_the_watcher_leaves_another_package_of_that_name_alone(package, monkeypatch):
-    package("KEYS = 1")
-    monkeypatch.setattr(plugin, "register", lambda: pytest.fail("registered"))
-    plugin.watch()
-    assert importlib.import_module("solo.methods").KEYS == 1
-
-
-def test_an_error_of_ours_is_a_warning_to_who_imports_solo_learn(package, monkeypatch):
-    package("METHODS = {}")
-
-    def fail():
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(plugin, "register", fail)
-    plugin.watch()
-    with pytest.warns(UserWarning, match="broken"):
-        importlib.import_module("solo.methods")
-
-
-def test_torch_installs_the_watcher(tmp_path):
-    script = """
-        import sys
-        import torch
-        print([type(finder).__module__ for finder in sys.meta_path])
-    """
-    assert "solo_adv.host.plugin" in run(tmp_path, script)
-
-
-def test_registering_without_solo_learn_says_what_to_do(package):
-    package("raise ImportError('no module named einops')")
-    with pytest.raises(UserError, match=r"einops.*checkout"):
+@pytest.mark.parametrize(
+    ("contents", "remedy"),
+    [
+        ("", "checkout"),
+        ("import no_such_package.inside", "pip install no_such_package"),
+        ("from json import no_such_name", "versions"),
+    ],
+)
+def test_registering_without_solo_learn_says_what_to_do(package, contents, remedy):
+    package(contents)
+    with pytest.raises(UserError, match=f"(?s)cannot be imported.*{remedy}"):
         solo_adv.register()
 
 

@@ -136,17 +136,81 @@ def test_its_own_simclr_takes_our_config_of_that_name(script, untouched, tmp_pat
     assert list(tmp_path.glob("simclr/*/*.ckpt"))
 
 
-def test_its_knn_script_knows_the_methods_without_hydra(solo_learn):
-    """``main_knn.py`` looks for a method in METHODS and then needs a GPU."""
-    script = "from solo.methods import METHODS; print(sorted(set(METHODS) & {'cfamc', 'emp_ssl'}))"
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script],
-        cwd=solo_learn,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "['cfamc', 'emp_ssl']"
+# What main_knn.py and main_umap.py need: a GPU, torchmetrics before 0.12, umap-learn.
+SHIMS = """
+import runpy, sys, types
+import torch
+from torchmetrics import Metric
+
+torch.Tensor.cuda = lambda self, *_, **__: self
+make_metric = Metric.__init__
+Metric.__init__ = lambda self, dist_sync_on_step, compute_on_step: make_metric(self)
+for kind in (torch.Tensor, torch.nn.Module):
+    kind.to_others = kind.to
+    kind.to = lambda x, *a, **k: x if a == ("cuda:0",) else x.to_others(*a, **k)
+
+
+class UMAP:
+    def __init__(self, n_components):
+        pass
+
+    def fit_transform(self, features):
+        print("features of", features.shape)
+        sys.exit(5)
+
+
+for name in ("umap", "seaborn", "pandas", "wandb"):
+    sys.modules[name] = types.SimpleNamespace(UMAP=UMAP)
+runpy.run_module("solo_adv.solo_learn", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def run_directory(solo_learn, images, tmp_path_factory):
+    """Directory of a run of ours, trained by our own command line."""
+    place = tmp_path_factory.mktemp("trained")
+    data = [f"data.train_path={images}/train", f"data.val_path={images}/val", "data.image_size=32"]
+    data += ["backbone.stem=imagenet", "knn_eval.enabled=false"]
+    command = [sys.executable, "-W", "ignore", "-m", "solo_adv.commands.pretrain"]
+    command += ["--config-name", "cfamc", *SMALL, *data, f"checkpoint.dir={place}"]
+    subprocess.run(command, check=True, cwd=place, capture_output=True)
+    (found,) = place.glob("cfamc/*")
+    return found
+
+
+@pytest.fixture
+def with_methods(solo_learn, images, run_directory, tmp_path):
+    """Runs ``python -m solo_adv.solo_learn SCRIPT`` on that run, outside of the checkout."""
+    shims = tmp_path / "shims.py"
+    shims.write_text(SHIMS)
+
+    def run(name, *arguments):
+        data = ["--dataset", "custom", "--data_format", "image_folder", "--batch_size", "16"]
+        data += ["--train_data_path", f"{images}/train", "--val_data_path", f"{images}/val"]
+        command = [sys.executable, "-W", "ignore", str(shims), str(solo_learn / name), *data]
+        return subprocess.run(
+            [*command, "--pretrained_checkpoint_dir", str(run_directory), *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_its_knn_script_knows_the_methods(with_methods, untouched):
+    arguments = ["--k", "1", "5", "--temperature", "0.07", "--distance_function", "cosine"]
+    done = with_methods("main_knn.py", *arguments, "--feature_type", "backbone", "projector")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Result: acc@1=") == 4
+
+
+def test_its_umap_script_knows_the_methods(with_methods, untouched):
+    done = with_methods("main_umap.py")
+    assert done.stdout.splitlines()[-1] == f"features of ({CLASSES * 8}, 512)", done.stderr
+    assert done.returncode == 5
 
 
 def test_an_unknown_setting_of_ours_is_named(script):
