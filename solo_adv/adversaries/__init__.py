@@ -1,6 +1,6 @@
 """Adversaries: who perturbs the crops, and when the weights move."""
 
-from solo_adv.adversaries.ball import NORMS, Ball, LossOf, as_fraction
+from solo_adv.adversaries.ball import AUTO, NORMS, Ball, LossOf, as_fraction
 from solo_adv.adversaries.base import Adversary
 from solo_adv.adversaries.batch_norm import batch_norm_during_attack, running_statistics_restored
 from solo_adv.adversaries.free import Free
@@ -8,6 +8,7 @@ from solo_adv.adversaries.freezing import parameters_frozen
 from solo_adv.adversaries.pgd import PGD
 
 __all__ = [
+    "AUTO",
     "NORMS",
     "PGD",
     "Adversary",

@@ -44,6 +44,11 @@ class Ball:
     """How the norm is written in text, such as ``L-infinity``."""
     axis: ClassVar[str]
     """What epsilon measures, for the axis of a plot."""
+    by_pixel: ClassVar[bool]
+    """Whether every pixel is bounded by itself, so that a ball of several images together is a ball
+    of each of them."""
+    autoattack: ClassVar[str]
+    """What pyautoattack calls the norm."""
     usual: ClassVar[dict[str, Any]]
     """Lengths that are usual in this norm: one ``epsilon`` and ``step_size``, and the ``epsilons``
     that an evaluation goes through."""
@@ -116,7 +121,8 @@ class Ball:
         """The radius as it is written, such as ``8/255``; no ball of another norm has the same."""
         raise NotImplementedError
 
-    def words(self, what: str) -> str:
+    @staticmethod
+    def words(what: str) -> str:
         """What the adversary changes of ``what`` (such as ``the image``), and how far."""
         raise NotImplementedError
 
@@ -124,8 +130,13 @@ class Ball:
         """The norm of each perturbation: (N, 3, H, W) to (N,)."""
         raise NotImplementedError
 
-    def full_scale(self, delta: Tensor) -> float:
-        """The change of a pixel that pictures of ``delta`` (N, 3, H, W) show in full colour."""
+    def magnification(self, delta: Tensor) -> float:
+        """By how much a picture of perturbations (N, 3, H, W) has to magnify them to be seen."""
+        strongest = self._strongest(delta)
+        return 0.5 / strongest if strongest else 1.0
+
+    def _strongest(self, delta: Tensor) -> float:
+        """The change of a pixel that pictures show in full colour."""
         raise NotImplementedError
 
 
@@ -134,6 +145,8 @@ class LInf(Ball):
 
     name = "L-infinity"
     axis = "largest change of any pixel, epsilon, as a fraction of the pixel range"
+    by_pixel = True
+    autoattack = "Linf"
     usual: ClassVar = {
         "epsilon": "8/255",
         "step_size": 0.01,
@@ -170,13 +183,14 @@ class LInf(Ball):
     def text(self) -> str:
         return f"{round(self.epsilon * 255, 2):g}/255"
 
-    def words(self, what: str) -> str:
+    @staticmethod
+    def words(what: str) -> str:
         return f"every pixel of {what} by at most epsilon"
 
     def distance(self, delta: Tensor) -> Tensor:
         return delta.abs().flatten(1).amax(1)
 
-    def full_scale(self, delta: Tensor) -> float:
+    def _strongest(self, delta: Tensor) -> float:
         return self.epsilon
 
 
@@ -189,6 +203,8 @@ class L2(Ball):
 
     name = "L2"
     axis = "Euclidean length of the change of an image, epsilon"
+    by_pixel = False
+    autoattack = "L2"
     usual: ClassVar = {"epsilon": 0.5, "step_size": 0.1, "epsilons": (0.25, 0.5, 1.0)}
 
     @staticmethod
@@ -235,13 +251,14 @@ class L2(Ball):
     def text(self) -> str:
         return f"{self.epsilon:g} (L2)"
 
-    def words(self, what: str) -> str:
+    @staticmethod
+    def words(what: str) -> str:
         return f"{what} by a vector of Euclidean length at most epsilon"
 
     def distance(self, delta: Tensor) -> Tensor:
         return _lengths(delta).flatten().to(delta)
 
-    def full_scale(self, delta: Tensor) -> float:
+    def _strongest(self, delta: Tensor) -> float:
         return delta.abs().max().item()
 
 
@@ -283,11 +300,6 @@ def _parse(value: float | str) -> float | None:
         return float(numerator) / float(denominator or 1)
     except (ValueError, ZeroDivisionError):
         return None
-
-
-def epsilon_text(epsilon: str | float) -> str:
-    """How the radius of an L-infinity ball is written: :attr:`Ball.text`."""
-    return Ball("linf", epsilon).text
 
 
 @lru_cache

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from solo_adv.adversaries.ball import epsilon_text
+from solo_adv.adversaries import Ball
 from solo_adv.evaluation.settings import RobustSettings
 from solo_adv.report.record import FILE, Report, plain_values
 from solo_adv.support import environment
@@ -69,6 +69,8 @@ def directory_name(
         measured: the :func:`result_fingerprint`.
     """
     given = settings.decisive(head_given=head_given)
+    # 8 of 8/255, 0.5 of 0.5 (L2)
+    radii = [re.split("[/ ]", Ball(settings.norm, e).text)[0] for e in settings.epsilons]
     words = [
         checkpoint.stem.partition(f"-{checkpoint.parent.name}-")[2] or checkpoint.stem,
         dataset,
@@ -79,6 +81,8 @@ def directory_name(
         settings.linear,
         settings.features,
         "given-head" if head_given else "",
+        settings.norm if "norm" in given else "",
+        f"eps{'-'.join(radii)}" if "epsilons" in given else "",
         *(text(given[name]) for name, text in _WORDS.items() if name in given),
     ]
     slugs = [slug for slug in map(_slug, words) if slug]
@@ -87,7 +91,6 @@ def directory_name(
 
 _WORDS = {
     "finetune": lambda value: "finetuned",
-    "epsilons": lambda value: f"eps{'-'.join(epsilon_text(e).split('/')[0] for e in value)}",
     "steps": lambda value: f"steps{value}",
     "restarts": lambda value: f"restarts{value}",
     "random_start": lambda value: "random-start",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from solo_adv.adversaries import PGD, Ball
+from solo_adv.adversaries import AUTO, PGD, Ball
 from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import Classifier, frozen
 from solo_adv.evaluation.attacks.examples import attack_examples
@@ -27,8 +27,6 @@ from solo_adv.support.errors import UserError
 from solo_adv.support.fingerprints import weights_fingerprint
 from solo_adv.support.processes import rank
 from solo_adv.support.progress import Stages
-
-EXAMPLE_EPSILON = 8 / 255
 
 
 class Outcome(NamedTuple):
@@ -117,13 +115,20 @@ def evaluate_robustness(
         )
         for on_classifier in ON_CLASSIFIER:
             note(on_classifier(case))
-        shown = min(settings.epsilons, key=lambda epsilon: abs(epsilon - EXAMPLE_EPSILON))
+        usual = Ball(settings.norm, AUTO).epsilon
+        shown = min(settings.epsilons, key=lambda epsilon: abs(epsilon - usual))
         probes = None
         if settings.alarm_images:
             with stage("probes"):
                 probes = _probes(case, train_set.num_classes, shown)
         with stage("examples"):
-            adversary = PGD(shown, settings.step_size, settings.steps, settings.random_start)
+            adversary = PGD(
+                shown,
+                settings.step_size,
+                settings.steps,
+                settings.random_start,
+                norm=settings.norm,
+            )
             examples = attack_examples(
                 classifier, subject.test_set, adversary, device=device, seed=settings.seed
             )
@@ -156,7 +161,7 @@ def _probes(case: Case, num_classes: int, epsilon: float) -> Probes:
         case.classifier,
         select(case.images, settings.alarm_images, settings.seed),
         num_classes=num_classes,
-        ball=Ball("linf", epsilon),
+        ball=Ball(settings.norm, epsilon),
         steps=settings.steps,
         step_size=settings.step_size,
         batch_size=settings.images_per_batch,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from solo_adv.adversaries import as_fraction
+from solo_adv.adversaries import AUTO, NORMS, Ball
 from solo_adv.evaluation.aggregation import AUGMENTATIONS, SPACES
 from solo_adv.evaluation.attacks.crafting import Crafting
 from solo_adv.evaluation.heads.finetune import FinetuneRecipe
@@ -15,6 +15,7 @@ from solo_adv.support.errors import UserError
 PROTOCOLS = ("central", "crops")
 HEADS = ("standard", "robust")
 FEATURES = ("auto", "hidden", "backbone")
+_USUAL: Any = AUTO
 FINETUNINGS = ("none", "adversarial")
 
 
@@ -22,7 +23,8 @@ FINETUNINGS = ("none", "adversarial")
 class RobustSettings:
     """How to judge an encoder. The defaults are the paper's, or its code's where it is silent.
 
-    Epsilons and step sizes are fractions of the pixel range, as numbers or text (``"8/255"``).
+    Epsilons and step sizes are lengths in the ``norm``, as numbers or text (``"8/255"``), or
+    ``"auto"``, the usual ones.
 
     Raises:
         UserError: a setting is unknown or out of range.
@@ -44,9 +46,12 @@ class RobustSettings:
     finetune: str = "none"
     """``adversarial``: encoder and head are then trained together on attacked images (AFF)."""
     finetune_recipe: FinetuneRecipe = field(default_factory=FinetuneRecipe)
-    epsilons: tuple[float, ...] = (4 / 255, 8 / 255, 16 / 255)
+    norm: str = "linf"
+    """Of every attack: ``linf`` or ``l2``."""
+    epsilons: tuple[float, ...] = _USUAL
+    """In ``linf`` 4, 8 and 16/255."""
     steps: int = 20
-    step_size: float = 0.01
+    step_size: float = _USUAL
     restarts: int = 1
     random_start: bool = False
     autoattack: bool = False
@@ -58,10 +63,10 @@ class RobustSettings:
     batch_size: int = 512
     """Images, or crops under ``protocol=crops``, in a forward pass."""
     head: HeadRecipe = field(default_factory=HeadRecipe)
-    train_epsilon: float = 8 / 255
+    train_epsilon: float = _USUAL
     """Of the attack that robust heads and fine-tuning train on, as the next two."""
     train_steps: int = 5
-    train_step_size: float = 0.01
+    train_step_size: float = _USUAL
     precision: str = "32-true"
     """Of the passes of PGD and of training heads on it: ``32-true``, or ``bf16-mixed``, which makes
     the attack weaker, if anything. Verdicts, AutoAttack and what is learnt: always in float32."""
@@ -78,9 +83,11 @@ class RobustSettings:
         choice("space", self.space, SPACES)
         choice("crop_augmentation", self.crop_augmentation, AUGMENTATIONS)
         choice("finetune", self.finetune, FINETUNINGS)
-        object.__setattr__(self, "epsilons", _epsilons(self.epsilons))
+        choice("norm", self.norm, NORMS)
+        norm = NORMS[self.norm]
+        object.__setattr__(self, "epsilons", _epsilons(norm, self.epsilons))
         for name in ("step_size", "train_epsilon", "train_step_size"):
-            object.__setattr__(self, name, as_fraction(name, getattr(self, name)))
+            object.__setattr__(self, name, norm.length(name, getattr(self, name)))
         for name in ("steps", "restarts", "batch_size", "train_steps", "knn_k", "num_crops"):
             whole(name, getattr(self, name), 1)
         whole("alarm_images", self.alarm_images, 0)
@@ -99,6 +106,11 @@ class RobustSettings:
             raise UserError(
                 "finetune_recipe must be a group of settings such as lr and epochs; got "
                 f"{self.finetune_recipe}."
+            )
+        if not norm.by_pixel and self.protocol == "crops" and self.space == "crop":
+            raise UserError(
+                f"norm={self.norm} bounds the change of a whole image, and space=crop attacks each "
+                "of its crops: use space=image."
             )
         if self.finetune == "adversarial" and self.protocol == "crops":
             raise UserError(
@@ -121,7 +133,7 @@ class RobustSettings:
         return {**asdict(self), "epsilons": list(self.epsilons)}
 
     def decisive(self, *, head_given: bool = False) -> dict[str, Any]:
-        """The settings that the figures depend on, as far as they are not the defaults.
+        """The settings that the figures depend on, as far as they are not the norm's defaults.
 
         It leaves out what changes speed and memory only, and what the other settings make
         meaningless, such as ``num_crops`` under ``protocol=central``.
@@ -141,7 +153,7 @@ class RobustSettings:
             "batch_size": by_batch,
             "compile": False,
         }
-        default = RobustSettings().to_config()
+        default = {**RobustSettings(norm=self.norm).to_config(), "norm": RobustSettings().norm}
         return {
             name: value
             for name, value in self.to_config().items()
@@ -159,13 +171,16 @@ class RobustSettings:
         return max(1, self.batch_size // (self.num_crops if self.protocol == "crops" else 1))
 
 
-def _epsilons(given: Any) -> tuple[float, ...]:
+def _epsilons(norm: type[Ball], given: Any) -> tuple[float, ...]:
+    if given == AUTO:
+        given = norm.usual["epsilons"]
     if isinstance(given, str) or not isinstance(given, Sequence):
         given = [given]
-    epsilons = sorted({as_fraction("epsilons", epsilon) for epsilon in given})
+    epsilons = sorted({norm.length("epsilons", epsilon) for epsilon in given})
     if not epsilons or epsilons[0] == 0:
         raise UserError(
-            "epsilons must be one or more fractions above 0, such as [4/255, 8/255]; accuracy at 0 "
-            f"is always measured. Got {list(given)}."
+            "epsilons must be one or more lengths above 0, such as "
+            f"[{', '.join(map(str, norm.usual['epsilons']))}]; accuracy at 0 is always measured. "
+            f"Got {list(given)}."
         )
     return tuple(epsilons)

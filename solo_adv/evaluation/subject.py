@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,7 +111,8 @@ def classifier_of(
         encoder = copy.deepcopy(subject.encoder) if tuned else subject.encoder
         template = Classifier(encoder, head).requires_grad_(False)
         training = (settings.linear, settings.head, settings.finetune, settings.finetune_recipe)
-        attack = (settings.train_epsilon, settings.train_steps, settings.train_step_size)
+        adversary = _train_adversary(settings, "eval")
+        attack = (astuple(adversary.ball), adversary.steps, adversary.step_size)
         key = fingerprint(
             model_fingerprint(subject.encoder),
             subject.train_set.fingerprint(),
@@ -156,5 +158,6 @@ def _train_adversary(settings: RobustSettings, batch_norm: str) -> PGD:
         settings.train_epsilon,
         settings.train_step_size,
         settings.train_steps,
+        norm=settings.norm,
         batch_norm=batch_norm,
     )

@@ -2,6 +2,7 @@
 
 from solo_adv.paper.tables import (
     MODELS,
+    PAPER_NORM,
     TABLES,
     Figure,
     Mark,
@@ -11,4 +12,14 @@ from solo_adv.paper.tables import (
     model_of,
 )
 
-__all__ = ["MODELS", "TABLES", "Figure", "Mark", "Model", "Table", "figures", "model_of"]
+__all__ = [
+    "MODELS",
+    "PAPER_NORM",
+    "TABLES",
+    "Figure",
+    "Mark",
+    "Model",
+    "Table",
+    "figures",
+    "model_of",
+]

@@ -5,8 +5,8 @@ import argparse
 from rich.console import Console
 from rich.table import Table as Screen
 
-from solo_adv.adversaries.ball import epsilon_text
-from solo_adv.paper.tables import DATASETS, MODELS, TABLES, Figure, Mark, Table
+from solo_adv.adversaries import Ball
+from solo_adv.paper.tables import DATASETS, MODELS, PAPER_NORM, TABLES, Figure, Mark, Table
 from solo_adv.support.checks import choice
 from solo_adv.support.cli import user_errors
 
@@ -25,7 +25,7 @@ def screens(table: Table) -> list[Screen]:
         screen.add_column("evaluation", no_wrap=True)
         for epsilon in table.epsilons:
             attack = table.attack.replace("AutoAttack", "AA")
-            heading = f"{attack} {epsilon_text(epsilon)}" if epsilon else "clean"
+            heading = f"{attack} {Ball(PAPER_NORM, epsilon).text}" if epsilon else "clean"
             screen.add_column(heading, justify="right", no_wrap=True)
         timed = dataset != "imagenet100" and any(f.quantity == "minutes" for f in table.figures)
         if timed:

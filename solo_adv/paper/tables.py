@@ -12,6 +12,8 @@ from solo_adv.adversaries import as_fraction
 DATASETS = ("cifar10", "cifar100", "imagenet100")
 EPSILON_TOLERANCE = 1e-6
 PAPER_BACKBONE = "resnet18"
+PAPER_NORM = "linf"
+"""Of every attack in the paper; its figures are compared with no other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +63,12 @@ class Model:
 
     def matches(self, config: Mapping[str, Any]) -> bool:
         """Whether a pretraining config agrees with everything that the paper says."""
-        wanted = {"backbone.name": PAPER_BACKBONE, "adversary.epsilon": 8 / 255, **self.setting}
-        if not (config.get("adversary") or {}).get("epsilon"):
-            del wanted["adversary.epsilon"]
+        wanted = {"backbone.name": PAPER_BACKBONE, **self.setting}
+        adversary = config.get("adversary") or {}
+        if adversary.get("norm", PAPER_NORM) != PAPER_NORM:
+            return False
+        if adversary.get("epsilon"):
+            wanted["adversary.epsilon"] = 8 / 255
         return all(_agrees(_value(config, key), value) for key, value in wanted.items())
 
 

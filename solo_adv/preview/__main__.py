@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from solo_adv.adversaries import as_fraction
 from solo_adv.crops import build
 from solo_adv.data import ImageSet, load_split
 from solo_adv.encoders.checkpoint import find_checkpoint, read_checkpoint
@@ -63,7 +62,7 @@ def preview(
         pixels,
         crops.unflatten(0, shape)[shown],
         None if attacked is None else attacked.unflatten(0, shape)[shown],
-        epsilon=as_fraction("adversary.epsilon", cfg.adversary.get("epsilon", 0)),
+        ball=method.adversary.ball,
         title=title,
     )
     try:

@@ -9,12 +9,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from solo_adv.adversaries import Ball
+
 GAP = 2  # white pixels between crops
 INCHES_PER_CROP = 0.95
 
 
 def draw_sheet(
-    images: Tensor, crops: Tensor, perturbed: Tensor | None, *, epsilon: float, title: str
+    images: Tensor, crops: Tensor, perturbed: Tensor | None, *, ball: Ball | None, title: str
 ) -> bytes:
     """Draw a PNG with lines for each image: its crops, the perturbed crops, and the perturbation.
 
@@ -22,14 +24,15 @@ def draw_sheet(
         images: B images, uint8 (B, 3, H, W).
         crops: Crops (V, B, 3, h, w) in [0, 1].
         perturbed: The same crops after the attack; None without an adversary.
-        epsilon: Radius of the perturbation, a fraction of the pixel range.
+        ball: What the attack may add; None without an adversary.
         title: Title above the picture.
     """
     views, batch = crops.shape[:2]
-    magnification = 0.5 / epsilon if epsilon else 1.0
     lines = [("crops", crops)]
-    if perturbed is not None:
-        change = 0.5 + (perturbed - crops) * magnification
+    if perturbed is not None and ball is not None:
+        change = perturbed - crops
+        magnification = ball.magnification(change)
+        change = 0.5 + change * magnification
         lines += [("perturbed", perturbed), (f"change\nx {magnification:.3g}", change)]
     height = batch * len(lines)
     size = (INCHES_PER_CROP * (views + 2), INCHES_PER_CROP * height + 0.8)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from solo_adv.paper import Figure, figures, model_of
+from solo_adv.paper import PAPER_NORM, Figure, figures, model_of
 from solo_adv.report.measurement import Measurement
 from solo_adv.report.record import FILE, Report
 from solo_adv.report.words import training_words
@@ -114,7 +114,8 @@ def _printed(entry: Entry, measurement: Measurement) -> tuple[Figure, ...]:
     """The paper's figures for a measurement, each value once; where it names no head, any fits."""
     config = entry.report.config
     same_kind = config["features"] == "hidden" and config["finetune"] == "none"
-    same_threat = config["space"] == "crop" or entry.protocol == "central"
+    same_space = config["space"] == "crop" or entry.protocol == "central"
+    same_threat = same_space and config["norm"] == PAPER_NORM
     if entry.row is None or not (same_kind and same_threat):
         return ()
     place = {

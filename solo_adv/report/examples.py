@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from solo_adv.adversaries import Ball
+
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
@@ -14,7 +16,8 @@ class Examples:
 
     clean: Tensor
     attacked: Tensor
-    epsilon: float
+    ball: Ball
+    """Of the attack."""
     truth: list[str]
     """Class names, as the next two."""
     before: list[str]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from solo_adv.adversaries import Ball
 from solo_adv.report.record import Report
 from solo_adv.report.words import head_words, threat_model
 
@@ -40,10 +41,9 @@ def _settings(report: Report) -> str:
         attack += f"; AutoAttack standard (pyautoattack {report.versions['pyautoattack']})"
     training = f"{head['optimizer']}, lr {head['lr']:g}, batch {head['batch_size']}, "
     training += f"{head['epochs']} epochs and at least {head['min_updates']:,} updates"
-    attacked = (
-        f", on PGD-{config['train_steps']} at {255 * config['train_epsilon']:g}/255, "
-        f"steps of {config['train_step_size']:g}"
-    )
+    radius = Ball(config["norm"], config["train_epsilon"]).text
+    attacked = f", on PGD-{config['train_steps']} at {radius}"
+    attacked += f", steps of {config['train_step_size']:g}"
     if config["linear"] == "robust":
         training += attacked
     if report.weights and report.weights["head_given"]:

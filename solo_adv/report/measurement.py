@@ -22,8 +22,8 @@ class Measurement:
     correct: int
     total: int
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """How it was measured. An attack's have the ``norm`` and ``epsilon`` of its ball, and whatever
-    else makes it weaker or stronger."""
+    """How it was measured. An attack's have the ``norm`` (without one: ``linf``) and ``epsilon`` of
+    its ball, and whatever else makes it weaker or stronger."""
     notes: tuple[str, ...] = ()
     """What a reader of the figure must know."""
     details: Mapping[str, int] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Measurement:
         """What the attack was allowed; None if nothing attacked."""
         if "epsilon" not in self.settings:
             return None
-        return Ball(self.settings["norm"], self.settings["epsilon"])
+        return Ball(self.settings.get("norm", "linf"), self.settings["epsilon"])
 
     @property
     def epsilon(self) -> float:
@@ -89,9 +89,10 @@ def under_attack(measurements: Iterable[Measurement]) -> list[Measurement]:
     return [measurement for measurement in measurements if measurement.ball is not None]
 
 
-def by_attack(measurements: Iterable[Measurement]) -> dict[str, list[Measurement]]:
-    """Those of each attack under its name, the smallest radius first."""
-    found: dict[str, list[Measurement]] = {}
-    for measurement in under_attack(measurements):
-        found.setdefault(measurement.name, []).append(measurement)
-    return {name: sorted(same, key=lambda m: m.epsilon) for name, same in found.items()}
+def by_attack(measurements: Iterable[Measurement]) -> dict[tuple[str, str], list[Measurement]]:
+    """Those of each attack under its name and norm, the smallest radius first."""
+    found: dict[tuple[str, str], list[Measurement]] = {}
+    for measurement in measurements:
+        if measurement.ball is not None:
+            found.setdefault((measurement.name, measurement.ball.norm), []).append(measurement)
+    return {attack: sorted(same, key=lambda m: m.epsilon) for attack, same in found.items()}

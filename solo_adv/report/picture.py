@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
-from solo_adv.adversaries.ball import epsilon_text
+from solo_adv.adversaries import NORMS
 from solo_adv.report.examples import Examples
 from solo_adv.report.measurement import CLEAN, by_attack
 from solo_adv.report.record import Report
@@ -39,7 +39,7 @@ def draw(report: Report, examples: Examples | None = None) -> bytes:
 
 def _curve(axes: Axes, report: Report) -> None:
     clean = report.by_label[CLEAN]
-    for number, (name, attacks) in enumerate(by_attack(report.attacks).items()):
+    for number, ((name, _), attacks) in enumerate(by_attack(report.attacks).items()):
         points = [clean, *attacks]
         x = [255 * point.epsilon for point in points]
         y = [100 * point.accuracy for point in points]
@@ -68,14 +68,12 @@ def _curve(axes: Axes, report: Report) -> None:
     chance = 100 / report.data["classes"]
     label = f"chance ({chance:.3g} %)"
     axes.axhline(chance, linestyle="--", color="grey", linewidth=1.2, label=label)
-    epsilons = sorted({attack.epsilon for attack in report.attacks})
-    axes.set_xticks(
-        [0, *(255 * e for e in epsilons)], ["0\n(clean)", *(epsilon_text(e) for e in epsilons)]
-    )
+    radii = {255 * attack.epsilon: attack.radius for attack in report.attacks}
+    axes.set_xticks([0, *radii], ["0\n(clean)", *radii.values()])
     axes.margins(x=0.1)
     axes.set_ylim(-7, 106)
     axes.set_yticks(range(0, 101, 20))
-    axes.set_xlabel("largest change of any pixel, epsilon, as a fraction of the pixel range")
+    axes.set_xlabel(NORMS[report.config["norm"]].axis)
     axes.set_ylabel("correctly classified test images, %")
     axes.grid(alpha=0.3)
     axes.legend(loc="best")
@@ -89,9 +87,10 @@ def _curve(axes: Axes, report: Report) -> None:
 
 
 def _sheet(figure: SubFigure, examples: Examples, what: str) -> None:
-    magnification = 0.5 / examples.epsilon if examples.epsilon else 1.0
+    change = examples.attacked - examples.clean
+    magnification = examples.ball.magnification(change)
     figure.suptitle(
-        f"{what} drawn at random, attacked at epsilon = {epsilon_text(examples.epsilon)}\n"
+        f"{what} drawn at random, attacked at epsilon = {examples.ball.text}\n"
         "(green: classified correctly, red: wrongly)",
         fontsize=11,
     )
@@ -99,7 +98,7 @@ def _sheet(figure: SubFigure, examples: Examples, what: str) -> None:
         ("original", examples.clean),
         (
             f"change, {magnification:.3g} times\n(grey: no change)",
-            0.5 + (examples.attacked - examples.clean) * magnification,
+            0.5 + change * magnification,
         ),
         ("attacked", examples.attacked),
     )

@@ -98,6 +98,7 @@ class Report:
         if missing:
             raise KeyError(*missing)
         given = {name: value for name, value in held.items() if name != "format"}
+        given["config"] = {"norm": "linf", **held["config"]}  # before there was another
         given["measurements"] = [Measurement.from_dict(m) for m in held["measurements"]]
         return cls(**given)
 

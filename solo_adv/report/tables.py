@@ -6,6 +6,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from solo_adv.adversaries import NORMS
 from solo_adv.paper import Figure
 from solo_adv.report.entries import Entry
 from solo_adv.report.measurement import AUTOATTACK, Measurement
@@ -20,7 +21,8 @@ def columns(entries: Iterable[Entry]) -> list[str]:
 def _place(measurement: Measurement) -> tuple[Any, ...]:
     if measurement.ball is None:  # as measured
         return (0,)
-    return (1, measurement.name == AUTOATTACK, measurement.name, measurement.epsilon)
+    norm = list(NORMS).index(measurement.ball.norm)
+    return (1, measurement.name == AUTOATTACK, measurement.name, norm, measurement.epsilon)
 
 
 def screen(entries: list[Entry]) -> Table:
@@ -124,6 +126,7 @@ def to_dict(entries: list[Entry]) -> dict[str, Any]:
                 "accuracies": [
                     {
                         "measurement": m.name,
+                        "norm": None if m.ball is None else m.ball.norm,
                         "epsilon": m.epsilon,
                         "percent": round(100 * m.accuracy, 6),
                         "paper": [

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from solo_adv.adversaries import NORMS
+
 
 def head_words(config: Mapping[str, Any]) -> str:
     """What classifies, for a title."""
@@ -13,16 +15,15 @@ def head_words(config: Mapping[str, Any]) -> str:
 
 def threat_model(config: Mapping[str, Any]) -> str:
     """What the adversary knows and may do, in words."""
-    perturbed = "every pixel of the image by at most epsilon"
+    norm = NORMS[config["norm"]]
+    perturbed = norm.words("the image")
     if config["protocol"] == "crops" and config["space"] == "crop":
-        perturbed = (
-            f"every pixel of each of the {config['num_crops']} resized crops by at most epsilon, "
-            "each crop on its own (no change of the image does that)"
-        )
+        perturbed = norm.words(f"each of the {config['num_crops']} resized crops")
+        perturbed += ", each crop on its own (no change of the image does that)"
     elif config["protocol"] == "crops":
         perturbed += f", from which the {config['num_crops']} crops are then cut"
     return (
-        f"white-box, end to end through encoder and {config['linear']} head, L-infinity: the "
+        f"white-box, end to end through encoder and {config['linear']} head, {norm.name}: the "
         f"adversary knows all weights{_and_crops(config)} and changes {perturbed}"
     )
 
@@ -45,6 +46,8 @@ def training_words(config: Mapping[str, Any]) -> str:
         words.append(f"m={adversary['replays']}")
     elif "steps" in adversary:
         words.append(f"PGD-{adversary['steps']}")
+    if adversary.get("norm", "linf") != "linf":
+        words.append(NORMS[adversary["norm"]].name)
     if "max_epochs" in config:
         words.append(f"{config['max_epochs']} epochs")
     if config.get("preset"):

@@ -293,8 +293,10 @@ def test_distances_and_pictures():
     delta = torch.tensor([[[[0.03, -0.04]]], [[[0.0, 0.0]]]])
     assert Ball("linf", 0.1).distance(delta).tolist() == pytest.approx([0.04, 0.0])
     assert Ball("l2", 0.1).distance(delta).tolist() == pytest.approx([0.05, 0.0])
-    assert Ball("linf", 0.1).full_scale(delta) == 0.1
-    assert Ball("l2", 0.1).full_scale(delta) == pytest.approx(0.04)
+    assert Ball("linf", 0.1).magnification(delta) == 0.5 / 0.1
+    assert Ball("l2", 0.1).magnification(delta) == pytest.approx(0.5 / 0.04)
+    assert Ball("linf", 0.0).magnification(0 * delta) == 1.0
+    assert Ball("l2", 0.1).magnification(0 * delta) == 1.0
 
 
 def test_what_the_adversary_may_do_in_words():

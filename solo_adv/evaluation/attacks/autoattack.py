@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ def evaluate_autoattack(
     image_set: ImageSet,
     *,
     epsilon: float | str,
+    norm: str = "linf",
     batch_size: int = 512,
     device: torch.device | str = "cpu",
     seed: int = 5,
@@ -68,7 +69,7 @@ def evaluate_autoattack(
 
     Args:
         classifier: from inputs (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
-        epsilon: radius of the ball, a fraction of the pixel range.
+        epsilon: radius of the ball of that ``norm``, as :meth:`Ball.length` takes it.
         max_images: judge this many images of the set, drawn by ``seed`` alone; None for all.
         directory: where the state lies, written after every batch; a killed evaluation continues
             from it and ends with the same result. None: nothing is kept.
@@ -78,7 +79,7 @@ def evaluate_autoattack(
         UserError: a setting is out of range, part of the classifier is in training mode, the set
             is empty, or the state on disk is damaged or another evaluation's.
     """
-    ball = Ball("linf", epsilon)
+    ball = Ball(norm, epsilon)
     if ball.epsilon == 0:
         raise UserError("AutoAttack needs an epsilon above 0; accuracy at 0 is clean accuracy.")
     require_eval(classifier)
@@ -93,7 +94,7 @@ def evaluate_autoattack(
         key = fingerprint(
             model_fingerprint(classifier),
             image_set.fingerprint(),
-            ball.epsilon,
+            astuple(ball),
             names,
             batch_size,
             seed,
@@ -247,7 +248,14 @@ def _ensemble(
         # pyautoattack flattens images in ways that need NCHW; the network is faster without.
         return torch.as_tensor(classifier(_channels_last(images)))
 
-    ensemble = AutoAttack(network, device=device, eps=ball.epsilon, seed=seed, version="standard")
+    ensemble = AutoAttack(
+        network,
+        norm=ball.autoattack,
+        eps=ball.epsilon,
+        device=device,
+        seed=seed,
+        version="standard",
+    )
     targets = min(MAX_TARGETS, num_classes - 1)
     ensemble.apgd_targeted.n_target_classes = ensemble.fab.n_target_classes = targets
     # As run_standard_evaluation sets them before it attacks with FAB.

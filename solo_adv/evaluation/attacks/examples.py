@@ -36,7 +36,7 @@ def attack_examples(
     return Examples(
         clean=images[:, :CHANNELS].cpu(),
         attacked=(images + delta)[:, :CHANNELS].cpu(),
-        epsilon=adversary.epsilon,
+        ball=adversary.ball,
         truth=names(labels),
         before=names(before),
         after=names(after),

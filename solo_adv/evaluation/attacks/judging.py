@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_adv.adversaries import PGD, Ball, LossOf
+from solo_adv.adversaries import AUTO, PGD, Ball, LossOf
 from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import frozen, predict, require_eval
 from solo_adv.evaluation.attacks.crafting import IN_FLOAT32, Crafting
@@ -22,6 +22,7 @@ from solo_adv.support.processes import merged, most
 from solo_adv.support.progress import track
 
 ROUNDING = 1e-6
+"""How far a perturbation may lie outside by rounding; of its length if it is longer than 1."""
 
 
 class CleanAccuracy(NamedTuple):
@@ -44,8 +45,9 @@ def evaluate_pgd(
     image_set: ImageSet,
     *,
     epsilon: float | str,
+    norm: str = "linf",
     steps: int = 20,
-    step_size: float | str = 0.01,
+    step_size: float | str = AUTO,
     random_start: bool = False,
     restarts: int = 1,
     batch_size: int = 512,
@@ -61,7 +63,8 @@ def evaluate_pgd(
 
     Args:
         classifier: from pixels (N, 3, H, W) in [0, 1] to logits (N, K), in eval mode.
-        epsilon: radius of the ball, a fraction of the pixel range; ``step_size`` likewise.
+        epsilon: radius of the ball of that ``norm``, as :meth:`Ball.length` takes it;
+            ``step_size`` likewise.
         max_images: judge this many images of the set, drawn by ``seed`` alone; None for all.
         crafting: how the attack's passes are computed; the verdict's are in float32.
 
@@ -73,7 +76,14 @@ def evaluate_pgd(
     """
     whole("restarts", restarts, 1)
     attacks = [
-        PGD(epsilon, step_size, steps, random_start or restart > 0, batch_norm="eval")
+        PGD(
+            epsilon,
+            step_size,
+            steps,
+            random_start or restart > 0,
+            norm=norm,
+            batch_norm="eval",
+        )
         for restart in range(restarts)
     ]
     ball, epsilon, step_size = attacks[0].ball, attacks[0].epsilon, attacks[0].step_size
@@ -165,8 +175,8 @@ def admitted(images: Tensor, attacked: Tensor, ball: Ball) -> tuple[Tensor, Tens
     """
     delta = attacked - images
     allowed = ball.project(delta.clone(), images)
-    beyond = (delta - allowed).abs().flatten(1).amax(1)
-    outside = beyond > ROUNDING
+    beyond = ball.distance(delta - allowed)
+    outside = beyond > ROUNDING * max(1.0, ball.epsilon)
     judged = torch.where(outside.view(-1, 1, 1, 1), images + allowed, attacked)
     return judged, torch.where(outside, beyond, 0).max().cpu()
 

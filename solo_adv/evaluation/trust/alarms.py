@@ -35,7 +35,7 @@ def rises_with_epsilon(measurements: Sequence[Measurement]) -> list[str]:
         f"{larger.accuracy:.2%} at {larger.radius}. The attack at {larger.radius} has not "
         "converged, or gradients are masked: attack with more steps and restarts, and trust the "
         "lower figure for both."
-        for name, same in by_attack(measurements).items()
+        for (name, _), same in by_attack(measurements).items()
         for smaller, larger in pairwise(same)
         if larger.accuracy > smaller.accuracy
     ]
@@ -55,16 +55,15 @@ def attack_above_clean(measurements: Sequence[Measurement]) -> list[str]:
 
 def autoattack_above_pgd(measurements: Sequence[Measurement]) -> list[str]:
     """AutoAttack begins with a stronger PGD than PGD: it must not leave more images standing."""
-    attacks = by_attack(measurements)
-    ensemble = {a.epsilon: a for a in attacks.pop(AUTOATTACK, [])}
+    attacks = under_attack(measurements)
+    ensemble = {a.ball: a for a in attacks if a.name == AUTOATTACK}
     return [
-        f"{ensemble[a.epsilon].label} leaves {ensemble[a.epsilon].accuracy:.2%}, more than "
+        f"{ensemble[a.ball].label} leaves {ensemble[a.ball].accuracy:.2%}, more than "
         f"{a.name} ({a.accuracy:.2%}). It ran on another model (batch statistics, another head) or "
         "on other images, or its gradients vanish where PGD's do not: evaluate both again in one "
         "run, and until then trust the lower figure."
-        for same in attacks.values()
-        for a in same
-        if a.epsilon in ensemble and ensemble[a.epsilon].accuracy > a.accuracy
+        for a in attacks
+        if a.ball in ensemble and ensemble[a.ball].accuracy > a.accuracy
     ]
 
 
