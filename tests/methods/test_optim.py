@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from solo_adv.methods.optim import build_optimizer
+from tests.methods.reference import LR, MOMENTUM, TRUST, moved
 
-LR, ETA, DECAY, MOMENTUM, STEPS = 0.3, 0.005, 1e-2, 0.9, 20
+DECAY, STEPS = 1e-2, 20
 OPTIONS = {
-    **{"momentum": MOMENTUM, "nesterov": True, "eta": ETA},
+    **{"momentum": MOMENTUM, "nesterov": True, "eta": TRUST},
     **{"clip_lr": True, "exclude_bias_n_norm": True},
 }
 
@@ -30,15 +31,9 @@ def by_definition(model):
     for loss in losses(model):
         model.zero_grad()
         loss.backward()
-        with torch.no_grad():
-            for name, weight in model.named_parameters():
-                direction = weight.grad.clone()
-                if weight.ndim > 1:
-                    norm, slope = weight.norm(), direction.norm()
-                    local = ETA * norm / (slope + DECAY * norm)
-                    direction = (direction + DECAY * weight) * min(local / LR, 1)
-                velocity[name] = MOMENTUM * velocity.get(name, 0) + direction
-                weight.sub_(LR * (direction + MOMENTUM * velocity[name]))
+        for name, weight in model.named_parameters():
+            before = velocity.get(name, torch.zeros_like(weight))
+            velocity[name] = moved(weight, before, LR, DECAY)
 
 
 @pytest.mark.parametrize("foreach", [False, True])
