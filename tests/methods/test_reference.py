@@ -131,7 +131,6 @@ def test_every_option_of_the_preset_is_needed(trained, name, other):
         for key, value in PRESETS["reference"].items()
         if OmegaConf.select(known, key) is not None
     ]
-    assert other.split("=")[0] in {"adversary.forward", *(o.split("=")[0] for o in options)}
-    ours, theirs = trained(name, *options, other)
+    ours, theirs = trained(name, *options, other)  # the last word counts
     with pytest.raises(AssertionError, match="not close"):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
