@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from solo_adv.adversaries import Ball
 from solo_adv.evaluation import RobustSettings
 from solo_adv.report.examples import Examples
 from solo_adv.report.record import Report
@@ -17,7 +18,7 @@ HEAD = {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}
 EXAMPLES = Examples(
     clean=torch.full((2, 3, 4, 4), 0.5),
     attacked=torch.full((2, 3, 4, 4), 0.53),
-    epsilon=8 / 255,
+    ball=Ball("linf", 8 / 255),
     truth=["no", "yes"],
     before=["no", "yes"],
     after=["no", "no"],
