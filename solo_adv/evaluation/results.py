@@ -81,6 +81,7 @@ def directory_name(
         settings.linear,
         settings.features,
         "given-head" if head_given else "",
+        "finetuned" if "finetune" in given else "",
         settings.norm if "norm" in given else "",
         f"eps{'-'.join(radii)}" if "epsilons" in given else "",
         *(text(given[name]) for name, text in _WORDS.items() if name in given),
@@ -90,7 +91,6 @@ def directory_name(
 
 
 _WORDS = {
-    "finetune": lambda value: "finetuned",
     "steps": lambda value: f"steps{value}",
     "restarts": lambda value: f"restarts{value}",
     "random_start": lambda value: "random-start",

@@ -36,6 +36,7 @@ def name(settings=SETTINGS, checkpoint=CHECKPOINT, **changes):
 
 
 CHANGES = {
+    "norm": "l2",
     "protocol": "crops", "linear": "robust", "features": "backbone", "finetune": "adversarial",
     "epsilons": ("8/255",), "steps": 50, "step_size": "1/255", "restarts": 3, "random_start": True,
     "autoattack": True, "alarm_images": 10, "max_images": 100, "head": HeadRecipe(epochs=2),

@@ -45,4 +45,5 @@ def test_finding_and_grouping():
         *("clean", "PGD-20 at 16/255", "PGD-20 at 4/255", "AutoAttack at 16/255"),
     ]
     assert under_attack(found) == found[1:]
-    assert by_attack(found) == {"PGD-20": [found[2], found[1]], "AutoAttack": [found[3]]}
+    pgd, autoattack = ("PGD-20", "linf"), ("AutoAttack", "linf")
+    assert by_attack(found) == {pgd: [found[2], found[1]], autoattack: [found[3]]}

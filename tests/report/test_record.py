@@ -59,7 +59,8 @@ def test_packaged_reports_of_the_first_format_have_the_same_figures(file):
         assert attack.settings["steps"] == old["steps"]
         assert (attack.details, attack.seconds) == (old["broken_by"], old["seconds"])
     assert report.num_images == held["num_images"]
-    for name in ("config", "pretrain_config", "weights", "probes", "data", "alarms", "versions"):
+    assert report.config == {"norm": "linf", **held["config"]}
+    for name in ("pretrain_config", "weights", "probes", "data", "alarms", "versions"):
         assert getattr(report, name) == held[name]
 
 
