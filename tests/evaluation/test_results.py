@@ -125,6 +125,9 @@ def test_a_report_has_the_fingerprint_that_was_known_before(tmp_path):
 
 
 def test_names_in_words():
+    assert "-hidden-l2-00000000" in name(RobustSettings(norm="l2"))
+    euclidean = RobustSettings(norm="l2", epsilons=(0.5, 2), finetune="adversarial")
+    assert "-hidden-finetuned-l2-eps0.5-2-0" in name(euclidean)
     assert name() == "ep9-digits-central-standard-hidden-00000000"
     assert name(fraction=0.1).startswith("ep9-digits-fraction0.1-central")
     assert "-given-head-" in name(head_given=True)

@@ -40,10 +40,22 @@ def test_finding_and_grouping():
         measurement("PGD-20", 0.3, 16),
         measurement("PGD-20", 0.6, 4),
         measurement("AutoAttack", 0.2, 16),
+        Measurement(
+            name="PGD-20", correct=5, total=10, settings={"norm": "l2", "epsilon": 16 / 255}
+        ),
     ]
     assert list(by_label(found)) == [
         *("clean", "PGD-20 at 16/255", "PGD-20 at 4/255", "AutoAttack at 16/255"),
+        "PGD-20 at 0.0627451 (L2)",
     ]
     assert under_attack(found) == found[1:]
-    pgd, autoattack = ("PGD-20", "linf"), ("AutoAttack", "linf")
-    assert by_attack(found) == {pgd: [found[2], found[1]], autoattack: [found[3]]}
+    assert by_attack(found) == {
+        ("PGD-20", "linf"): [found[2], found[1]],
+        ("AutoAttack", "linf"): [found[3]],
+        ("PGD-20", "l2"): [found[4]],
+    }
+
+
+def test_an_attack_without_a_norm_is_of_the_first_one():
+    attacked = {"name": "PGD-20", "correct": 5, "total": 10, "settings": {"epsilon": 8 / 255}}
+    assert Measurement.from_dict(attacked).label == "PGD-20 at 8/255"
