@@ -18,6 +18,7 @@ from benchmarks import zoo_model
 from benchmarks.record import device, ratios, store
 from solo_adv.adversaries import PGD
 from solo_adv.encoders.classifier import frozen
+from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.crafting import Crafting
 from solo_adv.evaluation.attacks.judging import cross_entropy_of, evaluate_pgd
 from solo_adv.host import METHODS
@@ -152,16 +153,14 @@ def precisions(args: argparse.Namespace) -> list[dict[str, Any]]:
     test = zoo_model.images(args.data, "test", args.judged)
     rows = []
     for name in args.craftings:
+        bench = Bench(classifier, test, args.images, device(), crafting=CRAFTINGS[name])
         settings: dict[str, Any] = {
             "epsilon": EPSILON,
             "step_size": STEP_SIZE,
             "steps": args.steps,
-            "batch_size": args.images,
-            "device": device(),
-            "crafting": CRAFTINGS[name],
         }
-        result = evaluate_pgd(classifier, test, **settings)  # the first call may compile
-        again = [evaluate_pgd(classifier, test, **settings) for _ in range(args.rounds)]
+        result = evaluate_pgd(bench, **settings)  # the first call may compile
+        again = [evaluate_pgd(bench, **settings) for _ in range(args.rounds)]
         rows.append(
             {
                 "crafted": name,

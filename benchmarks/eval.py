@@ -29,6 +29,7 @@ from solo_adv.adversaries import PGD
 from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import frozen
 from solo_adv.evaluation import (
+    Bench,
     HeadRecipe,
     evaluate_autoattack,
     knn_accuracy,
@@ -179,7 +180,7 @@ def autoattack(args: argparse.Namespace) -> dict[str, Any]:
     naive, standing = _by_pyautoattack(theirs, test, args.images)
     with _by_attack(ours) as by_attack:
         result = evaluate_autoattack(
-            ours, test, epsilon=EPSILON, batch_size=args.images, device=device()
+            Bench(ours, test, batch_size=args.images, device=device()), epsilon=EPSILON
         )
     total = {key: sum(counts[key] for counts in by_attack.values()) for key in naive}
     row = {
@@ -210,10 +211,10 @@ def _by_attack(classifier: Counting) -> Iterator[dict[str, dict[str, int]]]:
     found: dict[str, dict[str, int]] = {}
     run = module._run_attack
 
-    def counted(name: str, *args: Any, **kwargs: Any) -> float:
+    def counted(bench: Bench, name: str, *args: Any, **kwargs: Any) -> float:
         found.setdefault("clean", classifier.counts)
         classifier.restart()
-        excess = run(name, *args, **kwargs)
+        excess = run(bench, name, *args, **kwargs)
         found[name] = classifier.counts
         return excess
 

@@ -3,6 +3,7 @@
 from solo_adv.encoders.classifier import Classifier, frozen, predict, require_eval
 from solo_adv.evaluation.aggregation import AggregatingEncoder, CropStacks, FixedCrops, crop_spec
 from solo_adv.evaluation.attacks.autoattack import evaluate_autoattack
+from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.judging import CleanAccuracy, clean_accuracy, evaluate_pgd
 from solo_adv.evaluation.heads.features import extract
 from solo_adv.evaluation.heads.finetune import FinetuneRecipe, finetune_adversarially
@@ -21,6 +22,7 @@ from solo_adv.evaluation.trust.probes import Probes, probe
 
 __all__ = [
     "AggregatingEncoder",
+    "Bench",
     "Classifier",
     "CleanAccuracy",
     "CropStacks",

@@ -5,14 +5,11 @@ A new one is a function here, or a file beside this one, and an entry in a list 
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
-from torch import nn
-
-from solo_adv.data import ImageSet
 from solo_adv.evaluation.attacks.autoattack import evaluate_autoattack
+from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.judging import clean_accuracy, evaluate_pgd
 from solo_adv.evaluation.heads.knn import knn_accuracy
 from solo_adv.evaluation.settings import RobustSettings
@@ -20,15 +17,11 @@ from solo_adv.evaluation.subject import Features
 from solo_adv.report.measurement import KNN, Measurement
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A classifier before its judges."""
+class Case(NamedTuple):
+    """A classifier before its judges, and what they are asked."""
 
-    classifier: nn.Module
-    """From inputs (N, C, H, W) in [0, 1] to logits (N, K), in eval mode."""
-    images: ImageSet
+    bench: Bench
     settings: RobustSettings
-    device: torch.device | str
     directory: Path | None
     """Where a protocol that takes long keeps what it has done; None: nowhere."""
 
@@ -49,12 +42,7 @@ def knn(features: Features, settings: RobustSettings) -> Iterator[Measurement]:
 
 def clean(case: Case) -> Iterator[Measurement]:
     """The images as they are."""
-    yield from clean_accuracy(
-        case.classifier,
-        case.images,
-        batch_size=case.settings.images_per_batch,
-        device=case.device,
-    )
+    yield from clean_accuracy(case.bench)
 
 
 def pgd(case: Case) -> Iterator[Measurement]:
@@ -62,18 +50,13 @@ def pgd(case: Case) -> Iterator[Measurement]:
     settings = case.settings
     for epsilon in settings.epsilons:
         yield evaluate_pgd(
-            case.classifier,
-            case.images,
+            case.bench,
             epsilon=epsilon,
             norm=settings.norm,
             steps=settings.steps,
             step_size=settings.step_size,
             random_start=settings.random_start,
             restarts=settings.restarts,
-            batch_size=settings.images_per_batch,
-            device=case.device,
-            seed=settings.seed,
-            crafting=settings.crafting,
         )
 
 
@@ -82,15 +65,7 @@ def autoattack(case: Case) -> Iterator[Measurement]:
     settings = case.settings
     for epsilon in settings.epsilons if settings.autoattack else ():
         yield evaluate_autoattack(
-            case.classifier,
-            case.images,
-            epsilon=epsilon,
-            norm=settings.norm,
-            batch_size=settings.images_per_batch,
-            device=case.device,
-            seed=settings.seed,
-            directory=case.directory,
-            compile=settings.compile,
+            case.bench, epsilon=epsilon, norm=settings.norm, directory=case.directory
         )
 
 

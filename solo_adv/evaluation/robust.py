@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from solo_adv.adversaries import AUTO, PGD, Ball
 from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import Classifier, frozen
+from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.examples import attack_examples
 from solo_adv.evaluation.images import select
 from solo_adv.evaluation.protocols import ON_CLASSIFIER, ON_FEATURES, Case
 from solo_adv.evaluation.settings import RobustSettings
 from solo_adv.evaluation.subject import classifier_of, subject_of
 from solo_adv.evaluation.trust.alarms import all_alarms
-from solo_adv.evaluation.trust.probes import Probes, probe
+from solo_adv.evaluation.trust.probes import probe
 from solo_adv.report.examples import Examples
 from solo_adv.report.measurement import Measurement
 from solo_adv.report.record import Report
@@ -106,13 +107,15 @@ def evaluate_robustness(
                     subject, features.train, features.train_labels, settings, directory=kept
                 )
         del features  # the attacks need the room
-        case = Case(
-            classifier=classifier,
-            images=subject.test_set,
-            settings=settings,
-            device=device,
-            directory=directory,
+        bench = Bench(
+            classifier,
+            subject.test_set,
+            settings.images_per_batch,
+            device,
+            settings.seed,
+            settings.crafting,
         )
+        case = Case(bench, settings, directory)
         for on_classifier in ON_CLASSIFIER:
             note(on_classifier(case))
         usual = Ball(settings.norm, AUTO).epsilon
@@ -120,7 +123,13 @@ def evaluate_robustness(
         probes = None
         if settings.alarm_images:
             with stage("probes"):
-                probes = _probes(case, train_set.num_classes, shown)
+                probes = probe(
+                    bench.drawn(settings.alarm_images),
+                    num_classes=train_set.num_classes,
+                    ball=Ball(settings.norm, shown),
+                    steps=settings.steps,
+                    step_size=settings.step_size,
+                )
         with stage("examples"):
             adversary = PGD(
                 shown,
@@ -129,9 +138,7 @@ def evaluate_robustness(
                 settings.random_start,
                 norm=settings.norm,
             )
-            examples = attack_examples(
-                classifier, subject.test_set, adversary, device=device, seed=settings.seed
-            )
+            examples = attack_examples(bench, adversary)
     head_state = None
     if settings.finetune == "none":
         head_state = {name: w.cpu().clone() for name, w in classifier.head.state_dict().items()}
@@ -153,21 +160,6 @@ def evaluate_robustness(
         weights=weights_on_record(encoder, head_state, given=head is not None),
     )
     return Outcome(report, examples, head_state)
-
-
-def _probes(case: Case, num_classes: int, epsilon: float) -> Probes:
-    settings = case.settings
-    return probe(
-        case.classifier,
-        select(case.images, settings.alarm_images, settings.seed),
-        num_classes=num_classes,
-        ball=Ball(settings.norm, epsilon),
-        steps=settings.steps,
-        step_size=settings.step_size,
-        batch_size=settings.images_per_batch,
-        device=case.device,
-        seed=settings.seed,
-    )
 
 
 def weights_on_record(

@@ -10,6 +10,7 @@ from solo_adv.crops import CropSpec, as_unit_float
 from solo_adv.encoders.classifier import Classifier
 from solo_adv.evaluation import (
     AggregatingEncoder,
+    Bench,
     CropStacks,
     FixedCrops,
     HeadRecipe,
@@ -165,8 +166,10 @@ def test_each_crop_has_its_own_ball_and_the_image_has_one(pattern_net, pattern_s
     accuracies = {}
     for space in SPACES:
         classifier, sets = subject(net, image_set, space)
-        accuracies[space] = evaluate_pgd(classifier, sets, epsilon=12 / 255, steps=15).accuracy
-        assert clean_accuracy(classifier, sets).top1.accuracy > 0.5
+        accuracies[space] = evaluate_pgd(
+            Bench(classifier, sets), epsilon=12 / 255, steps=15
+        ).accuracy
+        assert clean_accuracy(Bench(classifier, sets)).top1.accuracy > 0.5
     # Geometric bilinear crops average pixels: a ball of the image lies in the balls of the crops.
     assert accuracies["crop"] < accuracies["image"] < 0.9
 
@@ -177,7 +180,7 @@ def test_verdicts_do_not_depend_on_batches_and_chunks(pattern_net, pattern_set, 
     counts = set()
     for batch_size, max_crops in ((30, 40), (7, 512), (30, 1)):
         classifier.encoder.max_crops = max_crops
-        result = evaluate_pgd(classifier, sets, epsilon=12 / 255, batch_size=batch_size)
+        result = evaluate_pgd(Bench(classifier, sets, batch_size=batch_size), epsilon=12 / 255)
         counts.add(result.correct)
     assert len(counts) == 1
 
@@ -195,8 +198,8 @@ def test_autoattack_runs_on_it(monkeypatch, pattern_net, pattern_set, space):
 
     monkeypatch.setattr(autoattack_module, "_ensemble", shorter)
     classifier, sets = subject(pattern_net(), pattern_set(16, seed=1), space)
-    clean = clean_accuracy(classifier, sets)
-    result = evaluate_autoattack(classifier, sets, epsilon=12 / 255)
+    clean = clean_accuracy(Bench(classifier, sets))
+    result = evaluate_autoattack(Bench(classifier, sets), epsilon=12 / 255)
     assert 0 <= result.correct < clean.top1.correct
 
 

@@ -13,7 +13,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 import solo_adv
-from solo_adv.evaluation import HeadRecipe, RobustSettings, evaluate_autoattack, evaluate_robustness
+from solo_adv.evaluation import (
+    Bench,
+    HeadRecipe,
+    RobustSettings,
+    evaluate_autoattack,
+    evaluate_robustness,
+)
 from solo_adv.evaluation.attacks import autoattack as autoattack_module
 from solo_adv.evaluation.attacks.seeds import generator_for
 from solo_adv.evaluation.heads.kept import kept_weights
@@ -60,7 +66,7 @@ def short_autoattack(net, image_set, directory):
     autoattack_module._ensemble = shorter
     try:
         return evaluate_autoattack(
-            net, image_set, epsilon=24 / 255, batch_size=8, directory=directory
+            Bench(net, image_set, batch_size=8), epsilon=24 / 255, directory=directory
         )
     finally:
         autoattack_module._ensemble = make

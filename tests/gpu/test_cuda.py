@@ -12,7 +12,7 @@ from solo_adv.adversaries import PGD
 from solo_adv.cost.rehearsal import RehearsedStep
 from solo_adv.crops import CropSpec, build
 from solo_adv.encoders.classifier import Classifier
-from solo_adv.evaluation import evaluate_pgd
+from solo_adv.evaluation import Bench, evaluate_pgd
 from solo_adv.evaluation.attacks.crafting import Crafting
 from solo_adv.host.standalone import METHODS
 from solo_adv.reproduce.plan import composed
@@ -152,14 +152,11 @@ def test_an_evaluation_counts_what_the_cpu_counts(crafting):
     with torch.no_grad():
         labels = classifier(images / 255).argmax(1)
     image_set = ImageSet("noise", labels, tuple("0123456789"), images=images)
-    expected = evaluate_pgd(classifier, image_set, epsilon="1/255", steps=3)
+    expected = evaluate_pgd(Bench(classifier, image_set), epsilon="1/255", steps=3)
     found = evaluate_pgd(
-        classifier.to(DEVICE),
-        image_set,
+        Bench(classifier.to(DEVICE), image_set, device=DEVICE, crafting=crafting),
         epsilon="1/255",
         steps=3,
-        device=DEVICE,
-        crafting=crafting,
     )
     assert 0 < expected.correct < 100
     assert abs(found.correct - expected.correct) <= 2

@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from solo_adv.adversaries import Ball
-from solo_adv.data import ImageSet
-from solo_adv.encoders.classifier import frozen, predict, require_eval
+from solo_adv.encoders.classifier import frozen, predict
+from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.crafting import Crafting
 from solo_adv.evaluation.attacks.judging import admitted, correct_as_they_are
-from solo_adv.evaluation.images import batches, my_batches, select
 from solo_adv.report.measurement import AUTOATTACK, Measurement
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
@@ -46,19 +45,13 @@ SQUARE_SHARE = 0.002
 
 
 def evaluate_autoattack(
-    classifier: nn.Module,
-    image_set: ImageSet,
+    bench: Bench,
     *,
     epsilon: float | str,
     norm: str = "linf",
-    batch_size: int = 512,
-    device: torch.device | str = "cpu",
-    seed: int = 5,
-    max_images: int | None = None,
     directory: Path | None = None,
-    compile: bool = False,
 ) -> Measurement:
-    """Accuracy of ``classifier`` under AutoAttack ``standard``.
+    """Accuracy under AutoAttack ``standard``, whose passes are in float32 whatever ``bench`` says.
 
     An image counts only if it is classified correctly as it is and after all four attacks. The
     verdicts are those of ``AutoAttack(..., seed=seed).run_standard_evaluation`` with this batch
@@ -68,53 +61,44 @@ def evaluate_autoattack(
     the targeted one four: with three, APGD runs on the plain DLR loss, with two without it.
 
     Args:
-        classifier: from inputs (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
         epsilon: radius of the ball of that ``norm``, as :meth:`Ball.length` takes it.
-        max_images: judge this many images of the set, drawn by ``seed`` alone; None for all.
         directory: where the state lies, written after every batch; a killed evaluation continues
             from it and ends with the same result. None: nothing is kept.
-        compile: let the attacks' passes go through ``torch.compile``. They are in float32 anyway.
 
     Raises:
-        UserError: a setting is out of range, part of the classifier is in training mode, the set
-            is empty, or the state on disk is damaged or another evaluation's.
+        UserError: a setting is out of range, part of the classifier is in training mode, there is
+            no image, or the state on disk is damaged or another evaluation's.
     """
     ball = Ball(norm, epsilon)
     if ball.epsilon == 0:
         raise UserError("AutoAttack needs an epsilon above 0; accuracy at 0 is clean accuracy.")
-    require_eval(classifier)
-    image_set = select(image_set, max_images, seed)
-    if len(image_set) == 0:
-        raise UserError("There is no image to attack: the test set is empty.")
-    with frozen(classifier), _random_state_kept(device), _Warnings() as warnings:
-        num_classes = _inspected(classifier, image_set, batch_size, device)
-        network = Crafting(compile=compile).network(classifier)
-        ensemble = _ensemble(network, ball, num_classes, device, seed)
+    bench.check()
+    with frozen(bench.classifier), _random_state_kept(bench.device), _Warnings() as warnings:
+        num_classes = _inspected(bench)
+        network = Crafting(compile=bench.crafting.compile).network(bench.classifier)
+        ensemble = _ensemble(network, ball, num_classes, bench.device, bench.seed)
         names = _attack_names(num_classes)
         key = fingerprint(
-            model_fingerprint(classifier),
-            image_set.fingerprint(),
+            model_fingerprint(bench.classifier),
+            bench.images.fingerprint(),
             astuple(ball),
             names,
-            batch_size,
-            seed,
+            bench.batch_size,
+            bench.seed,
             metadata.version("pyautoattack"),
         )
-        state = State.load(directory, key, len(image_set), len(names))
+        state = State.load(directory, key, len(bench.images), len(names))
         if not state.begun:
-            right = correct_as_they_are(classifier, image_set, batch_size, device)
+            right = correct_as_they_are(bench)
             state.verdicts = torch.where(right, STANDS, WRONG).tolist()
         excess = 0.0
         while state.attack < len(names):
             left = _run_attack(
+                bench,
                 names[state.attack],
                 state,
                 ensemble=ensemble,
                 ball=ball,
-                classifier=classifier,
-                image_set=image_set,
-                batch_size=batch_size,
-                device=device,
                 directory=directory,
             )
             excess = max(excess, left)
@@ -182,23 +166,20 @@ class State:
 
 
 def _run_attack(
+    bench: Bench,
     name: str,
     state: State,
     *,
     ensemble: Any,
     ball: Ball,
-    classifier: nn.Module,
-    image_set: ImageSet,
-    batch_size: int,
-    device: torch.device | str,
     directory: Path | None,
 ) -> float:
     """Finish the attack under way; returns how far perturbations lay outside the threat model."""
     verdicts = torch.tensor(state.verdicts)
     # As dealt out when the attack began: also those that its first batches have broken.
     places = ((verdicts == STANDS) | (verdicts == state.attack)).nonzero().squeeze(1)
-    rounds = range(state.batches, math.ceil(len(places) / batch_size), world_size())
-    mine = my_batches(image_set, places, batch_size, device, first=state.batches)
+    rounds = range(state.batches, math.ceil(len(places) / bench.batch_size), world_size())
+    mine = bench.my_batches(places, first=state.batches)
     excess = 0.0
     stage = f"{AUTOATTACK} at {ball.text}, {name}"
     for done in track(rounds, stage, len(rounds)):
@@ -209,7 +190,7 @@ def _run_attack(
             attacked = _attack(ensemble, name, batch.images, batch.labels)
             judged, beyond = admitted(batch.images, attacked, ball)
             excess = max(excess, beyond.item())
-            wrong = predict(classifier, judged) != batch.labels
+            wrong = predict(bench.classifier, judged) != batch.labels
             broken[batch.places] = wrong.long().cpu()
         verdicts[merged(broken) > 0] = state.attack
         state.verdicts = verdicts.tolist()
@@ -273,21 +254,16 @@ def _attack_names(num_classes: int) -> list[str]:
     return ["apgd-ce", *(["apgd-dlr"] if num_classes == 3 else []), "fab-t", "square"]
 
 
-def _inspected(
-    classifier: nn.Module,
-    image_set: ImageSet,
-    batch_size: int,
-    device: torch.device | str,
-) -> int:
+def _inspected(bench: Bench) -> int:
     """Number of classes; pyautoattack's checks of the classifier, on one batch, warn in its log."""
     from pyautoattack import checks  # noqa: PLC0415
 
-    first = range(min(batch_size, len(image_set)))
-    images, labels = next(iter(batches(image_set.subset(list(first)), batch_size, device)))
-    checks.check_randomized(classifier, images, labels, bs=batch_size, logger=_LOG)
+    first = range(min(bench.batch_size, len(bench.images)))
+    images, labels = next(replace(bench, images=bench.images.subset(list(first))).batches())
+    checks.check_randomized(bench.classifier, images, labels, bs=bench.batch_size, logger=_LOG)
     with torch.no_grad():
-        checks.check_dynamic(classifier, images, False, logger=_LOG)
-    return int(checks.check_range_output(classifier, images, logger=_LOG))
+        checks.check_dynamic(bench.classifier, images, False, logger=_LOG)
+    return int(checks.check_range_output(bench.classifier, images, logger=_LOG))
 
 
 def _result(

@@ -4,28 +4,20 @@ import torch
 from torch import Tensor
 
 from solo_adv.adversaries import PGD
-from solo_adv.data import ImageSet
-from solo_adv.encoders.classifier import Classifier, frozen, predict
+from solo_adv.encoders.classifier import frozen, predict
+from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.judging import cross_entropy_of
-from solo_adv.evaluation.images import batches, select
+from solo_adv.evaluation.images import batches
 from solo_adv.report.examples import Examples
 
 CHANNELS = 3
 
 
-def attack_examples(
-    classifier: Classifier,
-    image_set: ImageSet,
-    adversary: PGD,
-    *,
-    device: torch.device | str,
-    seed: int,
-    count: int = 6,
-) -> Examples:
-    """``count`` images drawn by the seed from the set, not chosen for how they turn out."""
-    image_set = select(image_set, count, seed)
-    images, labels = next(iter(batches(image_set, len(image_set), device)))
-    generator = torch.Generator(device).manual_seed(seed)
+def attack_examples(bench: Bench, adversary: PGD, *, count: int = 6) -> Examples:
+    """``count`` images drawn by the seed, not chosen for how they turn out."""
+    classifier, image_set = bench.classifier, bench.drawn(count).images
+    images, labels = next(batches(image_set, len(image_set), bench.device))
+    generator = torch.Generator(bench.device).manual_seed(bench.seed)
     with frozen(classifier):
         delta = adversary.perturb(images, cross_entropy_of(classifier, labels), generator)
         before, after = predict(classifier, images), predict(classifier, images + delta)

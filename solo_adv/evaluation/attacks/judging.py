@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from solo_adv.adversaries import AUTO, PGD, Ball, LossOf
-from solo_adv.data import ImageSet
-from solo_adv.encoders.classifier import frozen, predict, require_eval
-from solo_adv.evaluation.attacks.crafting import IN_FLOAT32, Crafting
+from solo_adv.encoders.classifier import frozen, predict
+from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.seeds import generator_for
-from solo_adv.evaluation.images import my_batches, my_share, select
+from solo_adv.evaluation.images import my_share
 from solo_adv.report.measurement import CLEAN, TOP5, Measurement
 from solo_adv.support.checks import whole
 from solo_adv.support.errors import UserError
@@ -41,8 +40,7 @@ class Attack(Protocol):
 
 
 def evaluate_pgd(
-    classifier: nn.Module,
-    image_set: ImageSet,
+    bench: Bench,
     *,
     epsilon: float | str,
     norm: str = "linf",
@@ -50,26 +48,19 @@ def evaluate_pgd(
     step_size: float | str = AUTO,
     random_start: bool = False,
     restarts: int = 1,
-    batch_size: int = 512,
-    device: torch.device | str = "cpu",
-    seed: int = 5,
-    max_images: int | None = None,
-    crafting: Crafting = IN_FLOAT32,
 ) -> Measurement:
-    """Accuracy of ``classifier`` under PGD on the cross-entropy, worst case over ``restarts``.
+    """Accuracy under PGD on the cross-entropy, worst case over ``restarts``.
 
     An image counts only if it is classified correctly as it is and after every restart. The first
     restart starts at zero unless ``random_start``; the later ones start at random.
 
     Args:
-        classifier: from pixels (N, 3, H, W) in [0, 1] to logits (N, K), in eval mode.
         epsilon: radius of the ball of that ``norm``, as :meth:`Ball.length` takes it;
             ``step_size`` likewise.
-        max_images: judge this many images of the set, drawn by ``seed`` alone; None for all.
-        crafting: how the attack's passes are computed; the verdict's are in float32.
 
     Raises:
-        UserError: a setting is out of range, or part of the classifier is in training mode.
+        UserError: a setting is out of range, part of the classifier is in training mode, or there
+            is no image.
 
     Source:
         Paper section 3.2 (PGD-20); Madry et al. 2017, https://arxiv.org/abs/1706.06083
@@ -87,21 +78,9 @@ def evaluate_pgd(
         for restart in range(restarts)
     ]
     ball, epsilon, step_size = attacks[0].ball, attacks[0].epsilon, attacks[0].step_size
-    image_set = select(image_set, max_images, seed)
     begun = time.perf_counter()
-    label = f"PGD-{steps} at {ball.text}"
-    survived, notes = survivors(
-        classifier,
-        image_set,
-        attacks,
-        ball=ball,
-        batch_size=batch_size,
-        device=device,
-        seed=seed,
-        stage=label,
-        crafting=crafting,
-    )
-    notes += [crafting.note] if crafting.note else []
+    survived, notes = survivors(bench, attacks, ball=ball, stage=f"PGD-{steps} at {ball.text}")
+    notes += [bench.crafting.note] if bench.crafting.note else []
     if steps * step_size < epsilon * (1 - 1e-9):
         notes.append(
             f"{steps} steps of {step_size:g} reach only {steps * step_size:g}, less than epsilon "
@@ -124,40 +103,29 @@ def evaluate_pgd(
 
 
 def survivors(
-    classifier: nn.Module,
-    image_set: ImageSet,
-    attacks: Sequence[Attack],
-    *,
-    ball: Ball,
-    batch_size: int,
-    device: torch.device | str,
-    seed: int,
-    stage: str = "Attack",
-    crafting: Crafting = IN_FLOAT32,
+    bench: Bench, attacks: Sequence[Attack], *, ball: Ball, stage: str = "Attack"
 ) -> tuple[Tensor, list[str]]:
     """Which images (N,) are right as they are and after every one of ``attacks``; and notes.
 
     Each attack sees only the images that survived the ones before it. No perturbation is trusted:
     each is projected onto the ball and the pixel box before the verdict.
     """
-    require_eval(classifier)
-    if len(image_set) == 0:
-        raise UserError("There is no image to attack: the test set is empty.")
+    bench.check()
     excess = torch.zeros(())
-    with frozen(classifier):
-        network = crafting.network(classifier)
-        survived = correct_as_they_are(classifier, image_set, batch_size, device)
+    with frozen(bench.classifier):
+        network = bench.crafting.network(bench.classifier)
+        survived = correct_as_they_are(bench)
         for number, attack in enumerate(attacks):
             places = survived.nonzero().squeeze(1)
-            broken = torch.zeros(len(image_set), dtype=torch.long)
-            stream = my_batches(image_set, places, batch_size, device)
-            for batch in track(stream, stage, my_share(len(places), batch_size)):
+            broken = torch.zeros(len(survived), dtype=torch.long)
+            share = my_share(len(places), bench.batch_size)
+            for batch in track(bench.my_batches(places), stage, share):
                 loss_of = cross_entropy_of(network, batch.labels)
-                generator = generator_for(seed, number, batch.number, device=device)
+                generator = generator_for(bench.seed, number, batch.number, device=bench.device)
                 delta = attack.perturb(batch.images, loss_of, generator)
                 judged, beyond = admitted(batch.images, batch.images + delta, ball)
                 excess = torch.maximum(excess, beyond)
-                wrong = predict(classifier, judged) != batch.labels
+                wrong = predict(bench.classifier, judged) != batch.labels
                 broken[batch.places] = wrong.long().cpu()
             survived &= merged(broken) == 0
     excess = most(excess)
@@ -197,34 +165,22 @@ def cross_entropy_of(classifier: nn.Module, labels: Tensor) -> LossOf:
 
 
 @torch.no_grad()
-def clean_accuracy(
-    classifier: nn.Module,
-    image_set: ImageSet,
-    *,
-    batch_size: int = 512,
-    device: torch.device | str = "cpu",
-    seed: int = 5,
-    max_images: int | None = None,
-) -> CleanAccuracy:
-    """Accuracy without attack, on the same images as `evaluate_pgd` with that seed and number.
+def clean_accuracy(bench: Bench) -> CleanAccuracy:
+    """Accuracy without attack.
 
     Raises:
-        UserError: part of the classifier is in training mode, or the set is empty.
+        UserError: part of the classifier is in training mode, or there is no image.
     """
-    require_eval(classifier)
-    image_set = select(image_set, max_images, seed)
-    total = len(image_set)
-    if total == 0:
-        raise UserError("There is no image to classify: the test set is empty.")
+    bench.check()
     begun = time.perf_counter()
     counts = torch.zeros(2, dtype=torch.long)
-    for batch in my_batches(image_set, torch.arange(total), batch_size, device):
-        logits = classifier(batch.images)
+    for batch in bench.my_batches():
+        logits = bench.classifier(batch.images)
         finite = logits.isfinite().all(dim=1, keepdim=True)
         hits = (logits.topk(min(5, logits.shape[1])).indices == batch.labels[:, None]) & finite
         counts += torch.stack([hits[:, 0].sum(), hits.sum()]).cpu()
     top1, top5 = merged(counts).tolist()
-    seconds = round(time.perf_counter() - begun, 3)
+    total, seconds = len(bench.images), round(time.perf_counter() - begun, 3)
     return CleanAccuracy(
         Measurement(name=CLEAN, correct=top1, total=total, seconds=seconds),
         Measurement(name=TOP5, correct=top5, total=total),
@@ -232,11 +188,9 @@ def clean_accuracy(
 
 
 @torch.no_grad()
-def correct_as_they_are(
-    classifier: nn.Module, image_set: ImageSet, batch_size: int, device: torch.device | str
-) -> Tensor:
+def correct_as_they_are(bench: Bench) -> Tensor:
     """Which images (N,) are classified correctly without attack; bool, on the CPU."""
-    right = torch.zeros(len(image_set), dtype=torch.long)
-    for batch in my_batches(image_set, torch.arange(len(image_set)), batch_size, device):
-        right[batch.places] = (predict(classifier, batch.images) == batch.labels).long().cpu()
+    right = torch.zeros(len(bench.images), dtype=torch.long)
+    for batch in bench.my_batches():
+        right[batch.places] = (predict(bench.classifier, batch.images) == batch.labels).long().cpu()
     return merged(right) > 0

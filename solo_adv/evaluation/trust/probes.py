@@ -1,15 +1,15 @@
 """Cheap measurements that show whether an evaluation can be believed; `alarms.py` judges them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from solo_adv.adversaries import PGD, Ball
-from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import frozen
+from solo_adv.evaluation.attacks.bench import Bench
+from solo_adv.evaluation.attacks.crafting import IN_FLOAT32
 from solo_adv.evaluation.attacks.judging import cross_entropy_of, survivors
-from solo_adv.evaluation.images import batches
 
 UNBOUNDED_STEPS, UNBOUNDED_STEP_SIZE = 40, 0.05
 """The step is a share of the radius."""
@@ -48,31 +48,20 @@ class Probes:
     """Correct under an attack that may change every pixel to any value."""
 
 
-def probe(
-    classifier: nn.Module,
-    image_set: ImageSet,
-    *,
-    num_classes: int,
-    ball: Ball,
-    steps: int,
-    step_size: float,
-    batch_size: int,
-    device: torch.device | str,
-    seed: int,
-) -> Probes:
-    """Measure all of it on ``image_set``, a few hundred images.
+def probe(bench: Bench, *, num_classes: int, ball: Ball, steps: int, step_size: float) -> Probes:
+    """Measure all of it on the images of ``bench``, a few hundred, in float32.
 
     Args:
-        classifier: from inputs (N, C, H, W) in [0, 1] to outputs (N, K), in the state in which it
-            was judged.
+        bench: its classifier is probed in the state in which it is, be it training mode.
         ball, steps, step_size: of the attack that is compared with one of twice the steps.
     """
+    classifier = bench.classifier
     training = [name or "(the model)" for name, m in classifier.named_modules() if m.training]
     # Probing must not move running statistics; that some part was training is on record.
     with frozen(classifier):
         outputs: list[Tensor] = []
         again, labels, vanished = [], [], []
-        for images, targets in batches(image_set, batch_size, device):
+        for images, targets in bench.batches():
             with torch.no_grad():
                 if not outputs:
                     alone = classifier(images[:ALONE])
@@ -84,22 +73,15 @@ def probe(
         right = first.argmax(dim=1) == torch.cat(labels)
 
         def under(ball: Ball, step_size: float, steps: int) -> Tensor:
-            survived, _ = survivors(
-                classifier,
-                image_set,
-                [PGD(ball.epsilon, step_size, steps, norm=ball.norm, batch_norm="eval")],
-                ball=ball,
-                batch_size=batch_size,
-                device=device,
-                seed=seed,
-                stage="Probes",
-            )
+            attack = PGD(ball.epsilon, step_size, steps, norm=ball.norm, batch_norm="eval")
+            survived, _ = survivors(in_float32, [attack], ball=ball, stage="Probes")
             return survived
 
+        in_float32 = replace(bench, crafting=IN_FLOAT32)
         free = ball.largest(images)
         few, many = (under(ball, step_size, count) for count in (steps, 2 * steps))
         return Probes(
-            images=len(image_set),
+            images=len(bench.images),
             classes=num_classes,
             training_modules=training,
             batch_dependence=_difference(alone, first[:ALONE]),

@@ -1,14 +1,16 @@
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 
 from solo_adv.crops import as_unit_float
 from solo_adv.data import ImageSet
-from solo_adv.evaluation import evaluate_autoattack, evaluate_pgd
+from solo_adv.evaluation import Bench, evaluate_autoattack, evaluate_pgd
 from solo_adv.evaluation.attacks import autoattack as module
 from solo_adv.evaluation.attacks.autoattack import STANDS, WRONG
+from solo_adv.evaluation.attacks.crafting import Crafting
 from solo_adv.support.errors import UserError
 
 EPSILON = 16 / 255
@@ -72,7 +74,7 @@ def test_equals_pyautoattack_by_hand(monkeypatch, pattern_net, pattern_set, tmp_
     monkeypatch.setattr(module, "_attack", noted)
     ours, hook = passes_of(net)
     result = evaluate_autoattack(
-        net, image_set, epsilon=EPSILON, batch_size=batch_size, directory=tmp_path
+        Bench(net, image_set, batch_size=batch_size), epsilon=EPSILON, directory=tmp_path
     )
     hook.remove()
     theirs, hook = passes_of(net)
@@ -103,18 +105,19 @@ def test_equals_pyautoattack_by_hand(monkeypatch, pattern_net, pattern_set, tmp_
 @pytest.mark.parametrize("num_classes", [5, 10])
 def test_equals_pyautoattack_by_hand_with_all_steps(pattern_net, pattern_set, num_classes):
     net, image_set = pattern_net(num_classes), pattern_set(60, num_classes, seed=1)
-    result = evaluate_autoattack(net, image_set, epsilon=EPSILON, batch_size=25)
+    result = evaluate_autoattack(Bench(net, image_set, batch_size=25), epsilon=EPSILON)
     assert 2 < result.correct == int(by_hand(net, image_set, 25, num_classes)[1].sum())
-    assert result.correct <= evaluate_pgd(net, image_set, epsilon=EPSILON).correct
+    assert result.correct <= evaluate_pgd(Bench(net, image_set), epsilon=EPSILON).correct
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("short")
 def test_compiled_passes_give_the_same_verdicts(pattern_net, pattern_set):
     net, image_set = pattern_net(), pattern_set(40, seed=1)
-    settings = {"epsilon": EPSILON, "batch_size": 16}
-    plain = evaluate_autoattack(net, image_set, **settings)
-    compiled = evaluate_autoattack(net, image_set, **settings, compile=True)
+    bench = Bench(net, image_set, batch_size=16)
+    plain = evaluate_autoattack(bench, epsilon=EPSILON)
+    compiled = replace(bench, crafting=Crafting(compile=True))
+    compiled = evaluate_autoattack(compiled, epsilon=EPSILON)
     assert abs(compiled.correct - plain.correct) <= 1  # rounding may differ
 
 
@@ -127,9 +130,8 @@ class Killed(BaseException):
 def test_killed_and_resumed_it_gives_the_same(
     monkeypatch, pattern_net, pattern_set, tmp_path, after
 ):
-    net, image_set = pattern_net(), pattern_set(40, seed=1)
-    settings = {"epsilon": EPSILON, "batch_size": 9}
-    straight = evaluate_autoattack(net, image_set, **settings, directory=tmp_path / "straight")
+    bench = Bench(pattern_net(), pattern_set(40, seed=1), batch_size=9)
+    straight = evaluate_autoattack(bench, epsilon=EPSILON, directory=tmp_path / "straight")
     attack, ran = module._attack, []
 
     def dies(*arguments):
@@ -141,44 +143,51 @@ def test_killed_and_resumed_it_gives_the_same(
     monkeypatch.setattr(module, "_attack", dies)
     broken = tmp_path / "broken"
     with pytest.raises(Killed):
-        evaluate_autoattack(net, image_set, **settings, directory=broken)
+        evaluate_autoattack(bench, epsilon=EPSILON, directory=broken)
     monkeypatch.setattr(module, "_attack", lambda *a: ran.append(1) or attack(*a))
-    resumed = evaluate_autoattack(net, image_set, **settings, directory=broken)
+    resumed = evaluate_autoattack(bench, epsilon=EPSILON, directory=broken)
     assert (resumed.correct, resumed.details) == (straight.correct, straight.details)
     verdicts = [states(tmp_path / name)[1]["verdicts"] for name in ("straight", "broken")]
     assert verdicts[0] == verdicts[1]
     total = len(ran)
-    again = evaluate_autoattack(net, image_set, **settings, directory=broken)
+    again = evaluate_autoattack(bench, epsilon=EPSILON, directory=broken)
     assert again.correct == straight.correct
     assert len(ran) == total  # nothing was attacked again: not after the kill, and not now
     ran.clear()
-    evaluate_autoattack(net, image_set, **settings)
+    evaluate_autoattack(bench, epsilon=EPSILON)
     assert len(ran) == total
 
 
 def test_a_state_belongs_to_one_evaluation(short, pattern_net, pattern_set, tmp_path):
-    net, image_set = pattern_net(), pattern_set(12, seed=1)
-    base = {"epsilon": EPSILON, "batch_size": 50, "seed": 5}
-    evaluate_autoattack(net, image_set, **base, directory=tmp_path)
+    bench = Bench(pattern_net(), pattern_set(12, seed=1), batch_size=50)
+    images = bench.images
+    evaluate_autoattack(bench, epsilon=EPSILON, directory=tmp_path)
     first, state = states(tmp_path)
-    other_images = ImageSet("x", image_set.labels, (), images=image_set.images.flip(3))
+    flipped = ImageSet("x", images.labels, (), images=images.images.flip(3))
     others = [
-        (pattern_net(seed=1), image_set, base),
-        (net, other_images, base),
-        *((net, image_set, {**base, **one}) for one in ({"epsilon": 0.01}, {"seed": 6})),
-        (net, image_set, {**base, "batch_size": 10}),
+        *(
+            (replace(bench, **change), EPSILON, "linf")
+            for change in (
+                {"classifier": pattern_net(seed=1)},
+                {"images": flipped},
+                {"seed": 6},
+                {"batch_size": 10},
+            )
+        ),
+        (bench, 0.01, "linf"),
+        (bench, EPSILON, "l2"),
     ]
-    for model, images, settings in others:
+    for other, epsilon, norm in others:
         before = set(tmp_path.iterdir())
-        evaluate_autoattack(model, images, **settings, directory=tmp_path)
+        evaluate_autoattack(other, epsilon=epsilon, norm=norm, directory=tmp_path)
         (new,) = set(tmp_path.iterdir()) - before
         # one who renames a foreign state is refused
         new.write_text(json.dumps(state))
         with pytest.raises(UserError, match="another evaluation"):
-            evaluate_autoattack(model, images, **settings, directory=tmp_path)
+            evaluate_autoattack(other, epsilon=epsilon, norm=norm, directory=tmp_path)
     first.write_text('{"fingerprint"')
     with pytest.raises(UserError, match="damaged"):
-        evaluate_autoattack(net, image_set, **base, directory=tmp_path)
+        evaluate_autoattack(bench, epsilon=EPSILON, directory=tmp_path)
 
 
 @pytest.mark.usefixtures("short")
@@ -196,7 +205,7 @@ def test_any_number_of_classes(monkeypatch, pattern_net, pattern_set, num_classe
     make = module._ensemble
     monkeypatch.setattr(module, "_ensemble", lambda *a: targets.append(make(*a)) or targets[-1])
     net, image_set = pattern_net(num_classes), pattern_set(24, num_classes, seed=1)
-    result = evaluate_autoattack(net, image_set, epsilon=EPSILON)
+    result = evaluate_autoattack(Bench(net, image_set), epsilon=EPSILON)
     assert list(result.details) == names
     assert bool(result.notes) == (num_classes < 4)
     (ensemble,) = targets
@@ -210,7 +219,7 @@ def test_leaves_no_trace(short, pattern_net, pattern_set):
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    evaluate_autoattack(net, pattern_set(12, seed=1), epsilon=EPSILON)
+    evaluate_autoattack(Bench(net, pattern_set(12, seed=1)), epsilon=EPSILON)
     assert torch.equal(torch.rand(2), expected)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
@@ -218,21 +227,21 @@ def test_leaves_no_trace(short, pattern_net, pattern_set):
 
 def test_what_lies_outside_the_ball_does_not_count(short, monkeypatch, pattern_net, pattern_set):
     net, image_set = pattern_net(), pattern_set(20, seed=1)
-    fair = evaluate_autoattack(net, image_set, epsilon=EPSILON)
+    fair = evaluate_autoattack(Bench(net, image_set), epsilon=EPSILON)
     other = image_set.images.roll(1, 0).float() / 255  # images of another class
     monkeypatch.setattr(module, "_attack", lambda e, n, x, y: other[: len(x)])
-    unfair = evaluate_autoattack(net, image_set, epsilon=1e-4)
+    unfair = evaluate_autoattack(Bench(net, image_set), epsilon=1e-4)
     assert unfair.correct >= fair.correct
     assert "were projected back" in " ".join(unfair.notes)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"epsilon": 8}, "8/255"), ({"epsilon": 0}, "above 0"), ({"max_images": 0}, "max_images")],
+    [({"epsilon": 8}, "8/255"), ({"epsilon": 0}, "above 0"), ({"norm": "l3"}, "l3")],
 )
 def test_bad_settings(pattern_net, pattern_set, change, message):
     with pytest.raises(UserError, match=message):
-        evaluate_autoattack(pattern_net(), pattern_set(8), **{"epsilon": EPSILON, **change})
+        evaluate_autoattack(Bench(pattern_net(), pattern_set(8)), **{"epsilon": EPSILON, **change})
 
 
 def test_refuses_training_mode_and_unwritable_directories(
@@ -241,7 +250,9 @@ def test_refuses_training_mode_and_unwritable_directories(
     net = pattern_net()
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="Cannot write AutoAttack's state"):
-        evaluate_autoattack(net, pattern_set(8), epsilon=EPSILON, directory=tmp_path / "file" / "x")
+        evaluate_autoattack(
+            Bench(net, pattern_set(8)), epsilon=EPSILON, directory=tmp_path / "file" / "x"
+        )
     net.encoder[1].train()
     with pytest.raises(UserError, match="training mode"):
-        evaluate_autoattack(net, pattern_set(8), epsilon=EPSILON)
+        evaluate_autoattack(Bench(net, pattern_set(8)), epsilon=EPSILON)

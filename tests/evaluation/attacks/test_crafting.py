@@ -1,10 +1,12 @@
 """Precision and compilation of attacks: what changes, and what must not."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from solo_adv.adversaries import PGD
-from solo_adv.evaluation import HeadRecipe, RobustSettings, evaluate_pgd, train_head
+from solo_adv.evaluation import Bench, HeadRecipe, RobustSettings, evaluate_pgd, train_head
 from solo_adv.evaluation.attacks.crafting import Crafting
 from solo_adv.support.errors import UserError
 
@@ -28,20 +30,22 @@ def test_by_default_the_network_is_the_classifier_itself(pattern_net):
 def test_bfloat16_crafts_and_float32_judges(pattern_net, pattern_set):
     net, image_set = pattern_net(), pattern_set(30, seed=1)
     seen = spied(net)
-    result = evaluate_pgd(net, image_set, epsilon=EPSILON, steps=4, crafting=BF16)
+    result = evaluate_pgd(Bench(net, image_set, crafting=BF16), epsilon=EPSILON, steps=4)
     # One pass of the clean images and one of the perturbed ones are verdicts.
     assert seen == [torch.float32, *[torch.bfloat16] * 4, torch.float32]
     assert "upper bound" in " ".join(result.notes)
     seen.clear()
-    assert not evaluate_pgd(net, image_set, epsilon=EPSILON, steps=4, step_size=EPSILON).notes
+    assert not evaluate_pgd(
+        Bench(net, image_set), epsilon=EPSILON, steps=4, step_size=EPSILON
+    ).notes
     assert set(seen) == {torch.float32}
 
 
 def test_a_coarser_attack_is_an_attack_still(pattern_net, pattern_set):
     net, image_set = pattern_net(), pattern_set(120, seed=1)
-    full = evaluate_pgd(net, image_set, epsilon=EPSILON)
-    coarse = evaluate_pgd(net, image_set, epsilon=EPSILON, crafting=BF16)
-    clean = evaluate_pgd(net, image_set, epsilon=1e-4, steps=1)
+    full = evaluate_pgd(Bench(net, image_set), epsilon=EPSILON)
+    coarse = evaluate_pgd(Bench(net, image_set, crafting=BF16), epsilon=EPSILON)
+    clean = evaluate_pgd(Bench(net, image_set), epsilon=1e-4, steps=1)
     assert coarse.correct < clean.correct - 20
     assert abs(coarse.correct - full.correct) <= 4
 
@@ -60,8 +64,8 @@ def test_a_network_that_is_wrong_in_bfloat16_alone_gains_nothing_by_it(pattern_n
 
     image_set = pattern_set(30, seed=1)
     net = WrongInBfloat16(pattern_net()).eval()
-    result = evaluate_pgd(net, image_set, epsilon=1e-4, steps=1, crafting=BF16)
-    assert result.correct == evaluate_pgd(net, image_set, epsilon=1e-4, steps=1).correct > 20
+    result = evaluate_pgd(Bench(net, image_set, crafting=BF16), epsilon=1e-4, steps=1)
+    assert result.correct == evaluate_pgd(Bench(net, image_set), epsilon=1e-4, steps=1).correct > 20
 
 
 def test_the_robust_head_learns_in_float32(pattern_net, pattern_set):
@@ -108,9 +112,10 @@ def test_compiled_attacks_find_the_same_and_are_compiled_once(pattern_net, patte
     net, image_set = pattern_net(), pattern_set(60, seed=1)
     counters.clear()
     for epsilon in (EPSILON, EPSILON / 2):
-        settings = {"epsilon": epsilon, "batch_size": 25}  # 25, 25, then what is left
-        compiled = evaluate_pgd(net, image_set, **settings, crafting=Crafting(compile=True))
-        assert abs(compiled.correct - evaluate_pgd(net, image_set, **settings).correct) <= 1
+        bench = Bench(net, image_set, batch_size=25)  # 25, 25, then what is left
+        plain = evaluate_pgd(bench, epsilon=epsilon)
+        compiled = replace(bench, crafting=Crafting(compile=True))
+        assert abs(evaluate_pgd(compiled, epsilon=epsilon).correct - plain.correct) <= 1
     # A batch of 25, one of any other size; the same for the second epsilon.
     assert counters["stats"]["unique_graphs"] <= 2
     assert not counters["graph_break"]

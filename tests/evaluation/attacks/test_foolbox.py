@@ -11,7 +11,7 @@ from solo_adv.adversaries import PGD
 from solo_adv.crops import as_unit_float
 from solo_adv.data import DataConfig, load_split
 from solo_adv.encoders.classifier import Classifier
-from solo_adv.evaluation import evaluate_pgd, select
+from solo_adv.evaluation import Bench, evaluate_pgd, select
 
 foolbox = pytest.importorskip("foolbox", reason="pip install foolbox to compare attacks with it")
 
@@ -31,7 +31,7 @@ def foolbox_accuracy(net, image_set, epsilon, steps, step_size):
 @pytest.mark.parametrize("epsilon", [4 / 255, 8 / 255, 12 / 255])
 def test_pgd_agrees_with_foolbox(pattern_net, pattern_set, epsilon):
     net, image_set = pattern_net(num_classes=10), pattern_set(400, 10, seed=1, noise=60)
-    ours = evaluate_pgd(net, image_set, epsilon=epsilon).accuracy
+    ours = evaluate_pgd(Bench(net, image_set), epsilon=epsilon).accuracy
     theirs = foolbox_accuracy(net, image_set, epsilon, 20, 0.01)
     assert 0.02 < ours < 0.98
     assert abs(ours - theirs) <= 0.005
@@ -65,6 +65,6 @@ def test_pgd_agrees_with_foolbox_on_cifar10():
             optimizer.step()
     classifier = Classifier(net[0], net[1]).requires_grad_(False)
     for epsilon in (4 / 255, 8 / 255):
-        ours = evaluate_pgd(classifier, test_set, epsilon=epsilon).accuracy
+        ours = evaluate_pgd(Bench(classifier, test_set), epsilon=epsilon).accuracy
         assert abs(ours - foolbox_accuracy(classifier, test_set, epsilon, 20, 0.01)) <= 0.005
-    assert evaluate_pgd(classifier, test_set, epsilon=4 / 255).accuracy > 0.2
+    assert evaluate_pgd(Bench(classifier, test_set), epsilon=4 / 255).accuracy > 0.2

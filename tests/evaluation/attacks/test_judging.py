@@ -8,7 +8,7 @@ from torch import nn
 from solo_adv.adversaries import Ball
 from solo_adv.crops import as_unit_float
 from solo_adv.encoders.classifier import Classifier, predict
-from solo_adv.evaluation import clean_accuracy, evaluate_pgd
+from solo_adv.evaluation import Bench, clean_accuracy, evaluate_pgd
 from solo_adv.evaluation.attacks.judging import survivors
 from solo_adv.support.errors import UserError
 
@@ -55,12 +55,10 @@ def test_agrees_with_a_loop_over_single_images(convolutional, random_set, epsilo
     expected = one_image_at_a_time(convolutional, image_set, epsilon, 6, 0.015)
     for batch_size in (7, 100):
         result = evaluate_pgd(
-            convolutional,
-            image_set,
+            Bench(convolutional, image_set, batch_size=batch_size),
             epsilon=epsilon,
             steps=6,
             step_size=0.015,
-            batch_size=batch_size,
         )
         assert (result.correct, result.total) == (expected, 24)
         assert result.accuracy == expected / 24
@@ -77,7 +75,7 @@ def test_is_exact_for_a_linear_classifier(random_set, epsilon):
     image_set = random_set(200, num_classes=2)
     image_set.labels = predict(classifier, as_unit_float(image_set.images))
     image_set.labels[:20] = 1 - image_set.labels[:20]
-    result = evaluate_pgd(classifier, image_set, epsilon=epsilon)
+    result = evaluate_pgd(Bench(classifier, image_set), epsilon=epsilon)
     logits = classifier(as_unit_float(image_set.images)).double()
     sign = 2 * image_set.labels - 1
     margin = sign * (logits[:, 1] - logits[:, 0])
@@ -121,15 +119,8 @@ def greys(random_set):
 
 
 def judge(random_set, attacks, epsilon=0.05):
-    return survivors(
-        BrokenByBrightening().eval(),
-        greys(random_set),
-        attacks,
-        ball=Ball("linf", epsilon),
-        batch_size=4,
-        device="cpu",
-        seed=0,
-    )
+    bench = Bench(BrokenByBrightening().eval(), greys(random_set), batch_size=4)
+    return survivors(bench, attacks, ball=Ball("linf", epsilon))
 
 
 def test_worst_case_over_restarts_and_only_survivors_are_attacked_again(random_set):
@@ -164,8 +155,8 @@ def test_restarts_after_the_first_are_random(monkeypatch, convolutional, random_
 
     pgd = attacks.PGD
     monkeypatch.setattr(attacks, "PGD", record)
-    evaluate_pgd(convolutional, random_set(), epsilon=0.01, steps=2, restarts=3)
-    evaluate_pgd(convolutional, random_set(), epsilon=0.01, steps=2, random_start=True)
+    evaluate_pgd(Bench(convolutional, random_set()), epsilon=0.01, steps=2, restarts=3)
+    evaluate_pgd(Bench(convolutional, random_set()), epsilon=0.01, steps=2, random_start=True)
     assert starts == [False, True, True, True]
 
 
@@ -173,7 +164,7 @@ def test_more_restarts_never_help_the_model(convolutional, random_set):
     image_set = own_labels(convolutional, random_set(60))
     correct = [
         evaluate_pgd(
-            convolutional, image_set, epsilon="3/255", steps=1, step_size="2/255", restarts=n
+            Bench(convolutional, image_set), epsilon="3/255", steps=1, step_size="2/255", restarts=n
         ).correct
         for n in (1, 2, 6)
     ]
@@ -183,7 +174,7 @@ def test_more_restarts_never_help_the_model(convolutional, random_set):
 
 def test_result_names_its_settings(convolutional, random_set):
     result = evaluate_pgd(
-        convolutional, random_set(), epsilon="8/255", steps=3, step_size=0.02, restarts=2
+        Bench(convolutional, random_set()), epsilon="8/255", steps=3, step_size=0.02, restarts=2
     )
     assert result.label == "PGD-3 at 8/255"
     assert result.settings == {
@@ -203,7 +194,7 @@ def test_notes_an_attack_that_cannot_reach_its_epsilon(
     convolutional, random_set, steps, step_size, noted
 ):
     result = evaluate_pgd(
-        convolutional, random_set(), epsilon="8/255", steps=steps, step_size=step_size
+        Bench(convolutional, random_set()), epsilon="8/255", steps=steps, step_size=step_size
     )
     assert bool(result.notes) == noted
     if noted:
@@ -214,8 +205,8 @@ def test_model_is_left_as_it_was(convolutional, random_set):
     convolutional.head.bias.requires_grad_(False)
     before = copy.deepcopy(convolutional.state_dict())
     flags = [p.requires_grad for p in convolutional.parameters()]
-    evaluate_pgd(convolutional, random_set(), epsilon="8/255", steps=2, restarts=2)
-    clean_accuracy(convolutional, random_set())
+    evaluate_pgd(Bench(convolutional, random_set()), epsilon="8/255", steps=2, restarts=2)
+    clean_accuracy(Bench(convolutional, random_set()))
     after = convolutional.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert [p.requires_grad for p in convolutional.parameters()] == flags
@@ -231,15 +222,7 @@ def test_no_gradient_of_a_parameter_is_prepared(convolutional, random_set):
 
     asked = []
     image_set = own_labels(convolutional, random_set(24))
-    survivors(
-        convolutional,
-        image_set,
-        [Watched()],
-        ball=Ball("linf", 0.1),
-        batch_size=24,
-        device="cpu",
-        seed=0,
-    )
+    survivors(Bench(convolutional, image_set), [Watched()], ball=Ball("linf", 0.1))
     assert asked
     assert not any(asked)
 
@@ -248,7 +231,7 @@ def test_refuses_any_part_in_training_mode(convolutional, random_set):
     convolutional.encoder[1].train()
     for evaluate in (lambda *a: evaluate_pgd(*a, epsilon=0.1), clean_accuracy):
         with pytest.raises(UserError, match=r"encoder\.1 \(BatchNorm2d\) is in training mode"):
-            evaluate(convolutional, random_set())
+            evaluate(Bench(convolutional, random_set()))
 
 
 def test_classifier_stays_in_eval_mode(convolutional):
@@ -259,7 +242,7 @@ def test_classifier_stays_in_eval_mode(convolutional):
 def test_verdicts_do_not_depend_on_the_batch(convolutional, random_set):
     image_set = own_labels(convolutional, random_set(24))
     accuracies = {
-        evaluate_pgd(convolutional, image_set, epsilon="2/255", batch_size=size).correct
+        evaluate_pgd(Bench(convolutional, image_set, batch_size=size), epsilon="2/255").correct
         for size in (1, 5, 24)
     }
     assert len(accuracies) == 1
@@ -267,9 +250,9 @@ def test_verdicts_do_not_depend_on_the_batch(convolutional, random_set):
 
 def test_same_images_for_clean_and_attack(convolutional, random_set):
     image_set = own_labels(convolutional, random_set(60), wrong=30)
-    clean = clean_accuracy(convolutional, image_set, max_images=20, seed=7)
+    clean = clean_accuracy(Bench(convolutional, image_set, seed=7).drawn(20))
     # an attack of radius 0 leaves the images as they are
-    result = evaluate_pgd(convolutional, image_set, epsilon=0, max_images=20, seed=7)
+    result = evaluate_pgd(Bench(convolutional, image_set, seed=7).drawn(20), epsilon=0)
     assert (clean.top1.correct, clean.top1.total) == (result.correct, result.total)
     assert result.total == clean.top5.total == clean.top5.correct == 20
 
@@ -277,7 +260,7 @@ def test_same_images_for_clean_and_attack(convolutional, random_set):
 def test_streamed_images_give_the_same_result(convolutional, random_set, streamed):
     image_set = own_labels(convolutional, random_set(24))
     results = [
-        evaluate_pgd(convolutional, one, epsilon="2/255", batch_size=10).correct
+        evaluate_pgd(Bench(convolutional, one, batch_size=10), epsilon="2/255").correct
         for one in (image_set, streamed(image_set))
     ]
     assert results[0] == results[1]
@@ -290,8 +273,8 @@ def test_logits_that_are_not_finite_are_never_right(random_set):
 
     image_set = random_set(8, num_classes=2)
     image_set.labels[:] = 0
-    assert clean_accuracy(NotANumber().eval(), image_set).top5.correct == 0
-    assert evaluate_pgd(NotANumber().eval(), image_set, epsilon=0.1).accuracy == 0
+    assert clean_accuracy(Bench(NotANumber().eval(), image_set)).top5.correct == 0
+    assert evaluate_pgd(Bench(NotANumber().eval(), image_set), epsilon=0.1).accuracy == 0
 
 
 @pytest.mark.parametrize(
@@ -301,15 +284,14 @@ def test_logits_that_are_not_finite_are_never_right(random_set):
         ({"steps": 0}, "steps must be a whole number"),
         ({"restarts": 0}, "restarts must be a whole number of at least 1"),
         ({"step_size": "big"}, "step_size is a fraction"),
-        ({"max_images": 0}, "max_images must be a whole number of at least 1"),
     ],
 )
 def test_bad_settings(convolutional, random_set, setting, message):
     with pytest.raises(UserError, match=message):
-        evaluate_pgd(convolutional, random_set(), **{"epsilon": 0.1, **setting})
+        evaluate_pgd(Bench(convolutional, random_set()), **{"epsilon": 0.1, **setting})
 
 
 def test_empty_set(convolutional, random_set):
     for evaluate in (lambda *a: evaluate_pgd(*a, epsilon=0.1), clean_accuracy):
         with pytest.raises(UserError, match="empty"):
-            evaluate(convolutional, random_set().subset([]))
+            evaluate(Bench(convolutional, random_set().subset([])))

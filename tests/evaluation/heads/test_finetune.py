@@ -8,6 +8,7 @@ from torch import nn
 
 from solo_adv.adversaries import PGD
 from solo_adv.evaluation import (
+    Bench,
     FinetuneRecipe,
     HeadRecipe,
     RobustSettings,
@@ -52,9 +53,9 @@ def test_it_makes_the_classifier_robust(fragile, pattern_set, augment):
     from solo_adv.encoders.classifier import Classifier  # noqa: PLC0415
 
     test_set = pattern_set(100, seed=1)
-    before = evaluate_pgd(Classifier(*fragile), test_set, epsilon=EPSILON).accuracy
+    before = evaluate_pgd(Bench(Classifier(*fragile), test_set), epsilon=EPSILON).accuracy
     tuned = finetune(*fragile, pattern_set(), replace(RECIPE, augment=augment))
-    after = evaluate_pgd(tuned, test_set, epsilon=EPSILON).accuracy
+    after = evaluate_pgd(Bench(tuned, test_set), epsilon=EPSILON).accuracy
     assert after > before + (0.0 if augment else 0.1)
     assert not any(p.requires_grad for p in tuned.parameters())
     assert not any(module.training for module in tuned.modules())

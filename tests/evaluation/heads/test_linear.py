@@ -7,6 +7,7 @@ from torch import nn
 from solo_adv.adversaries import PGD
 from solo_adv.encoders.classifier import Classifier
 from solo_adv.evaluation import (
+    Bench,
     HeadRecipe,
     accuracy,
     clean_accuracy,
@@ -51,8 +52,8 @@ def test_robust_head_gives_up_the_fragile_feature(two_features, two_feature_set)
     clean, attacked = {}, {}
     for name, head in heads.items():
         classifier = Classifier(two_features, head)
-        clean[name] = clean_accuracy(classifier, test_set).top1.accuracy
-        attacked[name] = evaluate_pgd(classifier, test_set, epsilon="8/255").accuracy
+        clean[name] = clean_accuracy(Bench(classifier, test_set)).top1.accuracy
+        attacked[name] = evaluate_pgd(Bench(classifier, test_set), epsilon="8/255").accuracy
     assert clean["standard"] > 0.99
     assert attacked["standard"] < 0.2
     assert clean["robust"] > 0.8

@@ -8,23 +8,19 @@ from torch import nn
 
 from solo_adv.adversaries import Ball
 from solo_adv.encoders.classifier import Classifier
-from solo_adv.evaluation import Probes, all_alarms, clean_accuracy, evaluate_pgd, probe
+from solo_adv.evaluation import Bench, Probes, all_alarms, clean_accuracy, evaluate_pgd, probe
 from solo_adv.report.measurement import Measurement
 from solo_adv.support.errors import UserError
 
 
 def measure(classifier, image_set, **settings):
     return probe(
-        classifier,
-        image_set,
+        Bench(classifier, image_set, batch_size=64),
         **{
             "num_classes": image_set.num_classes,
             "ball": Ball("linf", 8 / 255),
             "steps": 10,
             "step_size": 0.01,
-            "batch_size": 64,
-            "device": "cpu",
-            "seed": 5,
             **settings,
         },
     )
@@ -59,11 +55,11 @@ def test_a_sound_model_trips_none(pattern_net, pattern_set, num_classes):
     probes = measure(net, image_set)
     assert tripped(probes) == []
     assert probes.images == 120
-    assert probes.clean_correct == clean_accuracy(net, image_set).top1.correct
-    pgd = evaluate_pgd(net, image_set, epsilon=8 / 255, steps=10)
+    assert probes.clean_correct == clean_accuracy(Bench(net, image_set)).top1.correct
+    pgd = evaluate_pgd(Bench(net, image_set), epsilon=8 / 255, steps=10)
     assert probes.steps_correct == pgd.correct
     assert probes.unbounded_correct < probes.steps_correct <= probes.clean_correct
-    longer = evaluate_pgd(net, image_set, epsilon=8 / 255, steps=20)
+    longer = evaluate_pgd(Bench(net, image_set), epsilon=8 / 255, steps=20)
     assert probes.more_steps_correct == longer.correct
     moved = probes.repaired_by_more_steps - probes.broken_by_more_steps
     assert moved == probes.more_steps_correct - probes.steps_correct

@@ -1,0 +1,66 @@
+"""What every judge of a classifier needs: the classifier, its images, and how passes are made."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from solo_adv.data import ImageSet
+from solo_adv.encoders.classifier import require_eval
+from solo_adv.evaluation.attacks.crafting import IN_FLOAT32, Crafting
+from solo_adv.evaluation.images import Batch, batches, my_batches, select
+from solo_adv.support.errors import UserError
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A classifier, the images on which it is judged, and how its judges work.
+
+    Args:
+        classifier: on ``device``, from pixels (N, 3, H, W) in [0, 1] to logits (N, K), in eval
+            mode. Of images that arrive as crops, from what they arrive as.
+        images: labelled.
+        batch_size: images in a forward pass.
+        seed: of all random numbers that are drawn.
+        crafting: how the passes of attacks are computed; those of verdicts are in float32.
+    """
+
+    classifier: nn.Module
+    images: ImageSet
+    batch_size: int = 512
+    device: torch.device | str = "cpu"
+    seed: int = 5
+    crafting: Crafting = IN_FLOAT32
+
+    def drawn(self, count: int | None) -> "Bench":
+        """The same with ``count`` of the images, drawn by the seed alone; None: with all.
+
+        Raises:
+            UserError: the count is not a whole number of at least 1.
+        """
+        return replace(self, images=select(self.images, count, self.seed))
+
+    def check(self) -> None:
+        """Refuse what cannot be judged.
+
+        Raises:
+            UserError: part of the classifier is in training mode, or there is no image.
+        """
+        require_eval(self.classifier)
+        if len(self.images) == 0:
+            raise UserError("There is no image to judge: the test set is empty.")
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images, with their labels."""
+        return batches(self.images, self.batch_size, self.device)
+
+    def my_batches(self, places: Tensor | None = None, *, first: int = 0) -> Iterator[Batch]:
+        """This process's share of the images at ``places``, long (M,); None: of all images.
+
+        Args:
+            first: leave out the batches before this one.
+        """
+        if places is None:
+            places = torch.arange(len(self.images))
+        return my_batches(self.images, places, self.batch_size, self.device, first=first)
