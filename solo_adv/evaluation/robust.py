@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from solo_adv.adversaries import AUTO, PGD, Ball
+from solo_adv.adversaries import PGD
 from solo_adv.data import ImageSet
-from solo_adv.encoders.classifier import Classifier, frozen
+from solo_adv.encoders.classifier import frozen
 from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.examples import attack_examples
 from solo_adv.evaluation.images import select
@@ -99,13 +99,7 @@ def evaluate_robustness(
         for on_features in ON_FEATURES:
             note(on_features(features, settings))
         with stage(f"{settings.linear} head"):
-            if head is not None:
-                classifier = Classifier(subject.encoder, head.to(device))
-            else:
-                kept = directory if settings.autoattack else None
-                classifier = classifier_of(
-                    subject, features.train, features.train_labels, settings, directory=kept
-                )
+            classifier = classifier_of(subject, features, settings, head=head, directory=directory)
         del features  # the attacks need the room
         bench = Bench(
             classifier,
@@ -118,21 +112,19 @@ def evaluate_robustness(
         case = Case(bench, settings, directory)
         for on_classifier in ON_CLASSIFIER:
             note(on_classifier(case))
-        usual = Ball(settings.norm, AUTO).epsilon
-        shown = min(settings.epsilons, key=lambda epsilon: abs(epsilon - usual))
         probes = None
         if settings.alarm_images:
             with stage("probes"):
                 probes = probe(
                     bench.drawn(settings.alarm_images),
                     num_classes=train_set.num_classes,
-                    ball=Ball(settings.norm, shown),
+                    ball=settings.shown,
                     steps=settings.steps,
                     step_size=settings.step_size,
                 )
         with stage("examples"):
             adversary = PGD(
-                shown,
+                settings.shown.epsilon,
                 settings.step_size,
                 settings.steps,
                 settings.random_start,

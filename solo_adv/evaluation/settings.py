@@ -166,6 +166,12 @@ class RobustSettings:
         return Crafting(precision=self.precision, compile=self.compile)
 
     @property
+    def shown(self) -> Ball:
+        """Of the balls that are attacked in, the one nearest the usual: for probes and examples."""
+        usual = Ball(self.norm, AUTO).epsilon
+        return Ball(self.norm, min(self.epsilons, key=lambda epsilon: abs(epsilon - usual)))
+
+    @property
     def images_per_batch(self) -> int:
         """How many images make ``batch_size`` forward passes."""
         return max(1, self.batch_size // (self.num_crops if self.protocol == "crops" else 1))

@@ -76,21 +76,25 @@ def subject_of(
 
 def classifier_of(
     subject: Subject,
-    features: Tensor,
-    labels: Tensor,
+    features: Features,
     settings: RobustSettings,
     *,
-    directory: Path | None,
+    head: nn.Linear | None = None,
+    directory: Path | None = None,
 ) -> Classifier:
     """A head trained on the encoder, or the copy of both that was fine-tuned; the same everywhere.
 
     Args:
-        features: of the train set, (N, D), with ``labels`` (N,).
-        directory: where what was trained is kept, and found again; None: nowhere.
+        features: of the subject.
+        head: take this one instead of training one.
+        directory: where what AutoAttack attacks is kept, and found again; None: nowhere.
     """
+    device = features.train.device
+    if head is not None:
+        return Classifier(subject.encoder, head.to(device))
 
     def train() -> Classifier:
-        head = _head(subject.encoder, subject.train_set, features, labels, settings)
+        head = _head(subject, features, settings)
         if settings.finetune == "none":
             return Classifier(subject.encoder, head)
         return finetune_adversarially(
@@ -99,14 +103,14 @@ def classifier_of(
             subject.train_set,
             recipe=settings.finetune_recipe,
             adversary=_train_adversary(settings, "train_frozen"),
-            device=features.device,
+            device=device,
             seed=settings.seed,
         )
 
-    if directory is None:
+    if directory is None or not settings.autoattack:
         classifier = train()
     else:
-        head = nn.Linear(features.shape[1], subject.train_set.num_classes).to(features.device)
+        head = nn.Linear(features.train.shape[1], subject.train_set.num_classes).to(device)
         tuned = settings.finetune != "none"
         encoder = copy.deepcopy(subject.encoder) if tuned else subject.encoder
         template = Classifier(encoder, head).requires_grad_(False)
@@ -128,26 +132,24 @@ def classifier_of(
     return classifier
 
 
-def _head(
-    encoder: nn.Module,
-    train_set: ImageSet,
-    features: Tensor,
-    labels: Tensor,
-    settings: RobustSettings,
-) -> nn.Linear:
-    num_classes = train_set.num_classes
+def _head(subject: Subject, features: Features, settings: RobustSettings) -> nn.Linear:
+    num_classes = subject.train_set.num_classes
     if settings.linear == "standard":
         return train_head_on_features(
-            features, labels, num_classes=num_classes, recipe=settings.head, seed=settings.seed
+            features.train,
+            features.train_labels,
+            num_classes=num_classes,
+            recipe=settings.head,
+            seed=settings.seed,
         )
     return train_head(
-        encoder,
-        train_set,
+        subject.encoder,
+        subject.train_set,
         num_classes=num_classes,
-        features_dim=features.shape[1],
+        features_dim=features.train.shape[1],
         recipe=settings.head,
         adversary=_train_adversary(settings, "eval"),
-        device=features.device,
+        device=features.train.device,
         seed=settings.seed,
         crafting=settings.crafting,
     )

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -13,10 +12,8 @@ from matplotlib.lines import Line2D
 
 from solo_adv.adversaries import Ball
 from solo_adv.paper import MODELS, figures
+from solo_adv.report.entries import Entry
 from solo_adv.report.measurement import CLEAN
-
-if TYPE_CHECKING:
-    from solo_adv.report.entries import Entry
 
 EPSILON = 8 / 255
 ATTACK = "PGD-20"
@@ -33,7 +30,7 @@ COLOURS = [
 ]
 
 
-def draw(entries: Sequence["Entry"]) -> bytes | None:
+def draw(entries: Sequence[Entry]) -> bytes | None:
     """One panel a data set, as PNG; None if no report has PGD-20 at 8/255.
 
     The paper's models (central crop, r-LE head or head unstated) are grey and numbered; a thin line
@@ -56,13 +53,13 @@ def draw(entries: Sequence["Entry"]) -> bytes | None:
     return buffer.getvalue()
 
 
-def _height(dataset: str, drawn: Sequence["Entry"]) -> float:
+def _height(dataset: str, drawn: Sequence[Entry]) -> float:
     """Inches that a panel needs so that its key fits."""
     models = {(e.model, e.training) for e in drawn if e.dataset == dataset}
     return max(6.0, 1 + 0.2 * (len(models) + len(_paper_points(dataset))))
 
 
-def _panel(axes: Axes, key: Axes, dataset: str, entries: list["Entry"]) -> None:
+def _panel(axes: Axes, key: Axes, dataset: str, entries: list[Entry]) -> None:
     paper = _paper_points(dataset)
     printed: list[Line2D] = []
     handles: list[Line2D] = []
@@ -100,7 +97,7 @@ def _panel(axes: Axes, key: Axes, dataset: str, entries: list["Entry"]) -> None:
 
 def _point(
     axes: Axes,
-    entry: "Entry",
+    entry: Entry,
     colour: str,
     letter: str,
     paper: dict[str, tuple[float, float]],
@@ -142,7 +139,7 @@ def _paper_points(dataset: str) -> dict[str, tuple[float, float]]:
     return points
 
 
-def _shapes(entries: list["Entry"]) -> list[Line2D]:
+def _shapes(entries: list[Entry]) -> list[Line2D]:
     names = {"robust": "r-LE head", "standard": "standard head"}
     found = []
     for head, protocol in dict.fromkeys((e.head, e.protocol) for e in entries):
