@@ -153,9 +153,10 @@ def _stop_after_epoch(monkeypatch, epoch):
 def test_non_finite_loss_keeps_and_names_the_last_good_checkpoint(command, monkeypatch, tmp_path):
     call, count = EMP.__call__, {"calls": 0}
 
-    def poisoned(self, z, targets):
+    def poisoned(self, update):
         count["calls"] += 1
-        return call(self, z * float("nan") if count["calls"] > 15 else z, targets)
+        poison = float("nan") if count["calls"] > 15 else 1.0
+        return call(self, update._replace(z=update.z * poison))
 
     monkeypatch.setattr(EMP, "__call__", poisoned)
     status, _, err = command("main_pretrain", "--config-name", "cfamc", *TINY, "max_epochs=3")

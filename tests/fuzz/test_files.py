@@ -18,7 +18,7 @@ from solo_adv.data.sources import FileSources
 from solo_adv.encoders.encoder import Encoder
 from solo_adv.pretrained import load_pretrained
 from solo_adv.support.errors import UserError
-from solo_adv.support.files import digest_path, write_whole
+from solo_adv.support.files import digest_path, write_checked
 from solo_adv.zoo.index import INDEX_FILE, read_index
 from solo_adv.zoo.places import PACKAGED
 
@@ -68,7 +68,7 @@ def checkpoint(tmp_path_factory):
     torch.manual_seed(0)
     weights = Encoder(CONFIG, "hidden").state_dict()
     whole = {"state_dict": weights, "solo_adv": {"config": CONFIG, "crop_passes": 1}}
-    write_whole(path, lambda out: torch.save(whole, out))
+    write_checked(path, lambda out: torch.save(whole, out))
     return path, path.read_bytes(), digest_path(path).read_bytes(), weights
 
 
