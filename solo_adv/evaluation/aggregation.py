@@ -133,14 +133,7 @@ class CropStacks(ImageSet):
     """Images that arrive (through `batches`) as the stacks (N, 3 n, size, size) of their crops."""
 
     def __init__(self, image_set: ImageSet, crops: FixedCrops) -> None:
-        super().__init__(
-            image_set.name,
-            image_set.labels,
-            image_set.classes,
-            images=image_set._images,
-            sources=image_set._sources,
-            image_size=image_set.image_size,
-        )
+        vars(self).update(vars(image_set))  # all that a set holds, whatever it comes to hold
         self.crops = crops
 
     def subset(self, indices: Sequence[int]) -> "CropStacks":

@@ -5,7 +5,6 @@
 """
 
 import json
-import re
 import secrets
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from solo_adv.encoders.checkpoint import position
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import DamagedFileError, verify, write_whole
 from solo_adv.support.settings import plain
@@ -75,7 +75,7 @@ class Run:
 
     def checkpoints(self) -> list[Path]:
         """All checkpoints in the directory, the furthest first."""
-        return sorted(self.directory.glob("*.ckpt"), key=_position, reverse=True)
+        return sorted(self.directory.glob("*.ckpt"), key=position, reverse=True)
 
     def last_checkpoint(self) -> Path | None:
         """The furthest checkpoint that is not damaged; a warning names those that are."""
@@ -146,7 +146,7 @@ def _last_written(run: Run) -> float:
 
 def is_finished(checkpoint: Path, config: Mapping[str, Any]) -> bool:
     """Whether a checkpoint is of the last epoch that its config asks for."""
-    return _position(checkpoint) >= (config["max_epochs"], 0)
+    return position(checkpoint) >= (config["max_epochs"], 0)
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,15 +177,6 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _position(checkpoint: Path) -> tuple[int, int]:
-    """How many epochs, and batches of the next one, are done."""
-    found = re.search(r"ep=(\d+)(?:-batch=(\d+))?$", checkpoint.stem)
-    if found is None:
-        return 0, 0
-    epoch, batches = found.groups()
-    return (int(epoch) + 1, 0) if batches is None else (int(epoch), int(batches))
-
-
 def ends_epoch(checkpoint: Path) -> bool:
     """Whether it was written at the end of an epoch, by its name."""
-    return _position(checkpoint)[1] == 0
+    return position(checkpoint)[1] == 0

@@ -260,3 +260,13 @@ def test_memory_does_not_grow_with_the_number_of_crops(smooth, pattern_set):
     assert delta.abs().max() > 0
     assert max(kept) <= 24
     assert sum(kept) == 2 * 12 * 8  # the second time when the gradient asks for it
+
+
+def test_stacks_know_all_that_the_set_of_images_knows(random_set):
+    images = random_set()
+    images.skip = True
+    stacks = CropStacks(images, FixedCrops(CropSpec(num_crops=2, size=4), seed=0))
+    for held in (stacks, stacks.subset([0, 2])):
+        assert vars(held).keys() == {*vars(images), "crops"}
+        assert held.skip
+    assert stacks.subset([0, 2]).labels.tolist() == images.labels[[0, 2]].tolist()

@@ -1,0 +1,23 @@
+"""Which checkpoint a directory stands for."""
+
+import os
+
+import pytest
+
+from solo_adv import UserError
+from solo_adv.encoders.checkpoint import find_checkpoint, position
+
+
+def test_the_newest_is_the_furthest_whatever_the_times_say(tmp_path):
+    names = ["a-ep=2.ckpt", "a-ep=10.ckpt", "a-ep=9-batch=70.ckpt", "a-ep=10-batch=5.ckpt"]
+    for age, name in enumerate(names):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    assert find_checkpoint(tmp_path).name == "a-ep=10.ckpt"
+    ordered = sorted(tmp_path.iterdir(), key=position)
+    assert [path.name for path in ordered] == [names[0], names[2], names[3], names[1]]
+
+
+def test_a_directory_without_checkpoint_is_refused(tmp_path):
+    with pytest.raises(UserError, match="No checkpoint"):
+        find_checkpoint(tmp_path)
