@@ -19,7 +19,7 @@ def find_checkpoint(path: str | Path) -> Path:
     Raises:
         UserError: there is no such file, or no checkpoint in the directory.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_dir():
         files = sorted(path.glob("*.ckpt"), key=position)
         if not files:

@@ -113,7 +113,7 @@ class _Asked:
 def _asked(cfg: DictConfig) -> _Asked:
     given = plain(cfg)
     path = given.pop("checkpoint")
-    data, results = given.pop("data", None) or {}, Path(given.pop("results_dir"))
+    data, results = given.pop("data", None) or {}, Path(given.pop("results_dir")).expanduser()
     again = given.pop("again", False)
     flag("again", again)
     device = _device(given.pop("accelerator"))

@@ -45,7 +45,7 @@ class Run:
     @property
     def directory(self) -> Path:
         """Where everything of the run lies."""
-        return Path(self.cfg.checkpoint.dir) / self.cfg.method / self.version
+        return Path(self.cfg.checkpoint.dir).expanduser() / self.cfg.method / self.version
 
     @property
     def config_path(self) -> Path:
@@ -130,7 +130,7 @@ def _checkpoints_of(cfg: DictConfig) -> Iterator[Path]:
 def _runs(cfg: DictConfig) -> list[tuple[Run, dict[str, Any]]]:
     """Runs of the method and their configs; the one that saved last first."""
     found = []
-    for args in (Path(cfg.checkpoint.dir) / cfg.method).glob("*/args.json"):
+    for args in (Path(cfg.checkpoint.dir).expanduser() / cfg.method).glob("*/args.json"):
         try:
             saved = json.loads(args.read_text())
         except (OSError, ValueError):

@@ -21,3 +21,9 @@ def test_the_newest_is_the_furthest_whatever_the_times_say(tmp_path):
 def test_a_directory_without_checkpoint_is_refused(tmp_path):
     with pytest.raises(UserError, match="No checkpoint"):
         find_checkpoint(tmp_path)
+
+
+def test_the_home_directory_may_be_written_as_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a-ep=0.ckpt").touch()
+    assert find_checkpoint("~") == find_checkpoint("~/a-ep=0.ckpt") == tmp_path / "a-ep=0.ckpt"
