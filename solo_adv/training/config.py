@@ -137,7 +137,10 @@ def _check_trainer_settings(cfg: DictConfig) -> None:
         if key == "precision":
             accepted = [AUTO, *accepted]
         if accepted and not any(_fits(value, kind) for kind in accepted):
-            names = dict.fromkeys(_NAMES.get(kind, repr(kind)) for kind in accepted)
+            # In the order of _NAMES: Python keeps the members of a union in no order of their own.
+            kinds = [kind for kind in _NAMES if kind in accepted]
+            kinds += [kind for kind in accepted if kind not in _NAMES]
+            names = dict.fromkeys(_NAMES.get(kind, repr(kind)) for kind in kinds)
             raise UserError(f"{key} must be {' or '.join(names)}; got {value!r}.")
 
 
