@@ -19,10 +19,10 @@ NETWORK_TIMEOUT = 10  # seconds without an answer
 
 
 def read(config: DataConfig, split: str) -> RawSplit:
-    """50,000 train or 10,000 test images, 32x32.
+    """Read the 50,000 train or 10,000 test images, 32x32 pixels.
 
-    The files are looked for on disk first, extracted or as the archive, and downloaded only if
-    neither is there and ``config.download`` allows it. torchvision checks their MD5 sums.
+    The files are looked for on disk first, extracted or as the archive. If neither is there and
+    ``config.download`` allows it, they are downloaded. torchvision checks their MD5 sums.
 
     Raises:
         UserError: the files are not on disk and could not be downloaded.
@@ -40,7 +40,7 @@ def _open(name: str, root: Path, train: bool, download: bool) -> CIFAR10:
     try:
         return kind(root, train=train, download=False)
     except (RuntimeError, OSError):
-        pass  # not there, or not whole
+        pass  # the files are missing or damaged
     archive = check_integrity(str(root / kind.filename), kind.tgz_md5)
     if not archive and not download:
         raise _not_found(kind, name, root, "and data.download is false")
@@ -56,16 +56,16 @@ def _open(name: str, root: Path, train: bool, download: bool) -> CIFAR10:
 
 def _not_found(kind: type[CIFAR10], name: str, root: Path, why: str) -> UserError:
     return UserError(
-        f"No {kind.__name__} in '{root}' {why}. Three ways out: put {kind.filename} (or the folder"
-        f" {kind.base_folder} it holds) into '{root}'; use Hugging Face Parquet files with"
-        f" data={name} data.format=parquet data.train_path=DIR; or use data=digits,"
-        " which needs no download."
+        f"There is no {kind.__name__} in '{root}' {why}. Do one of three things: put"
+        f" {kind.filename}, or the folder {kind.base_folder} that it holds, into '{root}'; use"
+        f" Hugging Face Parquet files with data={name} data.format=parquet data.train_path=DIR;"
+        " or use data=digits, which needs no download."
     )
 
 
 @contextmanager
 def _network_timeout(seconds: float) -> Iterator[None]:
-    # torchvision opens its connections without a time limit: behind a firewall it would hang
+    # torchvision opens its connections without a time limit and would hang behind a firewall.
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

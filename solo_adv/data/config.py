@@ -1,4 +1,4 @@
-"""What the `data` group of a configuration may say."""
+"""The settings of the `data` group of a configuration, and their checks."""
 
 import glob
 from collections.abc import Mapping
@@ -13,7 +13,8 @@ DATASETS = ("digits", "cifar10", "cifar100", "imagenet100", "custom")
 FORMATS = ("image_folder", "parquet", "dali")
 ON_UNREADABLE = ("error", "skip")
 
-# solo-learn's parse_cfg writes these into the group; here they follow from the data and the crops
+# solo-learn's parse_cfg writes these keys into the group. This package computes them from the data
+# and the crops.
 IGNORED_KEYS = frozenset({"num_classes", "num_large_crops", "num_small_crops"})
 
 
@@ -23,24 +24,27 @@ class DataConfig:
 
     Attributes:
         dataset: one of ``DATASETS``.
-        train_path: folder of the train split; for Parquet also a file or a glob. `./datasets` if
-            left out for CIFAR, unused for digits.
-        val_path: the same for the test split; None: look beside the train split where the layout
-            has a place for it, else there is no test split.
-        format: `image_folder` (for CIFAR: torchvision's own files), `parquet`, or `dali`: either of
-            them, by what ``train_path`` names, with NVIDIA DALI decoding and cropping train images.
-        fraction: part of the train split to use, in (0, 1]; -1 is all of it.
-        no_labels: ignore labels, and do not expect a folder a class.
-        num_workers: processes that decode images when they are not resident.
-        image_size: side in pixels to which every image is brought (shorter side resized, centre
-            cropped). None: images stay as they are and must all have one size.
-        download: fetch what torchvision can fetch if it is not on disk.
-        resident: keep all images decoded in (device) memory; "auto": if they fit.
+        train_path: folder of the train split; for Parquet also a file or a glob. The default for
+            CIFAR is `./datasets`; digits do not use it.
+        val_path: the same for the test split. With None, the test split is looked for beside the
+            train split if the layout has a place for it; otherwise there is no test split.
+        format: `image_folder` (for CIFAR, torchvision's own files), `parquet`, or `dali`. With
+            `dali`, ``train_path`` names files of either kind, and NVIDIA DALI decodes and crops
+            the train images.
+        fraction: part of the train split to use, in (0, 1]; -1 uses all of it.
+        no_labels: whether to ignore labels; image folders then need no sub-folder for each class.
+        num_workers: number of processes that decode images when the images are not resident.
+        image_size: side in pixels to which every image is brought: its shorter side is resized and
+            its centre cropped. With None, images stay as they are and must all have one size.
+        download: whether to download images that are not on disk, where torchvision can.
+        resident: whether to keep all images decoded in (device) memory; "auto" keeps them if they
+            fit.
         max_resident_gib: most GiB of decoded images that "auto" keeps resident.
-        on_unreadable: a train image that cannot be decoded ends the run ("error"), or is named in
-            a warning and replaced by the next one that can ("skip"). Test images are never
-            replaced, as accuracies are of all of them.
-        mean, std: of the three channels, for the model; not used here.
+        on_unreadable: with "error", a train image that cannot be decoded ends the run. With
+            "skip", a warning names it and the next readable image takes its place. Test images
+            are never replaced, because accuracies count all of them.
+        mean: mean of each of the three channels, pixels in [0, 1]; the model uses it.
+        std: standard deviation of each of the three channels; the model uses it.
 
     Raises:
         UserError: a value is not accepted, or a path is missing.
@@ -72,7 +76,7 @@ class DataConfig:
 
     @classmethod
     def from_config(cls, mapping: Mapping[Any, Any]) -> "DataConfig":
-        """Read the `data` group of a configuration, plain or OmegaConf's.
+        """Read the `data` group of a configuration, which may be a dict or OmegaConf's.
 
         Raises:
             UserError: a key or a value is not accepted, or a path is missing.
@@ -90,12 +94,12 @@ class DataConfig:
     def for_evaluation(
         cls, pretraining: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> "DataConfig":
-        """The labelled data to judge an encoder on: what it was pretrained on, or others.
+        """The labelled data to judge an encoder on: its pretraining data or another data set.
 
         Args:
-            pretraining: `data` group of the pretraining run. Where another data set is asked for,
-                only the size and the statistics of its images carry over.
-            overrides: what is not None in it replaces the pretraining run's.
+            pretraining: `data` group of the pretraining run. If ``overrides`` names another data
+                set, only the size and the statistics of the images carry over.
+            overrides: settings that replace the pretraining run's, except those that are None.
 
         Raises:
             UserError: a key or a value is not accepted, or a path is missing.
@@ -139,7 +143,7 @@ class DataConfig:
 
     def _check_paths(self) -> None:
         if self.dataset == "digits" or self.torchvision_files:
-            return  # nothing on disk, or found and fetched when it is loaded
+            return  # these need no path, or are looked for and downloaded when they are loaded
         if self.train_path is None:
             raise UserError(
                 f"data.train_path is missing: data={self.dataset} reads images from it."

@@ -1,4 +1,4 @@
-"""Batches on their way to a CUDA device while it works on the one before."""
+"""Copies the next batch to a CUDA device while the device works on the current one."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 def copy_ahead(batches: Iterable[Any], device: torch.device | None) -> Iterator[Any]:
-    """The batches on ``device``, each copied on a stream of its own while the last one is used.
+    """Yield the batches on ``device``, copying each one while the one before it is in use.
 
-    Copies overlap with work only from page-locked memory. Where the device is not a CUDA device
-    the batches pass as they are.
+    The copies run on a separate stream and overlap with other work only if they come from
+    page-locked memory. If ``device`` is not a CUDA device, the batches pass through unchanged.
 
     Args:
-        batches: tensors, or lists of them, however nested.
-        device: where to; None: nowhere.
+        batches: tensors, or lists of tensors, nested to any depth.
+        device: the device to copy to; None copies nothing.
     """
     if device is None or device.type != "cuda":
         yield from batches
@@ -46,7 +46,7 @@ def _arrived(batch: Any, event: torch.cuda.Event, device: torch.device) -> Any:
 
 
 def _record(batch: Any, stream: torch.cuda.Stream) -> None:
-    """Keep the memory, which the copying stream owns, until the using stream is done with it."""
+    """Keep the copying stream from reusing the batch's memory while ``stream`` still reads it."""
     if isinstance(batch, Tensor):
         batch.record_stream(stream)
     else:

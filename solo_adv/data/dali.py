@@ -1,4 +1,4 @@
-"""Ready crops from NVIDIA DALI: each image decoded once, V crops cut from it, batches ahead."""
+"""NVIDIA DALI decodes each image once, cuts V crops from it, and works some batches ahead."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ from solo_adv.data.loaders import Batch, OrderedLoader
 from solo_adv.support.errors import UnreadableImageError, UserError
 
 AHEAD = 2
-"""Batches that DALI works on beyond the one that is asked for."""
+"""Number of batches that DALI prepares beyond the one that is asked for."""
 
 Images = np.ndarray | list[np.ndarray]
 
 
 @dataclass
 class _Fed:
-    """A batch that DALI has been given."""
+    """A batch that has been fed to DALI."""
 
     number: int
     rows: list[int]
@@ -35,23 +35,23 @@ class _Fed:
 
 
 class DaliLoader(OrderedLoader):
-    """Train batches ``[indexes, views, targets]`` of ready crops.
+    """Train batches ``[indexes, views, targets]`` of finished crops.
 
-    ``views`` is a list of V crops (B, 3, size, size) of every image, float32 in [0, 1] and on
-    ``device``: slices of one tensor. Crops are drawn from (seed, epoch, process, batch), so a
-    resumed run sees the same ones.
+    ``views`` is a list of V tensors (B, 3, size, size), float32 in [0, 1], one crop of every image
+    in each. They are slices of one tensor on ``device``. The crops are drawn from (seed, epoch,
+    process, batch), so a resumed run sees the same crops.
 
     Args:
-        image_set: images in memory, files that DALI decodes, or any others, decoded by Pillow.
-        spec: what to draw.
-        options: ``chunk`` and ``compile`` of what comes after the cutting.
-        device: where crops are made; on a CUDA device files are decoded there, too.
-        threads: threads that read files, and that DALI uses on the CPU.
+        image_set: images in memory, files that DALI decodes, or any others, which Pillow decodes.
+        spec: the distribution of the crops.
+        options: ``chunk`` and ``compile`` for the colour operations that follow the cutting.
+        device: where crops are made; a CUDA device also decodes the files.
+        threads: number of threads that read files, and that DALI uses on the CPU.
         **order: the arguments of ``OrderedLoader``.
 
     Raises:
-        UserError: DALI is not installed, or files of any size are to be cropped; while iterating,
-            if an image cannot be read.
+        UserError: DALI is not installed, or files are to be decoded without ``data.image_size``;
+            while iterating, an image cannot be read.
     """
 
     def __init__(
@@ -116,19 +116,28 @@ class DaliLoader(OrderedLoader):
         return batch
 
     def _cut(self, fed: deque[_Fed]) -> Tensor:
-        """The crops of the oldest batch; what stands in the place of a bad image is noted in it."""
+        """The crops of the oldest batch in ``fed``.
+
+        If DALI cannot decode an image, all batches in ``fed`` are fed again with a replacement,
+        and their rows then name the replacement.
+        """
         while True:
             try:
                 return self._cutter.crops()
             except RuntimeError as error:
                 self._replace_unreadable([row for batch in fed for row in batch.rows], error)
-                # A pipeline is of no use after an error.
+                # DALI's pipeline cannot be used again after an error.
                 self._cutter = self._new_cutter()
                 for place, batch in enumerate(list(fed)):
                     fed[place] = self._feed(batch.number, batch.rows)
 
     def _replace_unreadable(self, rows: list[int], error: RuntimeError) -> None:
-        """Find the images that DALI cannot decode, and others in their place; or pass the error."""
+        """Find a replacement for each image of ``rows`` that DALI cannot decode.
+
+        Raises:
+            UnreadableImageError: an image cannot be decoded and may not be replaced.
+            RuntimeError: ``error`` itself, if all images can be decoded.
+        """
         sources = self.image_set.encoded
         if sources is None:
             raise error
@@ -151,7 +160,7 @@ class DaliLoader(OrderedLoader):
             raise error
 
     def _read(self, rows: list[int]) -> tuple[list[int], Images]:
-        """What DALI is fed for these rows, and which rows it is of."""
+        """The rows that were read, in place of ``rows``, and their images to feed to DALI."""
         if self.image_set.resident:
             return rows, to_pixels(self.image_set.images[rows])
         if self.image_set.encoded is None:
@@ -204,7 +213,7 @@ class DaliLoader(OrderedLoader):
 
 
 def generator_of_batch(*, seed: int, epoch: int, rank: int, number: int) -> torch.Generator:
-    """What the crops of one batch of one process are drawn from."""
-    # Only 32 bits of a seed count for torch: mixed, so that neighbours share nothing.
+    """The random generator that draws the crops of one batch of one process."""
+    # torch uses only 32 bits of a seed, so the numbers are mixed: each batch gets its own stream.
     mixed = np.random.SeedSequence((seed, epoch, rank, number)).generate_state(1)[0]
     return torch.Generator().manual_seed(int(mixed))

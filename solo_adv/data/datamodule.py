@@ -1,4 +1,4 @@
-"""The images, for Lightning."""
+"""The Lightning data module that loads the images and makes the loaders."""
 
 from collections.abc import Iterable
 from importlib import import_module
@@ -18,12 +18,14 @@ from solo_adv.support.errors import UserError
 class ImageDataModule(LightningDataModule):
     """Train and test split as batches of whole uint8 images, in solo-learn's shapes.
 
-    Resident images are moved to the trainer's device once; every process gets its own part.
+    Resident images are moved to the trainer's device once. Every process gets its own part of
+    the images.
 
     Args:
-        batch_size: images a batch and process.
-        seed: of the order of the train images; 0 to 2**32 - 1.
-        crops: what ``format=dali`` draws from the train images, and how.
+        config: which images to load, and how.
+        batch_size: number of images in the batch of each process.
+        seed: seed for the order of the train images, 0 to 2**32 - 1.
+        crops: the crops that ``format=dali`` draws from the train images, and options for how.
 
     Attributes:
         train_set: the train split, once ``setup`` has run.
@@ -49,7 +51,7 @@ class ImageDataModule(LightningDataModule):
         self._is_set_up = False
 
     def prepare_data(self) -> None:
-        """Download what is missing; Lightning calls it in one process a machine.
+        """Download missing images. Lightning calls this in one process on each machine.
 
         Raises:
             UserError: the data set is not on disk and cannot be downloaded.
@@ -59,10 +61,10 @@ class ImageDataModule(LightningDataModule):
                 import_module(READERS[self.config.dataset]).read(self.config, split)
 
     def setup(self, stage: str | None = None) -> None:
-        """Load both splits, once.
+        """Load both splits. Later calls do nothing.
 
         Raises:
-            UserError: the images cannot be found or read, or are fewer than a batch.
+            UserError: the images cannot be found or read, or there are fewer than one batch.
         """
         if self._is_set_up:
             return
@@ -79,12 +81,13 @@ class ImageDataModule(LightningDataModule):
         return self.train_set.num_classes
 
     def train_dataloader(self) -> Iterable[Batch]:
-        """Shuffled batches ``[indexes, [images], targets]``, the incomplete one left out.
+        """Shuffled batches ``[indexes, [images], targets]``, without an incomplete last batch.
 
-        With ``format=dali`` and crops, ``[indexes, views, targets]`` of ready crops.
+        With ``format=dali`` and crops the batches are ``[indexes, views, targets]``, where
+        ``views`` are finished crops.
 
         Raises:
-            UserError: a batch is larger than the train split's part of a process.
+            UserError: a batch is larger than the part of the train split that a process gets.
         """
         self._check_batch_size()
         return self._loader(self.train_set, train=True)

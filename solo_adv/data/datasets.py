@@ -1,4 +1,4 @@
-"""One door to all data sets."""
+"""Loads the train or test split of any data set."""
 
 from importlib import import_module
 
@@ -12,7 +12,7 @@ from solo_adv.data.sources import RawSplit, Sources
 from solo_adv.support.checks import choice
 
 SPLITS = ("train", "test")
-FRACTION_SEED = 0  # never that of a run: runs of different seeds must see the same images
+FRACTION_SEED = 0  # independent of a run's seed, so that all runs see the same images
 GIB = 2**30
 
 READERS = {
@@ -22,22 +22,24 @@ READERS = {
     "imagenet100": "solo_adv.data.folders",
     "custom": "solo_adv.data.folders",
 }
-"""By data set, the module whose ``read(config, split)`` finds the images of a split.
+"""For each data set the module whose ``read(config, split)`` finds the images of a split.
 
-A module is imported when it is needed: scikit-learn, torchvision and Arrow take seconds.
+A module is imported only when it is needed, because scikit-learn, torchvision and Arrow take
+seconds to import.
 """
 
 
 def load_split(config: DataConfig, split: str) -> ImageSet | None:
     """Load a split of the data set that ``config`` names.
 
-    ``config.fraction`` concerns the train split only, ``config.no_labels`` both.
+    ``config.fraction`` applies to the train split only, ``config.no_labels`` to both.
 
     Args:
+        config: which images to load, and how.
         split: `train` or `test`.
 
     Returns:
-        The images; None for the test split if there is none.
+        The images; None if the test split is asked for and there is none.
 
     Raises:
         UserError: the images cannot be found or read; the message says which and what to do.
@@ -59,7 +61,7 @@ def load_split(config: DataConfig, split: str) -> ImageSet | None:
     name = f"{config.dataset} {split}"
     labels = torch.full_like(raw.labels, -1) if config.no_labels else raw.labels
     classes = () if config.no_labels else raw.classes
-    # digits are enlarged by their reader, with a size of their own where none is asked
+    # The reader of the digits enlarges them itself, because it has a default size.
     size = None if config.dataset == "digits" else config.image_size
     skip = split == "train" and config.on_unreadable == "skip"
     if _is_resident(config, raw.sources, size, skip=skip):
@@ -69,16 +71,20 @@ def load_split(config: DataConfig, split: str) -> ImageSet | None:
 
 
 def kept_rows(count: int, fraction: float) -> np.ndarray:
-    """The rows, sorted, of a random part of ``count`` rows; the same in every run.
+    """Choose a random part of ``count`` rows, the same in every run.
 
-    A smaller fraction is contained in a larger one. At least one row is kept.
+    A larger fraction contains all rows of a smaller one. At least one row is kept.
 
     Args:
-        fraction: in (0, 1], or -1 for all.
+        count: number of rows to choose from.
+        fraction: share of the rows to keep, in (0, 1]; -1 keeps all.
+
+    Returns:
+        The numbers of the kept rows, sorted.
     """
     if fraction == -1:
         return np.arange(count)
-    # RandomState: its stream is promised never to change between versions of NumPy
+    # NumPy promises that RandomState draws the same numbers in all of its versions.
     order = np.random.RandomState(FRACTION_SEED).permutation(count)
     return np.sort(order[: max(1, round(count * fraction))])
 

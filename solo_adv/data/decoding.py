@@ -1,4 +1,4 @@
-"""From stored images to uint8 arrays."""
+"""Decodes stored images into uint8 arrays."""
 
 import os
 import time
@@ -16,18 +16,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from solo_adv.data.sources import Sources
 from solo_adv.support.errors import UnreadableImageError, UserError
 
-CHUNK = 256  # images a thread takes at a time
+CHUNK = 256  # number of images that a thread takes at a time
 SILENT_SECONDS = 1.0
 
 Result = TypeVar("Result")
 
 
 def decode(sources: Sources, index: int, image_size: int | None) -> np.ndarray:
-    """Decode one image to RGB; its EXIF orientation is ignored.
+    """Decode one image to RGB. Its EXIF orientation is ignored.
 
     Args:
-        image_size: side in pixels to which the image is brought: the shorter side is resized
-            (bicubic, antialiased) and the centre cropped. None: as stored.
+        sources: the stored images.
+        index: which of them to decode.
+        image_size: side in pixels to which the image is brought: its shorter side is resized
+            (bicubic, antialiased) and its centre cropped. None keeps the stored size.
 
     Returns:
         uint8 (H, W, 3).
@@ -37,19 +39,19 @@ def decode(sources: Sources, index: int, image_size: int | None) -> np.ndarray:
     """
     try:
         image = as_rgb(sources.open(index))
-    except Exception as error:  # every codec has its own
+    except Exception as error:  # each codec raises exceptions of its own types
         raise unreadable(sources, index, error) from error
     return np.asarray(image if image_size is None else to_square(image, image_size))
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """In RGB of 8 bits; of an animation the first frame.
+    """Convert an image to RGB with 8 bits a channel. Of an animation, take the first frame.
 
     Raises:
         ValueError: the range of its pixels is not known.
     """
     sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
-    if sixteen_bits:  # Pillow would cut them off at 255
+    if sixteen_bits:  # Pillow's own conversion would clip the pixels at 255
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     elif image.mode in ("I", "F"):
         raise ValueError(
@@ -69,13 +71,13 @@ def unreadable(sources: Sources, index: int, reason: object) -> UnreadableImageE
 def decode_or_next(
     sources: Sources, index: int, image_size: int | None, *, skip: bool
 ) -> tuple[int, np.ndarray]:
-    """:func:`decode`, or with ``skip`` the next image that can be read in the place of a bad one.
+    """Decode one image as :func:`decode` does or, with ``skip``, the next one that can be read.
 
     Returns:
         The index of the decoded image, and the image, uint8 (H, W, 3).
 
     Raises:
-        UnreadableImageError: the image cannot be read, or with ``skip`` none of all.
+        UnreadableImageError: the image cannot be read; with ``skip``, no image can be read.
     """
     if not skip:
         return index, decode(sources, index, image_size)
@@ -93,10 +95,15 @@ def decode_or_next(
 def first_readable(
     index: int, count: int, read: Callable[[int], Result | None]
 ) -> tuple[int, Result]:
-    """What ``read`` makes of image ``index`` or, while that is None, of those that follow it.
+    """Call ``read`` with ``index`` and then the following indices until it does not return None.
+
+    After index ``count - 1`` comes 0.
+
+    Returns:
+        The index for which ``read`` returned a result, and the result.
 
     Raises:
-        UnreadableImageError: it is None for all ``count`` images.
+        UnreadableImageError: ``read`` returns None for all ``count`` images.
     """
     for candidate in (*range(index, count), *range(index)):
         result = read(candidate)
@@ -106,7 +113,7 @@ def first_readable(
 
 
 def warn_skipped(error: UnreadableImageError) -> None:
-    """Say which image is left out; once for each."""
+    """Warn that an image is left out. Python shows the warning once for each image."""
     warnings.warn(f"Skipped, the next image takes its place: {error}", stacklevel=2)
 
 
@@ -114,7 +121,7 @@ def to_square(image: Image.Image, side: int) -> Image.Image:
     """Resize the shorter side to ``side`` pixels (bicubic), then crop the centre."""
     if image.size == (side, side):
         return image
-    # torchvision has this, too, and takes seconds to import in every process that decodes.
+    # torchvision has the same function, but every decoding process would take seconds to import it.
     width, height = (side * length // min(image.size) for length in image.size)
     resized = image.resize((width, height), Image.Resampling.BICUBIC)
     left, top = round((width - side) / 2), round((height - side) / 2)
@@ -124,13 +131,16 @@ def to_square(image: Image.Image, side: int) -> Image.Image:
 def decode_all(
     sources: Sources, image_size: int | None, name: str, *, skip: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Decode every image, in threads, with a progress bar on a terminal if it takes a while.
+    """Decode all images in threads. A terminal shows a progress bar after a second.
 
     Args:
-        skip: put the next readable image in the place of one that is not.
+        sources: N stored images.
+        image_size: side in pixels, as for :func:`decode`.
+        name: name of the images for the progress bar.
+        skip: whether the next readable image takes the place of one that cannot be read.
 
     Returns:
-        Images uint8 (N, 3, H, W), and which of the sources each of them is, long (N,).
+        The images, uint8 (N, 3, H, W), and the index in ``sources`` of each of them, long (N,).
 
     Raises:
         UserError: an image cannot be read, or the images have different sizes.
@@ -158,10 +168,10 @@ def decode_all(
 
 
 def check_size(image: np.ndarray, size: tuple[int, int], sources: Sources, index: int) -> None:
-    """Images of one batch must have one size.
+    """Refuse an image (H, W, 3) whose size differs from ``size``, the (height, width) of a batch.
 
     Raises:
-        UserError: the image (H, W, 3) has not the (height, width) that is asked.
+        UserError: the sizes differ.
     """
     if image.shape[:2] != size:
         raise UserError(

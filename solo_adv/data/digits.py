@@ -1,4 +1,4 @@
-"""The digits data set: real scans of handwriting that come with scikit-learn, no download."""
+"""The digits data set: scans of handwriting that scikit-learn ships, so nothing is downloaded."""
 
 import numpy as np
 import torch
@@ -12,12 +12,15 @@ from solo_adv.data.sources import ArraySources, RawSplit
 
 IMAGE_SIZE = 16
 TEST_IMAGES = 500
-SPLIT_SEED = 0  # never that of a run: the split is part of the data set
+SPLIT_SEED = 0  # independent of a run's seed, because the split is part of the data set
 BRIGHTEST = 16  # scikit-learn's grey levels are 0..16
 
 
 def read(config: DataConfig, split: str) -> RawSplit:
-    """1,297 train and 500 test images, 16x16 unless ``image_size`` says otherwise, 10 classes."""
+    """Read the 1,297 train or 500 test images of 10 classes.
+
+    They are enlarged from 8x8 to 16x16 pixels, or to ``config.image_size`` if it is given.
+    """
     digits = load_digits()
     train, test = train_test_split(
         np.arange(len(digits.target)),

@@ -1,4 +1,4 @@
-"""Folders of image files."""
+"""Reads folders of image files."""
 
 from pathlib import Path
 
@@ -11,16 +11,17 @@ from solo_adv.support.errors import UserError
 
 
 def read(config: DataConfig, split: str) -> RawSplit | None:
-    """Images in one sub-folder a class or, without labels, anywhere below the folder.
+    """Find the images in one sub-folder for each class or, without labels, anywhere below.
 
-    The classes of the test split are those of the train split, so that a class that is missing
-    from the test split shifts no label.
+    The test split takes its classes from the train split, so that labels stay the same when a
+    class is missing from the test split.
 
     Returns:
-        The images in the order of their paths; None for the test split if there is no ``val_path``.
+        The images in the order of their paths; None for the test split if ``val_path`` is None.
 
     Raises:
-        UserError: no images, no class folders, or a test class that the train split has not.
+        UserError: there are no images or no class folders, or the test split has a class that
+            the train split does not have.
     """
     train = Path(str(config.train_path)).expanduser()
     if split == "train":
@@ -44,7 +45,7 @@ def _labelled(root: Path, train: Path) -> RawSplit:
     classes = _class_folders(train)
     foreign = sorted(set(_class_folders(root)) - set(classes))
     if foreign:
-        raise UserError(f"'{root}' holds the class '{foreign[0]}' that '{train}' has not.")
+        raise UserError(f"'{root}' holds the class '{foreign[0]}', which '{train}' does not have.")
     index = {name: number for number, name in enumerate(classes)}
     samples = make_dataset(root, index, extensions=IMG_EXTENSIONS, allow_empty=True)
     _check_any(len(samples), root)
@@ -56,7 +57,7 @@ def _class_folders(root: Path) -> list[str]:
     names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not names:
         raise UserError(
-            f"'{root}' has no sub-folders to tell the classes;"
+            f"'{root}' has no sub-folders, and each class needs one;"
             " for images without labels set data.no_labels=true."
         )
     return names

@@ -1,4 +1,4 @@
-"""A split of a data set, resident or streamed."""
+"""One split of a data set, either resident (decoded in memory) or streamed."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,18 +13,23 @@ FINGERPRINT_DIGITS = 16
 
 
 class ImageSet(Dataset[tuple[torch.Tensor, int]]):
-    """N images with labels: all decoded in memory (resident), or decoded when asked for (streamed).
+    """N images with labels.
 
-    Give ``images`` or ``sources``, not both.
+    A resident set holds decoded images in memory; a streamed set decodes an image when it is asked
+    for. Give either ``images`` or ``sources``.
 
     Args:
-        name: for messages and reports.
+        name: name for messages and reports.
         labels: long (N,), -1 where unlabelled.
         classes: names of the classes in the order of the labels; empty if unknown.
-        images: uint8 (N, 3, H, W), of a resident set.
-        sources: N images to decode, of a streamed set.
-        image_size: side in pixels to which streamed images are brought; None: as stored.
-        skip: whether a streamed image that cannot be read is replaced by the next that can.
+        images: the images of a resident set, uint8 (N, 3, H, W).
+        sources: the N stored images of a streamed set.
+        image_size: side in pixels to which streamed images are brought; None keeps the stored size.
+        skip: whether the next readable image takes the place of a streamed image that cannot be
+            read.
+
+    Raises:
+        ValueError: both or neither of ``images`` and ``sources`` are given.
     """
 
     def __init__(
@@ -72,7 +77,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, 1 if unlabelled (solo-learn's habit)."""
+        """Number of classes. It is 1 for an unlabelled set, as in solo-learn."""
         highest = int(self.labels.max()) if len(self.labels) else 0
         return max(1, len(self.classes), highest + 1)
 
@@ -81,18 +86,21 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
 
     @property
     def encoded(self) -> EncodedSources | None:
-        """The images as files of some image format; None where they are not stored so."""
+        """The images as encoded files; None if they are not stored as such."""
         return self._sources if isinstance(self._sources, EncodedSources) else None
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        """Image uint8 (3, H, W) and label; errors as of :meth:`read`."""
+        """The image, uint8 (3, H, W), and its label. It raises what :meth:`read` raises."""
         return self.read(index)[1:]
 
     def read(self, index: int) -> tuple[int, torch.Tensor, int]:
-        """Index, image uint8 (3, H, W) and label: of another image if this one is skipped.
+        """Read an image or, if it is skipped, the image that takes its place.
+
+        Returns:
+            The index, the pixels, uint8 (3, H, W), and the label of the image that was read.
 
         Raises:
-            UserError: a streamed image cannot be read, or has not the size of the first one.
+            UserError: a streamed image cannot be read, or its size differs from the first one's.
         """
         if self._sources is None:
             return index, self.images[index], int(self.labels[index])
@@ -119,10 +127,10 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         )
 
     def fingerprint(self) -> str:
-        """Short SHA-256 of what the set holds, to be written into results.
+        """A short SHA-256 of the set, which is written into results.
 
-        Of a resident set: the pixels and labels. Of a streamed set: names and sizes of what is
-        stored, the image size asked, and the labels.
+        A resident set hashes its pixels and labels. A streamed set hashes the name and size of
+        each stored image, ``image_size``, and the labels.
         """
         digest = hashlib.sha256()
         if self._sources is None:

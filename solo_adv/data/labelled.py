@@ -12,11 +12,11 @@ from solo_adv.support.errors import UserError
 def load_labelled(
     pretraining: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> tuple[ImageSet, ImageSet]:
-    """Train and test split of the data that an encoder was pretrained on, or of others.
+    """Load the train and test split of an encoder's pretraining data or of another data set.
 
     Args:
         pretraining: ``data`` section of the pretraining config.
-        overrides: what is not None in it replaces the pretraining run's.
+        overrides: settings that replace the pretraining run's, except those that are None.
 
     Raises:
         UserError: the data cannot be read, or there is no labelled test split.
@@ -25,7 +25,7 @@ def load_labelled(
     train_set, test_set = load_split(config, "train"), load_split(config, "test")
     if train_set is None or test_set is None:
         raise UserError(
-            f"data.dataset={config.dataset} has no test split here; give one with "
+            f"data.dataset={config.dataset} has no test split here; name one with "
             "data.val_path=PATH."
         )
     return train_set, test_set

@@ -1,9 +1,10 @@
 """Batches of whole images, from device memory or from worker processes.
 
-Both loaders give solo-learn's batches: ``[indexes, [images], targets]`` for pretraining, with
-``indexes`` and ``targets`` long (B,) and ``images`` uint8 (B, 3, H, W), and ``[images, targets]``
-for validation (``indexed=False``). Both remember how far they are, so that a run that Lightning
-resumes in the middle of an epoch sees exactly the images it had not seen yet.
+Both loaders give batches in solo-learn's layout: ``[indexes, [images], targets]`` for pretraining,
+with ``indexes`` and ``targets`` long (B,) and ``images`` uint8 (B, 3, H, W), and
+``[images, targets]`` for validation (``indexed=False``). Both count the batches they have given, so
+that a run that Lightning resumes in the middle of an epoch sees exactly the images that it had not
+seen yet.
 """
 
 from collections.abc import Iterator
@@ -23,9 +24,10 @@ Batch = list[Any]
 
 
 class Resumable:
-    """Counts the batches given in an epoch, and can begin after them; of the epoch it was saved in.
+    """Counts the batches that were given in an epoch, so that a resumed epoch begins after them.
 
-    Lightning keeps the state in its checkpoints.
+    Lightning keeps the state in its checkpoints. The state has no effect on other epochs than the
+    one it was saved in.
     """
 
     sampler: Any
@@ -34,32 +36,35 @@ class Resumable:
     _resume: dict[str, int] | None = None
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch that was last begun, and how many of its batches were given."""
+        """The current epoch, and how many of its batches were given."""
         return {"epoch": self._epoch, "batches": self._given}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next iteration, if it is of the same epoch, begin after the given batches."""
+        """Make the next iteration skip the batches in ``state``, if it is of the same epoch."""
         self._resume = state
 
     def _first_batch(self) -> int:
         resume, self._resume = self._resume, None
         self._epoch, self._given = self.sampler.epoch, 0
-        # another epoch: the saved one was over, or cut off by a limit on its batches
+        # In another epoch nothing is skipped: the saved epoch had ended, perhaps because of a limit
+        # on its batches.
         if resume is not None and resume["epoch"] == self._epoch:
             self._given = resume["batches"]
         return self._given
 
 
 class OrderedLoader(Resumable):
-    """Knows which images come in which batch; subclasses bring the images.
+    """Decides which images come in which batch. Subclasses supply the images.
 
     Args:
         dataset: anything that has a length.
-        batch_size: images a batch and process.
-        shuffle: a new order every epoch, drawn from (seed, epoch).
-        drop_last: leave out the last, smaller batch, and what does not divide by ``world_size``.
-        seed: of the order; 0 to 2**32 - 1.
-        rank, world_size: which of how many processes this is; no image goes to two of them.
+        batch_size: number of images in the batch of each process.
+        shuffle: whether every epoch has a new order, drawn from (seed, epoch).
+        drop_last: whether to leave out an incomplete last batch, and the images that remain after
+            dividing them equally among the processes.
+        seed: seed for the order, 0 to 2**32 - 1.
+        rank: number of this process. No image goes to two processes.
+        world_size: how many processes there are.
     """
 
     def __init__(
@@ -75,7 +80,7 @@ class OrderedLoader(Resumable):
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
-        # Lightning looks for both samplers, and tells them the epoch
+        # Lightning looks for these two attributes and tells the samplers the epoch.
         self.sampler = EpochSampler(
             self.dataset,
             shuffle=shuffle,
@@ -87,7 +92,7 @@ class OrderedLoader(Resumable):
         self.batch_sampler = BatchSampler(self.sampler, batch_size, drop_last)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order: that of ``epoch``."""
+        """Use the order of ``epoch`` from the next iteration on."""
         self.sampler.set_epoch(epoch)
 
     def __len__(self) -> int:
@@ -95,13 +100,13 @@ class OrderedLoader(Resumable):
 
 
 class ResidentLoader(OrderedLoader):
-    """Batches of images that lie on the device, without workers or copies from the host.
+    """Batches of images that lie on the device, so that no workers and no copies are needed.
 
     Args:
         images: uint8 (N, 3, H, W), moved to ``device`` once.
-        labels: long (N,), likewise.
-        device: where batches are made; None: where the images are.
-        indexed: pretraining batches; False: validation batches.
+        labels: long (N,), moved to ``device`` once.
+        device: where batches are made; None means where the images are.
+        indexed: whether to give pretraining batches; False gives validation batches.
         **order: the arguments of ``OrderedLoader``.
     """
 
@@ -130,16 +135,17 @@ class ResidentLoader(OrderedLoader):
 
 
 class StreamingLoader(Resumable, DataLoader):
-    """A DataLoader that draws its order late, reports errors in one line, and can be resumed.
+    """A DataLoader that can be resumed and that reports errors in one line.
 
-    It must hold an ``EpochSampler``; ``streaming_loader`` makes one.
+    It draws the order of an epoch when its first batch is asked for. Its sampler must be an
+    ``EpochSampler``; ``streaming_loader`` makes such a loader.
     """
 
     copy_to: torch.device | None = None
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        # a generator: the workers start with the first batch, not with `iter`, which Lightning
-        # calls before it tells a resumed run's epoch
+        # Lightning calls `iter` before it tells the epoch of a resumed run. This method is a
+        # generator, so the workers start only when the first batch is asked for.
         assert self.batch_size is not None
         start = self._first_batch()
         self.sampler.skip_next = start * self.batch_size
@@ -147,7 +153,7 @@ class StreamingLoader(Resumable, DataLoader):
             for number, batch in enumerate(copy_ahead(super().__iter__(), self.copy_to), start):
                 self._given = number + 1
                 yield batch
-        except UserError as error:  # of a worker: the message carries a traceback
+        except UserError as error:  # a worker's error has its traceback in the message
             message = str(error).strip().rpartition(f"{type(error).__name__}: ")[2]
             raise type(error)(message) from None
 
@@ -165,16 +171,21 @@ def streaming_loader(
     device: torch.device | None = None,
     indexed: bool = True,
 ) -> StreamingLoader:
-    """Batches of images that worker processes decode; the same batches as ``ResidentLoader``'s.
+    """Make a loader whose worker processes decode the images.
+
+    It gives the same batches as ``ResidentLoader``. The arguments that are not listed here are
+    those of ``OrderedLoader``.
 
     Args:
-        num_workers: processes, kept over epochs; 0: decode in this one.
-        device: a CUDA device gets each batch ahead of time, from page-locked memory.
-
-    The other arguments are those of ``ResidentLoader``.
+        image_set: the images.
+        num_workers: number of worker processes, which are kept from epoch to epoch; with 0, this
+            process decodes.
+        device: a CUDA device to which each batch is copied ahead of time, from page-locked memory;
+            None, and any other device, leaves the batches on the CPU.
+        indexed: whether to give pretraining batches; False gives validation batches.
 
     Raises:
-        UserError: while iterating, if an image cannot be read.
+        UserError: while iterating, an image cannot be read.
     """
     indexed_set = _Indexed(image_set)
     sampler = EpochSampler(
@@ -195,8 +206,8 @@ def streaming_loader(
         pin_memory=device is not None and device.type == "cuda",
         collate_fn=partial(_collate, indexed=indexed),
         worker_init_fn=outlive_sigterm,
-        # Of its own: a resumed run starts its workers once more, which must draw no number that
-        # training would have drawn.
+        # Starting workers draws a random number. A resumed run starts them once more, so that
+        # number must not come from the generator that training uses.
         generator=torch.Generator().manual_seed(seed),
     )
     loader.copy_to = device

@@ -26,10 +26,10 @@ class ParquetSources:
     """Encoded images in memory, as one Arrow column that forked workers share without copying.
 
     Args:
-        column: binary (N,).
-        files: the files the rows come from.
-        file_of_row: for each image the index of its file (N,).
-        row_in_file: for each image its row in that file (N,).
+        column: the encoded images, binary (N,).
+        files: the files that the rows come from.
+        file_of_row: the index in ``files`` of each image's file (N,).
+        row_in_file: the row of each image in its file (N,).
     """
 
     def __init__(
@@ -68,16 +68,18 @@ class ParquetSources:
 
 
 def read(config: DataConfig, split: str, keep: Callable[[int], np.ndarray]) -> RawSplit | None:
-    """Read the encoded images and labels of a split; nothing is decoded yet.
+    """Read the encoded images and labels of a split without decoding them.
 
     Args:
-        keep: gives, for the number of rows, the sorted rows to keep.
+        config: which files to read.
+        split: `train` or `test`.
+        keep: takes the number of rows and returns the sorted numbers of the rows to keep.
 
     Returns:
-        The kept rows; None for the test split if there is none.
+        The kept rows; None if the test split is asked for and there is none.
 
     Raises:
-        UserError: no file, a file that is not Parquet, a missing column, or a null value.
+        UserError: there is no file, a file is not Parquet, a column is missing, or a value is null.
     """
     files = find_files(config, split)
     if files is None:
@@ -114,7 +116,10 @@ def _open(file: Path) -> pq.ParquetFile:
 
 
 def _columns(schema: pa.Schema, config: DataConfig, file: Path) -> tuple[str, str | None]:
-    """Paths of the column with the encoded images and of the one with the labels, if wanted."""
+    """The path of the image column, and the path of the label column or None.
+
+    The second one is None if there is no such column, or if ``config.no_labels`` is true.
+    """
     image = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
     if image is None:
         raise UserError(
@@ -147,7 +152,7 @@ def _read_rows(
         raise UserError(f"Cannot read '{file}': {_first_line(error)}") from error
     name, _, field = image_column.partition(".")
     images = pc.struct_field(table.column(name), [field]) if field else table.column(name)
-    # 64-bit offsets, as there may be more than 2 GiB of images to take from
+    # `take` needs 64-bit offsets, because there may be more than 2 GiB of images.
     images = images.cast(pa.large_binary()).take(pa.array(rows))
     _check_nulls(images, file, image_column, rows)
     if label_column is None:
@@ -168,7 +173,7 @@ def _class_names(schema: pa.Schema, label_column: str) -> tuple[str, ...]:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return tuple(str(name) for name in features[label_column]["names"])
     except (KeyError, TypeError, ValueError):
-        return ()  # other writers leave no names
+        return ()  # only files written by Hugging Face's `datasets` name the classes
 
 
 def _first_line(error: Exception) -> str:

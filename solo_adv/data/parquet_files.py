@@ -1,4 +1,4 @@
-"""Which Parquet files make up a split."""
+"""Finds the Parquet files that make up a split."""
 
 import glob
 from pathlib import Path
@@ -6,22 +6,22 @@ from pathlib import Path
 from solo_adv.data.config import DataConfig
 from solo_adv.support.errors import UserError
 
-# as the Hugging Face hub names shards: <split>-00000-of-00001.parquet
+# The Hugging Face hub names shards <split>-00000-of-00001.parquet.
 TRAIN_PREFIXES: tuple[str, ...] = ("train",)
 TEST_PREFIXES: tuple[str, ...] = ("test", "val")  # tried in this order
 
 
 def find_files(config: DataConfig, split: str) -> list[Path] | None:
-    """The files of a split, sorted by path.
+    """Find the files of a split, sorted by path.
 
-    A folder is searched for files named after the split, then its sub-folders; a file or a glob
-    is taken as it is.
+    In a folder, and then in its sub-folders, files named after the split are looked for. A file or
+    a glob is taken as it is.
 
     Returns:
-        The files; None for the test split if there is none and no ``val_path`` asks for one.
+        The files; None if the test split has no files and ``config.val_path`` is None.
 
     Raises:
-        UserError: no such file, or files of the split in several sub-folders.
+        UserError: there is no such file, or several sub-folders hold files of the split.
     """
     if split == "train":
         path, prefixes = str(config.train_path), TRAIN_PREFIXES
@@ -44,7 +44,7 @@ def find_files(config: DataConfig, split: str) -> list[Path] | None:
 def _of_glob(pattern: Path) -> list[Path]:
     files = sorted(Path(found) for found in glob.glob(str(pattern)))
     if not files:
-        raise UserError(f"No file fits '{pattern}'.")
+        raise UserError(f"No file matches '{pattern}'.")
     return files
 
 

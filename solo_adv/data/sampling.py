@@ -1,4 +1,4 @@
-"""Which images come when, for resident and streamed images, on any number of processes."""
+"""The order of the images, for resident and streamed images and any number of processes."""
 
 from collections.abc import Iterator
 
@@ -8,17 +8,19 @@ from torch.utils.data import Dataset, DistributedSampler
 
 
 class EpochSampler(DistributedSampler[int]):
-    """Indices of one process in one epoch, drawn from (seed, epoch) alone.
+    """The indices of one process in one epoch, drawn from (seed, epoch) alone.
 
-    It is a ``DistributedSampler`` so that Lightning keeps it in distributed runs.
+    It is a ``DistributedSampler`` because Lightning replaces other samplers in distributed runs.
 
     Args:
         dataset: anything that has a length.
-        shuffle: a new order every epoch; False: as stored.
-        drop_last: all processes get equally many indices, the remainder is left out (train);
-            False: every index belongs to exactly one process, counts may differ by one (test).
-        seed: together with the epoch it fixes the order; 0 to 2**32 - 1.
-        rank, world_size: which of how many processes this is.
+        shuffle: whether every epoch has a new order; False keeps the stored order.
+        drop_last: if true (for training), all processes get equally many indices and the remainder
+            is left out. If false (for testing), every index belongs to exactly one process, and
+            their counts may differ by one.
+        seed: fixes the order together with the epoch; 0 to 2**32 - 1.
+        rank: number of this process.
+        world_size: how many processes there are.
     """
 
     def __init__(
@@ -36,9 +38,10 @@ class EpochSampler(DistributedSampler[int]):
         self.skip_next = 0
 
     def order(self) -> torch.Tensor:
-        """Indices of this epoch, long (len(self),)."""
+        """The indices of this process in this epoch, long (len(self),)."""
         if self.shuffle:
-            # torch seeds by 32 bits: mix, so that neighbouring seeds and epochs share no order
+            # torch uses only 32 bits of a seed, so seed and epoch are mixed: otherwise the epochs
+            # of runs with neighbouring seeds would share orders.
             mixed = int(np.random.SeedSequence((self.seed, self.epoch)).generate_state(1)[0])
             order = torch.randperm(self.count, generator=torch.Generator().manual_seed(mixed))
         else:

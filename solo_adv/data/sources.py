@@ -1,4 +1,4 @@
-"""Where encoded images come from, before anyone decodes them."""
+"""Stored images that have not been decoded yet, in memory or in files."""
 
 import io
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ class Sources(Protocol):
     def __len__(self) -> int: ...
 
     def open(self, index: int) -> Image.Image:
-        """The image, in whatever mode it is stored; raises what the codec raises."""
+        """The image in the mode in which it is stored. It raises what the codec raises."""
 
     def describe(self, index: int) -> str:
         """Where the image lies, for messages and fingerprints."""
 
     def size_in_bytes(self, index: int) -> int:
-        """Size of the image as it is stored."""
+        """Size of the stored image."""
 
     def select(self, indices: Sequence[int]) -> "Sources":
         """The images at ``indices``, in that order."""
@@ -31,17 +31,17 @@ class Sources(Protocol):
 
 @runtime_checkable
 class EncodedSources(Sources, Protocol):
-    """Images that are stored as files of some image format."""
+    """Images that are stored in an image format such as PNG or JPEG."""
 
     def read(self, index: int) -> bytes:
-        """The image as it is stored."""
+        """The encoded image."""
 
 
 class ArraySources:
-    """Images that are in memory already.
+    """Images that lie decoded in memory.
 
     Args:
-        array: uint8 (N, H, W, 3).
+        array: the images, uint8 (N, H, W, 3).
     """
 
     def __init__(self, array: np.ndarray) -> None:
@@ -64,10 +64,10 @@ class ArraySources:
 
 
 class FileSources:
-    """One image a file."""
+    """Image files that hold one image each."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        # one array, not many objects: forked workers then share it without copying
+        # Forked workers share one array without copying it; they would copy a list of strings.
         self.paths = np.asarray([str(path) for path in paths], dtype=np.str_)
 
     def __len__(self) -> int:
@@ -91,7 +91,7 @@ class FileSources:
 
 @dataclass(frozen=True)
 class RawSplit:
-    """A split as it was found: nothing decoded, nothing left out.
+    """A split as it was found, before any image is decoded or left out.
 
     Attributes:
         sources: N images.

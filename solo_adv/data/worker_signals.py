@@ -1,6 +1,6 @@
-"""Loading processes outlive a SIGTERM that a cluster sends to all processes of a job.
+"""Keeps loading processes alive when a cluster sends SIGTERM to all processes of a job.
 
-The training process then has their batches for as long as it needs to save itself, and ends them.
+The training process needs their batches until it has saved itself. It ends them afterwards.
 """
 
 import os
@@ -9,13 +9,15 @@ import threading
 
 
 def outlive_sigterm(worker: int) -> None:
-    """Obey SIGTERM from the parent process only; to be called first in a new process.
+    """Make this process obey SIGTERM only if its parent sends it.
+
+    It must be called before anything else in a new process.
 
     Args:
-        worker: number of the process, which a DataLoader tells.
+        worker: number of the worker; a DataLoader passes it, and it is not used.
     """
     if not hasattr(signal, "sigwaitinfo"):
-        return  # macOS and Windows do not tell who sent a signal
+        return  # on macOS and Windows a process cannot learn who sent a signal
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_wait_for_parent, args=(os.getppid(),), daemon=True).start()
