@@ -143,5 +143,5 @@ def test_corrupt_file_is_not_read(files, offline):
     kind = CLASSES[name]
     (root / kind.base_folder / kind.test_list[0][0]).write_bytes(b"changed")
     config = DataConfig(dataset=name, train_path=str(root), download=False)
-    with pytest.raises(UserError, match="No CIFAR"):
+    with pytest.raises(UserError, match="no CIFAR"):
         load_split(config, "test")
