@@ -1,4 +1,4 @@
-"""One door to every pretrained encoder: a checkpoint, or a model of the zoo."""
+"""Loads any pretrained encoder, from a checkpoint or from the zoo."""
 
 from pathlib import Path
 from typing import overload
@@ -35,26 +35,27 @@ def load_pretrained(
     settings: EncoderSettings | None = None,
     head: str | None = None,
 ) -> Encoder | Classifier:
-    """A pretrained encoder, on the CPU, in eval mode, its weights frozen.
+    """Load a pretrained encoder on the CPU, in eval mode and with its weights frozen.
 
     Args:
-        path: a ``.ckpt`` file, or the directory of a run (its newest checkpoint): of this package's
-            methods, under either host, or of solo-learn's own. Or the name of a model of the zoo
-            (``python -m solo_adv.zoo list``), which is downloaded once.
+        path: a ``.ckpt`` file, or the directory of a run, whose newest checkpoint is loaded. It may
+            be of this package's methods, under either host, or of solo-learn's own. It may also be
+            the name of a model of the zoo (``python -m solo_adv.zoo list``), which is downloaded
+            once.
         features: ``hidden``, ``backbone``, ``projector`` or ``auto``; see :class:`Encoder`.
-        settings: what the ``args.json`` of a solo-learn checkpoint does not say, or wrongly.
-        head: of a model of the zoo, ``linear`` or ``robust_linear``: a classifier from pixels
-            (N, 3, H, W) in [0, 1] to logits (N, K), instead of the encoder.
+        settings: settings of a solo-learn checkpoint that its ``args.json`` lacks or has wrong.
+        head: for a model of the zoo, ``linear`` or ``robust_linear`` loads a classifier from pixels
+            (N, 3, H, W) in [0, 1] to logits (N, K) instead of the encoder.
 
     Raises:
-        UserError: no such file or name, not a checkpoint, it does not fit its config, its stem is
-            unknown, or the model has no such head.
+        UserError: there is no such file or name, the file is no checkpoint or does not fit its
+            config, the stem of its backbone is unknown, or the model has no such head.
     """
     if not Path(path).exists() and ZOO_NAME.fullmatch(str(path)):
         return load(str(path), features=features, head=head, settings=settings)
     if head is not None:
         raise UserError(
-            f"head={head} is for models of the zoo, and {path} is none. Train a head with "
+            f"head={head} needs a model of the zoo, and {path} is not one. Train a head with "
             "main_robust.py, which writes head.safetensors beside its report."
         )
     return encoder_from(path, features=features, settings=settings)

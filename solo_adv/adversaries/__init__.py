@@ -1,4 +1,4 @@
-"""Adversaries: who perturbs the crops, and when the weights move."""
+"""Adversaries decide how the crops are perturbed and how often the weights are updated."""
 
 from solo_adv.adversaries.ball import AUTO, NORMS, Ball, LossOf, as_fraction
 from solo_adv.adversaries.base import Adversary

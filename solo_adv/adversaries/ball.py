@@ -1,6 +1,6 @@
-"""The threat model: a ball of perturbations, cut by the pixel box. The maths of every attack.
+"""The threat model, a ball of perturbations within the pixel box, and the maths of every attack.
 
-Images and perturbations are in pixels, [0, 1]. A norm is known here and nowhere else.
+Images have pixels in [0, 1], and perturbations are added to them. No other file knows a norm.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,15 +18,15 @@ from solo_adv.support.errors import UserError
 
 AUTO = "auto"
 LossOf = Callable[[Tensor], Tensor]
-"""From perturbed images (N, 3, H, W) to the scalar loss that the attack ascends."""
+"""Takes perturbed images (N, 3, H, W) and returns the scalar loss that the attack ascends."""
 
 
 @dataclass(frozen=True)
 class Ball:
-    """What may be added to an image: every perturbation of a norm of at most ``epsilon``.
+    """The perturbations that may be added to an image: those whose norm is at most ``epsilon``.
 
-    Perturbed pixels stay in [0, 1] besides. ``Ball(norm, epsilon)`` is an instance of the class
-    that :data:`NORMS` has for the norm; a new norm is a new such class.
+    In addition, perturbed pixels stay in [0, 1]. ``Ball(norm, epsilon)`` is an instance of the
+    class that :data:`NORMS` has for the norm; a new norm needs a new class there.
 
     Args:
         norm: ``linf``, the largest change of a pixel, or ``l2``, the Euclidean length of the change
@@ -43,15 +43,15 @@ class Ball:
     name: ClassVar[str]
     """How the norm is written in text, such as ``L-infinity``."""
     axis: ClassVar[str]
-    """What epsilon measures, for the axis of a plot."""
+    """The label of a plot's axis that shows epsilon."""
     by_pixel: ClassVar[bool]
-    """Whether every pixel is bounded by itself, so that a ball of several images together is a ball
-    of each of them."""
+    """Whether the bound holds for each pixel separately. A bound on several images together is
+    then the same as a bound on each of them."""
     autoattack: ClassVar[str]
-    """What pyautoattack calls the norm."""
+    """pyautoattack's name of the norm."""
     usual: ClassVar[dict[str, Any]]
-    """Lengths that are usual in this norm: one ``epsilon`` and ``step_size``, and the ``epsilons``
-    that an evaluation goes through."""
+    """The usual lengths in this norm: an ``epsilon`` and a ``step_size`` for training, and the
+    ``epsilons`` of an evaluation."""
 
     def __new__(cls, norm: str = "linf", epsilon: float | str = 0.0) -> "Ball":
         choice("norm", norm, NORMS)
@@ -63,14 +63,15 @@ class Ball:
 
     @classmethod
     def length(cls, name: str, value: float | str) -> float:
-        """A radius or step size in this norm, given as a number or as text such as ``"8/255"``.
+        """Read a radius or step size in this norm.
 
         Args:
-            name: of the setting (``epsilon``, ``step_size``, or one of these after ``train_``), for
-                the error, and for the usual length that ``"auto"`` stands for.
+            name: name of the setting: ``epsilon``, ``step_size``, or one of these after
+                ``train_``. It is used in the error and tells which usual length ``"auto"`` means.
+            value: a number, text such as ``"8/255"``, or ``"auto"`` for the usual length.
 
         Raises:
-            UserError: it is neither, or out of range; the message shows the right form.
+            UserError: the value is none of these or out of range; the message shows the right form.
         """
         return cls._checked(
             name, cls.usual[name.removeprefix("train_")] if value == AUTO else value
@@ -81,7 +82,7 @@ class Ball:
         raise NotImplementedError
 
     def start(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """A random perturbation of ``images`` (N, 3, H, W): uniform in the ball, then projected."""
+        """Draw perturbations of ``images`` (N, 3, H, W) uniformly in the ball and project them."""
         raise NotImplementedError
 
     def step(
@@ -93,37 +94,44 @@ class Ball:
         step_size: float,
         compiled: bool = False,
     ) -> Tensor:
-        """One steepest step of length ``step_size`` up the gradient, and :meth:`project`.
+        """Take the steepest step of length ``step_size`` up the gradient, then :meth:`project`.
 
-        In place on ``delta`` (N, 3, H, W). Gradients that overflowed to NaN (possible under float16
-        loss scaling) count as zero.
+        It changes ``delta`` in place. Gradients that overflowed to NaN, as float16 loss scaling can
+        cause, count as zero.
 
         Args:
-            compiled: as one fused kernel of torch.compile's, where the norm has one; the result is
-                the same to the bit.
+            delta: perturbations (N, 3, H, W).
+            gradient: gradient of the loss at ``delta``, of the same shape.
+            images: the unperturbed images, of the same shape.
+            step_size: length of the step in this norm.
+            compiled: whether torch.compile fuses the step into one kernel, if the norm supports
+                it. The result is the same to the bit.
+
+        Returns:
+            ``delta``.
         """
         raise NotImplementedError
 
     def project(self, delta: Tensor, images: Tensor) -> Tensor:
-        """The nearest perturbation inside the ball and, added to ``images``, inside [0, 1].
+        """Move ``delta`` to the nearest perturbation in the ball that keeps pixels in [0, 1].
 
-        Exact in floating point: no perturbation exceeds epsilon and no pixel leaves [0, 1], not by
-        one rounding. In place on ``delta`` (N, 3, H, W).
+        It is exact in floating point: not even by a rounding error does a perturbation exceed
+        epsilon or a pixel leave [0, 1]. It changes ``delta`` (N, 3, H, W) in place and returns it.
         """
         raise NotImplementedError
 
     def largest(self, images: Tensor) -> "Ball":
-        """The ball of this norm that leaves every pixel of ``images`` (N, 3, H, W) free."""
+        """The ball of this norm that lets every pixel of ``images`` (N, 3, H, W) take any value."""
         raise NotImplementedError
 
     @property
     def text(self) -> str:
-        """The radius as it is written, such as ``8/255``; no ball of another norm has the same."""
+        """The radius as text, such as ``8/255``. Balls of different norms have different texts."""
         raise NotImplementedError
 
     @staticmethod
     def words(what: str) -> str:
-        """What the adversary changes of ``what`` (such as ``the image``), and how far."""
+        """Describe how far the adversary changes ``what``, for instance ``the image``."""
         raise NotImplementedError
 
     def distance(self, delta: Tensor) -> Tensor:
@@ -131,17 +139,20 @@ class Ball:
         raise NotImplementedError
 
     def magnification(self, delta: Tensor) -> float:
-        """By how much a picture of perturbations (N, 3, H, W) has to magnify them to be seen."""
+        """The factor by which a picture of perturbations (N, 3, H, W) magnifies them."""
         strongest = self._strongest(delta)
         return 0.5 / strongest if strongest else 1.0
 
     def _strongest(self, delta: Tensor) -> float:
-        """The change of a pixel that pictures show in full colour."""
+        """The change of a pixel that pictures show as black or white."""
         raise NotImplementedError
 
 
 class LInf(Ball):
-    """The largest change of a pixel. Lengths are fractions of the pixel range."""
+    """The ball of the L-infinity norm, which is the largest change of a pixel.
+
+    Lengths are fractions of the pixel range, such as 8/255.
+    """
 
     name = "L-infinity"
     axis = "largest change of any pixel, epsilon, as a fraction of the pixel range"
@@ -195,11 +206,14 @@ class LInf(Ball):
 
 
 _SUMS_ROUND = 1e-12
-"""Relative error that no sum of squares in float64 has, of however many pixels."""
+"""Upper bound on the relative error of a Euclidean length that is summed in float64."""
 
 
 class L2(Ball):
-    """The Euclidean length of the change of a whole image, over all its pixels and channels."""
+    """The ball of the L2 norm: the Euclidean length of an image's change, over pixels and channels.
+
+    Lengths are in units of the pixel range, such as 0.5.
+    """
 
     name = "L2"
     axis = "Euclidean length of the change of an image, epsilon"
@@ -266,9 +280,9 @@ NORMS: dict[str, type[Ball]] = {"linf": LInf, "l2": L2}
 
 
 def with_usual_lengths(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of an adversary, with the usual lengths of its ``norm`` in the place of ``auto``.
+    """Replace ``auto`` in an adversary's settings by the usual lengths of its ``norm``.
 
-    Without a norm, or with one that the adversary itself refuses, they are as they were.
+    Settings without a norm, or with an unknown one, which the adversary refuses, stay as they are.
     """
     norm = NORMS.get(settings.get("norm", ""))
     usual = {} if norm is None else norm.usual
@@ -279,10 +293,14 @@ def with_usual_lengths(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_fraction(name: str, value: float | str) -> float:
-    """A fraction of the pixel range [0, 1], given as a number or as text such as ``"8/255"``.
+    """Read a fraction of the pixel range [0, 1] from a number or from text such as ``"8/255"``.
+
+    Args:
+        name: name of the setting, for the error.
+        value: the number or text.
 
     Raises:
-        UserError: it is neither, or lies outside [0, 1]; the message shows the right form.
+        UserError: the value is neither, or lies outside [0, 1]; the message shows the right form.
     """
     number = _parse(value)
     if number is None or not 0 <= number <= 1:
@@ -304,7 +322,7 @@ def _parse(value: float | str) -> float | None:
 
 @lru_cache
 def _not_above(value: float, dtype: torch.dtype) -> float:
-    """The largest number of the type that is not above ``value``."""
+    """The largest number of the type ``dtype`` that is not above ``value``."""
     rounded = torch.tensor(value, dtype=dtype)
     if rounded.item() > value:
         rounded = torch.nextafter(rounded, torch.zeros_like(rounded))
@@ -330,15 +348,15 @@ def _into_box(delta: Tensor, images: Tensor) -> Tensor:
 
 
 def _lengths(delta: Tensor) -> Tensor:
-    """Euclidean length of each perturbation: (N, ...) to (N, 1, ...), summed in float64."""
+    """The Euclidean length of each perturbation, (N, ...) to (N, 1, ...), summed in float64."""
     dims = tuple(range(1, delta.ndim))
     return torch.linalg.vector_norm(delta, dim=dims, keepdim=True, dtype=torch.float64)
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Each of the vectors (N, ...) with length 1, whatever its length was; zero stays zero."""
+    """Scale each of the vectors (N, ...) to length 1. A vector of zeros stays zero."""
     dims = tuple(range(1, vectors.ndim))
-    # First to a largest element of 1, so that squares neither overflow nor vanish.
+    # The largest element is scaled to 1 first, so that squares neither overflow nor vanish.
     vectors = vectors / _not_zero(vectors.abs().amax(dims, keepdim=True))
     return vectors / _not_zero(torch.linalg.vector_norm(vectors, dim=dims, keepdim=True))
 
@@ -348,19 +366,20 @@ def _not_zero(lengths: Tensor) -> Tensor:
 
 
 def _scale(size: Tensor, room: Tensor, epsilon: float) -> Tensor:
-    """How much to shrink perturbations so that, cut to the pixel box, they have length epsilon.
+    """The factor that shrinks perturbations to length epsilon once they are cut to the pixel box.
 
-    The nearest point of ball and box to a perturbation is ``scale * size``, cut where it exceeds
-    ``room``: by the Karush-Kuhn-Tucker conditions ``scale = 1 / (1 + multiplier)``. The squared
-    length of that is concave and piecewise linear in the squared scale, so Newton's method from 0
-    goes up to the solution without passing it, and arrives.
+    The point of ball and box that is nearest to a perturbation is ``scale * size``, cut where it
+    exceeds ``room``; by the Karush-Kuhn-Tucker conditions, ``scale = 1 / (1 + multiplier)``. The
+    squared length of this point is a concave, piecewise linear function of the squared scale.
+    Newton's method from 0 therefore rises to the solution without passing it, and reaches it.
 
     Args:
         size: absolute values of the perturbations (N, ...).
         room: how far each pixel may go in the perturbation's direction (N, ...).
+        epsilon: radius of the ball.
 
     Returns:
-        (N, 1, ...); 1 where the perturbation is short enough already.
+        Factors (N, 1, ...); 1 for a perturbation that is short enough already.
     """
     too_long = _lengths(size.minimum(room)) > epsilon
     scale = too_long.logical_not().to(size)
@@ -368,7 +387,7 @@ def _scale(size: Tensor, room: Tensor, epsilon: float) -> Tensor:
         free = size * scale < room
         cut, rest = room.masked_fill(free, 0), size.masked_fill(~free, 0)
         ahead = (epsilon**2 - _lengths(cut) ** 2).clamp(min=0).sqrt() / _lengths(rest)
-        # Where nothing is free any more, rest is zero.
+        # If no pixel is free any more, rest is zero and the quotient infinite or NaN.
         ahead = torch.where(too_long, torch.fmax(ahead.to(size), scale).clamp(max=1), 1)
         if torch.equal(ahead, scale):
             return scale

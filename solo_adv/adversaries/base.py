@@ -1,4 +1,4 @@
-"""What every adversary offers the training step."""
+"""The interface of adversaries that the training step uses."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from solo_adv.adversaries.ball import Ball, LossOf
 
 
 class Adversary:
-    """Nobody: the crops stay as they are. Also the interface that the others fill in.
+    """The base class of adversaries. It leaves the crops as they are.
 
-    The training step, the same for all methods, is::
+    All methods share one training step, which is::
 
         for _ in range(adversary.replays):
             delta = adversary.perturb(crops, loss_of)
@@ -21,40 +21,51 @@ class Adversary:
     replays: int = 1
     """Optimizer steps taken on each batch."""
     batch_norm: str = "train_frozen"
-    """Policy during the passes that :meth:`perturb` makes (see ``batch_norm.py``)."""
+    """Policy of batch norm during the passes that :meth:`perturb` makes (see ``batch_norm.py``)."""
 
     accumulate_gradients: bool = False
     """Whether these passes also add to the gradients of the model's parameters."""
 
     ball: Ball | None = None
-    """What it may add to a crop; None if it adds nothing."""
+    """The perturbations that it may add to a crop; None if it adds nothing."""
 
     compiled: bool = False
-    """Whether its own arithmetic goes through torch.compile."""
+    """Whether torch.compile compiles its steps."""
 
     crafting_passes: int = 0
-    """Forward-and-backward passes of the attacked crops that :meth:`perturb` makes in a batch."""
+    """How many forward-and-backward passes :meth:`perturb` makes for each batch."""
 
     @property
     def passes(self) -> int:
-        """Forward-and-backward passes of each attacked crop in a batch: the unit of compute."""
+        """Forward-and-backward passes of each attacked crop of a batch, the unit of compute."""
         return self.replays + self.crafting_passes
 
     def perturb(self, crops: Tensor, loss_of: LossOf) -> Tensor | None:
-        """The perturbation to add to ``crops`` (N, 3, H, W), or None for none.
+        """Find the perturbation of ``crops``.
 
-        If it requires a gradient, the update's own backward pass leaves it there for
-        :meth:`update`. Gradients of the model's parameters are neither computed nor touched,
-        unless ``accumulate_gradients`` says so.
+        Unless ``accumulate_gradients`` is true, this neither computes nor changes gradients of the
+        model's parameters.
+
+        Args:
+            crops: clean crops (N, 3, H, W), pixels in [0, 1].
+            loss_of: the loss of perturbed crops, which the adversary ascends.
+
+        Returns:
+            The perturbation (N, 3, H, W) to add to the crops, or None to add nothing. If it
+            requires a gradient, :meth:`update` finds in its ``grad`` the gradient that the backward
+            pass of the optimizer step computed.
         """
         return None
 
     def update(self, crops: Tensor, delta: Tensor | None) -> None:
-        """Called after each optimizer step with what :meth:`perturb` returned."""
+        """Take notice of an optimizer step on ``crops + delta``, as :meth:`perturb` returned it.
+
+        The training step calls this after each optimizer step.
+        """
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs beyond the settings."""
+        """The state that a resumed run needs in addition to the settings."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a :meth:`state_dict`."""
+        """Restore the state that :meth:`state_dict` returned."""

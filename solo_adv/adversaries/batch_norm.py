@@ -1,4 +1,4 @@
-"""What forward passes beside the update's own may do to batch normalisation."""
+"""Controls batch norm during forward passes other than the one that updates the weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +12,21 @@ POLICIES = ("train_frozen", "eval", "train")
 
 
 def check_policy(policy: str) -> str:
-    """``policy`` if it is one of ``POLICIES``."""
+    """Return ``policy``, or raise a UserError if it is not one of ``POLICIES``."""
     choice("adversary.batch_norm", policy, POLICIES)
     return policy
 
 
 @contextmanager
 def batch_norm_during_attack(model: nn.Module, policy: str) -> Iterator[None]:
-    """Run the attack's passes through ``model`` under a policy, and restore every flag afterwards.
+    """Set the batch norm of ``model`` for the passes of an attack, and reset it afterwards.
 
-    - ``train_frozen``: batch statistics, as the update will use; running statistics untouched.
-    - ``eval``: running statistics, untouched.
-    - ``train``: batch statistics, and every attack pass moves the running statistics: what the
-      reference code does (six updates an iteration instead of one with 5 PGD steps).
+    - ``train_frozen``: the passes normalise by batch statistics, as the update will, and leave the
+      running statistics unchanged.
+    - ``eval``: the passes normalise by the running statistics and leave them unchanged.
+    - ``train``: the passes normalise by batch statistics, and each pass updates the running
+      statistics. The reference code does this: with 5 PGD steps they are updated six times in an
+      iteration instead of once.
     """
     layers = _in_training(model)
     changed = [m for m in layers if m.track_running_stats]
@@ -45,9 +47,10 @@ def batch_norm_during_attack(model: nn.Module, policy: str) -> Iterator[None]:
 
 @contextmanager
 def running_statistics_restored(model: nn.Module) -> Iterator[None]:
-    """Give every running statistic of ``model`` the value afterwards that it had before.
+    """Reset every running statistic of ``model`` at the end to its value at the start.
 
-    For passes that must do in between just what others did, as those of ``torch.utils.checkpoint``.
+    This serves passes that repeat earlier ones, as those of ``torch.utils.checkpoint`` do: their
+    statistics have been counted already.
     """
     moved: list[Tensor] = [
         buffer

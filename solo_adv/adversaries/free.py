@@ -13,18 +13,19 @@ class Free(Adversary):
     """Free adversarial training (Shafahi et al. 2019, https://arxiv.org/abs/1904.12843).
 
     Each batch is replayed ``replays`` times. Every replay updates the weights and, from the same
-    backward pass, the perturbation; the perturbation is carried to the next batch, one for each
-    crop slot (paper, Algorithm 1). It is state of the run, part of every checkpoint.
+    backward pass, the perturbation. The next batch starts with the perturbation of the last one:
+    the crop in each place of the batch takes over the perturbation of that place (paper,
+    Algorithm 1). The perturbation belongs to the state of the run and is saved in every checkpoint.
 
     Args:
-        epsilon: radius of the ball, as :meth:`Ball.length` takes it.
-        step_size: length of each step, likewise. Algorithm 1 steps by epsilon, the reference
-            code by 0.01, which is the default with ``linf``.
+        epsilon: radius of the ball, as :meth:`Ball.length` takes it, such as ``"8/255"``.
+        step_size: length of each step, as :meth:`Ball.length` takes it. Algorithm 1 steps by
+            epsilon. The reference code steps by 0.01, which is the default with ``linf``.
         replays: m, the number of optimizer steps on each batch.
-        norm: of the ball, a key of ``NORMS``.
-        clamp_before_forward: project the carried perturbation into the pixel box of the new batch
-            before its first pass. False is the reference code's: about 2 % of pixels then leave
-            [0, 1].
+        norm: norm of the ball, a key of ``NORMS``.
+        clamp_before_forward: whether to project the carried perturbation into the pixel box of the
+            new batch before its first pass. The reference code does not, so that about 2 % of
+            pixels leave [0, 1].
 
     Raises:
         UserError: a setting is out of range.
@@ -51,7 +52,7 @@ class Free(Adversary):
         self.delta: Tensor | None = None
 
     def perturb(self, crops: Tensor, loss_of: LossOf) -> Tensor:
-        """The carried perturbation (N, 3, H, W), a leaf that asks for its gradient."""
+        """The carried perturbation (N, 3, H, W), as a leaf that requires a gradient."""
         if self.delta is None or self.delta.shape != crops.shape:
             self.delta = zeros_like(crops)
         delta = self.delta.detach().to(crops.device)

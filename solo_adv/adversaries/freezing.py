@@ -1,4 +1,4 @@
-"""Passes that ask for the gradient of the input only."""
+"""Freezes parameters for passes that need only the gradient of the input."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,11 @@ from torch import nn
 
 @contextmanager
 def parameters_frozen(model: nn.Module) -> Iterator[None]:
-    """No parameter of ``model`` asks for a gradient inside; every flag is as it was afterwards.
+    """Set ``requires_grad`` of all parameters of ``model`` to false, and reset it afterwards.
 
-    ``torch.autograd.grad`` of the input alone computes no weight gradients either, but keeps what
-    they would need; and a compiled network always computes the gradients of all that ask.
+    ``torch.autograd.grad`` of the input alone would compute no weight gradients either, but the
+    forward pass would keep the activations that they need. And a compiled network always computes
+    the gradients of all parameters that require one.
     """
     asking = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:

@@ -12,19 +12,21 @@ from solo_adv.support.checks import flag, whole
 class PGD(Adversary):
     """PGD on pixels (Madry et al. 2017, https://arxiv.org/abs/1706.06083).
 
-    Asks autograd for the gradient of the *input only*: parameter gradients are neither computed
+    It asks autograd for the gradient of the *input only*: parameter gradients are neither computed
     nor accumulated, and a step costs about two thirds of a training pass. (The reference code
     calls ``backward`` on the whole graph five times and then updates with the sum.)
 
     Args:
-        epsilon: radius of the ball, as :meth:`Ball.length` takes it.
-        step_size: length of each step, likewise.
+        epsilon: radius of the ball, as :meth:`Ball.length` takes it, such as ``"8/255"``.
+        step_size: length of each step, as :meth:`Ball.length` takes it.
         steps: number of steps.
-        random_start: start uniformly in the ball instead of at zero.
-        norm: of the ball, a key of ``NORMS``.
-        batch_norm: policy during the attack's passes: ``train_frozen``, ``eval`` or ``train``.
-        accumulate_gradients: let every attack pass add to the parameters' gradients, so that the
-            next update uses their sum: what the reference code does, and not what the paper says.
+        random_start: whether to start uniformly in the ball instead of at zero.
+        norm: norm of the ball, a key of ``NORMS``.
+        batch_norm: policy of batch norm during the attack's passes: ``train_frozen``, ``eval`` or
+            ``train``.
+        accumulate_gradients: whether every attack pass adds to the parameters' gradients, so that
+            the next update uses their sum. The reference code does this; the paper does not
+            describe it.
 
     Raises:
         UserError: a setting is out of range.
@@ -57,7 +59,13 @@ class PGD(Adversary):
     def perturb(
         self, crops: Tensor, loss_of: LossOf, generator: torch.Generator | None = None
     ) -> Tensor:
-        """The perturbation (N, 3, H, W) after all steps, in the ball and the box, without graph."""
+        """The perturbation (N, 3, H, W) after all steps, detached, in the ball and the pixel box.
+
+        Args:
+            crops: clean crops (N, 3, H, W), pixels in [0, 1].
+            loss_of: the loss of perturbed crops, which the attack ascends.
+            generator: draws the random start; None is torch's global generator.
+        """
         crops = crops.detach()
         random = self.random_start
         delta = self.ball.start(crops, generator) if random else torch.zeros_like(crops)

@@ -1,4 +1,4 @@
-"""Objectives: pure functions on embeddings z (V, B, D) that say what a representation should be."""
+"""Objectives: losses of embeddings z (V, B, D), as pure functions."""
 
 from solo_adv.objectives.base import Loss, Objective, Update
 from solo_adv.objectives.contrastive import (

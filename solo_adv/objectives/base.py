@@ -1,4 +1,4 @@
-"""What the training step asks of an objective, and what it shows to it."""
+"""The interface of objectives, and the data that the training step passes to them."""
 
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -6,15 +6,15 @@ from torch import Tensor
 
 
 class Update(NamedTuple):
-    """What an objective is shown of one update (or of one step of an attack).
+    """The data of one update, or of one step of an attack, that an objective sees.
 
-    V views of B images. Under ``adversary.views=twins`` the clean crops come first, then their
-    attacked copies; under ``second`` the clean view comes first.
+    It has V views of B images. Under ``adversary.views=twins`` the clean crops come first, then
+    their attacked copies; under ``second`` the clean view comes first.
     """
 
     z: Tensor
-    """Embeddings (V, B, D) of the views, perturbed where attacked; of the projector, or the
-    backbone's features if the objective wants no projector."""
+    """The projector's embeddings (V, B, D) of the views, of which the attacked ones are perturbed.
+    If the objective uses no projector, they are the backbone's features."""
     attacked: Tensor
     """Which views are attacked: bool (V,)."""
     labels: Tensor
@@ -23,10 +23,10 @@ class Update(NamedTuple):
     """The teacher's outputs (V, B, D') on the clean crop of each view, without gradient; None
     without a teacher."""
     progress: float = 0.0
-    """How much of the run is done, from 0 to 1. Under torch.compile a scalar tensor, so an
+    """How much of the run is done, from 0 to 1. Under torch.compile it is a scalar tensor, so an
     objective may compute with it but not branch on it."""
     num_clean: int | None = None
-    """How many of the views are clean; None to count them in ``attacked``."""
+    """How many of the views are clean. With None they are counted in ``attacked``."""
 
     @property
     def clean(self) -> Tensor:
@@ -40,12 +40,12 @@ class Update(NamedTuple):
 
     @property
     def _first_attacked(self) -> int:
-        # The number is known without a look at the mask, which may lie on a GPU.
+        # Counting in the mask would wait for a GPU if the mask lies on one.
         return int((~self.attacked).sum()) if self.num_clean is None else self.num_clean
 
 
 class Loss(Protocol):
-    """A named tuple of scalars: ``total``, to be minimised, and the terms worth logging."""
+    """A named tuple of scalars: ``total``, which is minimised, and further terms to log."""
 
     @property
     def total(self) -> Tensor: ...
@@ -54,23 +54,23 @@ class Loss(Protocol):
 
 
 class Objective:
-    """The base of objectives: each is a frozen dataclass whose fields are its settings."""
+    """The base class of objectives. Each is a frozen dataclass whose fields are its settings."""
 
     name: ClassVar[str]
-    """Short name for logs: ``train_<name>_loss``."""
+    """Short name; the loss is logged as ``train_<name>_loss``."""
     output_dim: ClassVar[int] = 128
     """Default dimension D of the projector's embeddings."""
     needs_labels: ClassVar[bool] = False
     """Whether it learns from labels."""
     needs_teacher: ClassVar[bool] = False
-    """Whether it compares with a teacher's outputs."""
+    """Whether it uses a teacher's outputs."""
     projector: ClassVar[bool] = True
-    """Whether it is shown the projector's unit embeddings; False: the backbone's features as they
-    are, and the method has no projector."""
+    """Whether it sees the projector's unit embeddings. If false, it sees the backbone's features
+    as they are, and the method has no projector."""
 
     @property
     def min_views(self) -> int:
-        """How many views of an image it needs at least."""
+        """The smallest number of views of an image that it accepts."""
         return 1
 
     @property
@@ -79,12 +79,12 @@ class Objective:
         return False
 
     def __call__(self, update: Update) -> Loss:
-        """What the weights minimise."""
+        """The loss that the weights minimise."""
         raise NotImplementedError
 
     def crafting(self, update: Update) -> Tensor:
-        """The scalar that an attack ascends while it looks for a perturbation: the total loss.
+        """The scalar loss that an attack ascends: the total, unless a subclass changes it.
 
-        Free training does not ask for it, because it reuses the gradient of the update itself.
+        Free training does not call this, because it reuses the gradient of the update itself.
         """
         return self(update).total

@@ -20,7 +20,7 @@ class ContrastiveLoss(NamedTuple):
     """Scalars in float32 (float64 for float64 embeddings)."""
 
     total: Tensor
-    """To be minimised: mean over all views of all images of the negative log-likelihood."""
+    """The loss to minimise: the negative log-likelihood, averaged over all views of all images."""
     positive_similarity: Tensor
     """Mean cosine between a view and its positives, at most 1."""
 
@@ -28,16 +28,18 @@ class ContrastiveLoss(NamedTuple):
 def sup_con(z: Tensor, labels: Tensor, temperature: float = 0.07) -> ContrastiveLoss:
     """Supervised contrastive loss: views of the same class attract, all others repel.
 
-    Each of the N = V*B views is an anchor i; its positives P are the other views with its label::
+    Each of the N = V*B views is an anchor i. Its positives P are the other views with its label.
+    The loss is the mean over all anchors of ::
 
         -1/|P| sum_{p in P} log( exp(z_i.z_p / t) / sum_{a != i} exp(z_i.z_a / t) )
 
-    averaged over anchors. Computed in float32 (or float64 if ``z`` is) whatever autocast says.
+    It is computed in float32, or in float64 if ``z`` is float64, whatever autocast says.
 
     Args:
-        z: embeddings (V, B, D), V >= 2; made unit vectors here.
-        labels: (B,); -1 means unlabelled: such an image has only its own views as positives.
-        temperature: t. The paper prints none; its code has 0.07.
+        z: embeddings (V, B, D), V >= 2. They are normalised to unit vectors here.
+        labels: labels (B,). An image with label -1 is unlabelled, and only its own views are its
+            positives.
+        temperature: t, above 0. The paper prints no value; its code has 0.07.
 
     Raises:
         UserError: ``z`` is not (V, B, D) with V >= 2, or the settings are out of range.
@@ -56,7 +58,7 @@ def sup_con(z: Tensor, labels: Tensor, temperature: float = 0.07) -> Contrastive
     views, batch, _ = z.shape
     with torch.autocast(z.device.type, enabled=False):
         z = F.normalize(z if z.dtype == torch.float64 else z.float(), dim=-1).flatten(0, 1)
-        # Unlabelled images get labels of their own, below all real ones.
+        # Each unlabelled image gets a label that no other image has.
         own = -1 - torch.arange(batch, device=z.device)
         labels = torch.where(labels.to(z.device) < 0, own, labels.to(z.device)).repeat(views)
         itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
@@ -74,8 +76,11 @@ def nt_xent(z: Tensor, temperature: float = 0.07) -> ContrastiveLoss:
     """SimCLR's loss for V >= 2 views: :func:`sup_con` where every image is its own class.
 
     Args:
-        z: embeddings (V, B, D); made unit vectors here.
-        temperature: the paper prints none; its code has 0.07.
+        z: embeddings (V, B, D), V >= 2. They are normalised to unit vectors here.
+        temperature: above 0. The paper prints no value; its code has 0.07.
+
+    Raises:
+        UserError: ``z`` is not (V, B, D) with V >= 2, or the temperature is out of range.
 
     Source:
         Paper section 2.1.1; Chen et al. 2020, https://arxiv.org/abs/2002.05709. The sum in the
@@ -87,7 +92,7 @@ def nt_xent(z: Tensor, temperature: float = 0.07) -> ContrastiveLoss:
 
 @dataclass(frozen=True, kw_only=True)
 class NTXent(Objective):
-    """:func:`nt_xent` of the global batch, with its settings (keys of ``method_kwargs``)."""
+    """:func:`nt_xent` of the global batch. The fields are keys of ``method_kwargs``."""
 
     temperature: float = 0.07
 
@@ -98,29 +103,30 @@ class NTXent(Objective):
 
     @property
     def min_views(self) -> int:
-        """It compares two views of an image."""
+        """Two, because the loss compares views of an image."""
         return 2
 
     def __call__(self, update: Update) -> ContrastiveLoss:
-        """Loss of this process's embeddings (V, B, D) joined with those of all others."""
+        """The loss of the embeddings (V, B, D) of all processes together."""
         return nt_xent(gather_batch(update.z, dim=1), self.temperature)
 
 
 class CrossEntropyLoss(NamedTuple):
-    """Scalars."""
+    """Scalars, in float32."""
 
     total: Tensor
-    """To be minimised: mean cross-entropy over all views of the labelled images."""
+    """The loss to minimise: the mean cross-entropy over all views of the labelled images."""
     accuracy: Tensor
-    """Fraction of them that are classified correctly."""
+    """Fraction of these views that are classified correctly."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Supervised(Objective):
-    """Learning from labels, the paper's supervised comparison (keys of ``method_kwargs``).
+    """A loss that learns from labels, for the paper's supervised comparison.
 
-    The reference code has the supervised contrastive loss (``sup_con``); the paper's minutes fit
-    only plain ``cross_entropy`` on one view, which is most likely what its row is.
+    The fields are keys of ``method_kwargs``. The reference code uses the supervised contrastive
+    loss (``sup_con``). The training time that the paper prints fits only ``cross_entropy`` on one
+    view, so the paper's row was most likely trained with that.
     """
 
     loss: str = "sup_con"
@@ -135,16 +141,16 @@ class Supervised(Objective):
 
     @property
     def on_logits(self) -> bool:
-        """Whether ``z`` are class logits instead of unit embeddings."""
+        """Whether ``z`` are class logits (V, B, K): true for cross-entropy."""
         return self.loss == "cross_entropy"
 
     @property
     def min_views(self) -> int:
-        """Cross-entropy compares no views."""
+        """One for cross-entropy, which compares no views; two for ``sup_con``."""
         return 1 if self.on_logits else 2
 
     def __call__(self, update: Update) -> ContrastiveLoss | CrossEntropyLoss:
-        """Loss of embeddings (V, B, D) and labels (B,), or of logits (V, B, K)."""
+        """The loss of the embeddings (V, B, D) or logits (V, B, K) and the labels (B,)."""
         if self.on_logits:
             return _cross_entropy(update.z, update.labels)
         z, labels = gather_batch(update.z, dim=1), gather_batch(update.labels, dim=0)
@@ -152,7 +158,8 @@ class Supervised(Objective):
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> CrossEntropyLoss:
-    # A mean of samples: DDP's averaging already makes it that of the global batch.
+    # Nothing is gathered here: the loss is a mean over samples, so DDP's average of the gradients
+    # is already that of the global batch.
     targets = targets.repeat(logits.shape[0])
     logits = logits.flatten(0, 1).float()
     labelled = (targets >= 0).sum().clamp(min=1)

@@ -1,4 +1,4 @@
-"""The EMP-SSL objective: pull the crops of an image together, spread the images apart.
+"""The EMP-SSL objective, which pulls the crops of an image together and spreads images apart.
 
 Shapes: V views (crops) of B images, embeddings of dimension D, as one tensor ``z`` (V, B, D).
 """
@@ -17,24 +17,25 @@ from solo_adv.support.gather import gather_batch
 
 
 class EMPLoss(NamedTuple):
-    """What :func:`emp_loss` returns; scalars in float32 (float64 for float64 embeddings)."""
+    """The terms of :func:`emp_loss`: scalars in float32 (float64 for float64 embeddings)."""
 
     total: Tensor
-    """To be minimised: ``-(invariance_weight * invariance + coding_rate)``."""
+    """The loss to minimise: ``-(invariance_weight * invariance + coding_rate)``."""
     invariance: Tensor
     """Mean cosine between each crop's embedding and the mean embedding of its image, at most 1."""
     coding_rate: Tensor
-    """Mean over views of the total coding rate, in nats; at least 0, larger the wider spread."""
+    """Mean over views of the total coding rate, in nats: at least 0, and larger the wider the
+    embeddings spread."""
 
 
 def total_coding_rate(z: Tensor, *, tcr_eps: float = 0.2) -> Tensor:
     """Coding rate ``1/2 logdet(I + D / (B tcr_eps) z^T z)`` of each batch of embeddings.
 
-    Taken on the smaller of the two Gram matrices, D x D or B x B, whose determinants are equal
-    (Sylvester), by a batched Cholesky factorisation.
+    A batched Cholesky factorisation computes it from the smaller of the two Gram matrices, D x D or
+    B x B. Both give the same determinant (Sylvester's identity).
 
     Args:
-        z: embeddings (..., B, D). float32 or float64: lower precisions are not enough.
+        z: embeddings (..., B, D) in float32 or float64. Lower precisions are not enough.
         tcr_eps: squared distortion, the epsilon^2 of the paper's formula. The reference code
             calls it ``eps`` and does not square it.
 
@@ -56,18 +57,19 @@ def total_coding_rate(z: Tensor, *, tcr_eps: float = 0.2) -> Tensor:
 def emp_loss(z: Tensor, invariance_weight: float = 200.0, tcr_eps: float = 0.2) -> EMPLoss:
     """EMP-SSL loss of V views of B images.
 
-    Computed in float32 (or float64 if ``z`` is) whatever autocast says.
+    It is computed in float32, or in float64 if ``z`` is float64, whatever autocast says.
 
     Args:
-        z: embeddings (V, B, D), V >= 2, view-major. The methods pass unit vectors; the coding rate
-            depends on their length, so normalise them yourself if you call this directly.
-        invariance_weight: weight of the invariance term. The paper prints none; its code has 200,
-            which balances the coding rate of a batch of 100 images.
-        tcr_eps: see :func:`total_coding_rate`.
+        z: embeddings (V, B, D), V >= 2, view-major. The methods pass unit vectors. The coding rate
+            depends on the length of the vectors, so normalise them if you call this directly.
+        invariance_weight: weight of the invariance term. The paper prints no value; its code has
+            200, which balances the coding rate of a batch of 100 images.
+        tcr_eps: squared distortion, above 0; see :func:`total_coding_rate`.
 
     Returns:
-        ``total`` (to be minimised), ``invariance`` and ``coding_rate``. The paper prints the sum
-        without its sign: both terms are to be *maximised*, so the total is their negative.
+        ``total``, which is to be minimised, ``invariance`` and ``coding_rate``. The paper prints
+        the sum without its sign. Both terms are to be *maximised*, so the total is the negative of
+        the sum.
 
     Raises:
         UserError: ``z`` is not (V, B, D) with V >= 2, or the settings are out of range.
@@ -93,7 +95,7 @@ def emp_loss(z: Tensor, invariance_weight: float = 200.0, tcr_eps: float = 0.2) 
 
 @dataclass(frozen=True, kw_only=True)
 class EMP(Objective):
-    """:func:`emp_loss` of the global batch, with its settings (keys of ``method_kwargs``)."""
+    """:func:`emp_loss` of the global batch. The fields are keys of ``method_kwargs``."""
 
     invariance_weight: float = 200.0
     tcr_eps: float = 0.2
@@ -107,9 +109,9 @@ class EMP(Objective):
 
     @property
     def min_views(self) -> int:
-        """It compares two views of an image."""
+        """Two, because the loss compares the crops of an image."""
         return 2
 
     def __call__(self, update: Update) -> EMPLoss:
-        """Loss of this process's embeddings (V, B, D) joined with those of all others."""
+        """The loss of the embeddings (V, B, D) of all processes together."""
         return emp_loss(gather_batch(update.z, dim=1), self.invariance_weight, self.tcr_eps)

@@ -1,1 +1,1 @@
-"""Tools that know nothing of the field: errors, checks, files, processes, progress."""
+"""General tools with nothing specific to the field: errors, checks, files, processes, progress."""

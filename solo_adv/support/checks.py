@@ -1,4 +1,4 @@
-"""Checks of settings, each with a message that says what is accepted."""
+"""Checks of settings. Each raises a UserError whose message says what is accepted."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,16 @@ from solo_adv.support.errors import UserError, unknown
 
 
 def known_keys(kind: str, given: Mapping[Any, Any], accepted: type | Iterable[str]) -> None:
-    """Refuse a key of ``given`` that is not ``accepted``: names, or the fields of a dataclass."""
+    """Refuse a key of ``given`` that is not accepted.
+
+    Args:
+        kind: the group of settings, for messages.
+        given: the settings.
+        accepted: the accepted keys, or a dataclass whose fields are the accepted keys.
+
+    Raises:
+        UserError: ``given`` is no mapping or has an unknown key.
+    """
     if isinstance(accepted, type) and is_dataclass(accepted):
         accepted = [field.name for field in fields(accepted)]
     if not isinstance(given, Mapping):
@@ -21,24 +30,31 @@ def known_keys(kind: str, given: Mapping[Any, Any], accepted: type | Iterable[st
 
 
 def choice(name: str, value: object, accepted: Iterable[str]) -> None:
-    """Refuse a value that is none of the ``accepted`` ones."""
+    """Refuse a value that is not in ``accepted``, with a UserError that lists what is."""
     if value not in (accepted := list(accepted)):
         raise unknown(name, value, accepted)
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a finite number, and no bool."""
+    """Whether ``value`` is a finite number and not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def whole(name: str, value: object, minimum: int) -> None:
-    """Refuse all but whole numbers of at least ``minimum``."""
+    """Refuse anything but a whole number of at least ``minimum``, with a UserError."""
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise UserError(f"{name} must be a whole number of at least {minimum}; got {value}.")
 
 
 def number(name: str, value: object, *, above_zero: bool = False, most: float = math.inf) -> None:
-    """Refuse all but finite numbers, above zero or at least zero, and at most ``most``."""
+    """Refuse anything but a finite number in the range, with a UserError.
+
+    Args:
+        name: name of the setting, for the message.
+        value: its value.
+        above_zero: whether to refuse zero, too; negative numbers are always refused.
+        most: the largest accepted number.
+    """
     if is_number(value):
         assert isinstance(value, int | float)
         if (value > 0 or (value == 0 and not above_zero)) and value <= most:
@@ -49,6 +65,6 @@ def number(name: str, value: object, *, above_zero: bool = False, most: float = 
 
 
 def flag(name: str, value: object) -> None:
-    """Refuse all but true and false."""
+    """Refuse anything but true and false, with a UserError."""
     if not isinstance(value, bool):
         raise UserError(f"{name} must be true or false; got {value}.")

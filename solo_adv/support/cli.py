@@ -1,4 +1,4 @@
-"""Running a Hydra application so that its user's mistakes read as one line and exit with 2."""
+"""Runs a Hydra application. It reports a user's mistake in one line and exits with status 2."""
 
 import logging
 import os
@@ -21,8 +21,9 @@ def run_app(task: Callable[[DictConfig], object], config_name: str | None = None
     """Compose the config that the command line asks for and run ``task`` on it.
 
     Args:
-        task: takes the composed config, open to new keys.
-        config_name: primary config if ``--config-name`` names none; None demands one.
+        task: takes the composed config, to which it may add keys.
+        config_name: primary config if the command line has no ``--config-name``. With None, a
+            command line without ``--config-name`` is refused.
     """
     # Without this Hydra prints its own multi-line report and exits with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -31,7 +32,7 @@ def run_app(task: Callable[[DictConfig], object], config_name: str | None = None
     @hydra.main(config_path=CONFIGS, config_name=config_name, version_base="1.3")
     def app(cfg: DictConfig) -> None:
         OmegaConf.set_struct(cfg, False)
-        with user_errors():  # in here too, or Hydra adds a line of its own
+        with user_errors():  # needed here as well, because Hydra would add a line to the message
             if "--config-name" not in _flags() and config_name is None:
                 names = ", ".join(_primary_configs())
                 raise UserError(f"Choose a method with --config-name. Accepted: {names}.")
@@ -42,9 +43,9 @@ def run_app(task: Callable[[DictConfig], object], config_name: str | None = None
 
 
 class user_errors:
-    """Context: turns a UserError, or Hydra's own complaints, into one line and exit status 2.
+    """Context that reports a UserError or an error of Hydra in one line and exits with status 2.
 
-    A run that was stopped from outside gives one line too, and exit status 75.
+    If a run was stopped from outside, it prints one line and exits with status 75.
     """
 
     def __enter__(self) -> None:
@@ -81,7 +82,7 @@ def _message(error: BaseException) -> str | None:
 
 
 def _unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str | None:
-    """The message for ``key=value`` of a key that the config does not have."""
+    """The message for ``key=value`` where the config has no such key; None for other errors."""
     parent, *sections = error.parent_node, *str(error.full_key or error.key).split(".")[:-1]
     if not isinstance(parent, DictConfig) or not parent:
         return None
@@ -98,7 +99,7 @@ def _flags() -> set[str]:
 
 
 def _primary_configs() -> list[str]:
-    """Names of the configs that describe a pretraining run: the methods'."""
+    """Names of the configs that describe a pretraining run. Each method has one."""
     folder = resources.files("solo_adv.conf")
     return sorted(
         entry.name
@@ -108,7 +109,7 @@ def _primary_configs() -> list[str]:
 
 
 def quiet_libraries() -> None:
-    """Leave the terminal to our own progress and errors."""
+    """Silence messages of libraries that would interrupt this package's progress and errors."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for text in (
@@ -117,7 +118,7 @@ def quiet_libraries() -> None:
         ".*The number of training batches .* is smaller than the logging interval.*",
         ".*exists and is not empty.*",
         ".*You are running in `SLURM`.*",
-        ".*module\\(s\\) in eval mode at the start of training.*",  # averaged weights
-        ".*sync_dist=True.*",  # losses are of the global batch already
+        ".*module\\(s\\) in eval mode at the start of training.*",  # the averaged weights
+        ".*sync_dist=True.*",  # logged losses are those of the global batch already
     ):
         warnings.filterwarnings("ignore", message=text)

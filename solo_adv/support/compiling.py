@@ -1,4 +1,4 @@
-"""torch.compile as this package uses it: whole graphs, fixed shapes."""
+"""torch.compile with the options of this package: whole graphs and fixed shapes."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -10,15 +10,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compile_whole(function: F, mode: str | None = None) -> F:
-    """``function`` as one graph for each shape it is called with; a graph break is an error.
+    """Compile ``function`` into one graph for each input shape. A graph break is an error.
 
     Args:
-        mode: one of torch.compile's, such as ``reduce-overhead``; None for its default.
+        function: the function to compile.
+        mode: a mode of torch.compile such as ``reduce-overhead``; None is its default.
     """
     return cast(F, torch.compile(function, fullgraph=True, dynamic=False, mode=mode))
 
 
 @lru_cache
 def compiled_once(function: F) -> F:
-    """:func:`compile_whole` of a function of the module level, the same for all who ask."""
+    """Compile a module-level function with :func:`compile_whole`, once for all callers."""
     return compile_whole(function)

@@ -1,4 +1,4 @@
-"""What a result was measured with: versions, commit, hardware."""
+"""Describes what a result was measured with: versions, commit, hardware."""
 
 import platform
 import subprocess
@@ -15,7 +15,10 @@ PACKAGES = ("torch", "torchvision", "lightning", "timm", "pyautoattack")
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python, of what the results depend on, and of this package; None if absent."""
+    """Versions of Python, of the packages that results depend on, and of this package.
+
+    A package that is not installed has None.
+    """
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -27,9 +30,12 @@ def versions() -> dict[str, str | None]:
 
 
 def git_commit() -> str | None:
-    """Commit of the checkout this package runs from, ``-dirty`` if edited; None without one."""
+    """Commit of the git checkout that this package runs from, or None outside a checkout.
+
+    ``-dirty`` is appended if files were edited.
+    """
     folder = Path(__file__).parents[1]
-    # An installed copy can lie inside the checkout of another project, whose commit means nothing.
+    # An installed copy can lie inside the checkout of another project. Its commit must not be used.
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
     return _git(folder, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
@@ -50,7 +56,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def hardware(device: torch.device | str) -> dict[str, Any]:
-    """Kind and name of ``device``, the processor cores at hand, and how many processes shared."""
+    """Kind and name of ``device``, number of usable processor cores, and number of processes."""
     device = torch.device(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {"device": device.type, "name": name, "cores": usable_cores(), "processes": world_size()}

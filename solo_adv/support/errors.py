@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend, and how they read."""
+"""Errors that the user can correct, and their messages."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -13,27 +13,28 @@ class UserError(ValueError):
 
 
 class RunStopped(Exception):
-    """The run was asked to stop, and did, with everything saved; the message is one line.
+    """The run was asked to stop, saved everything and stopped. The message is one line.
 
     The command line prints it and exits with :data:`TRY_AGAIN`.
     """
 
 
 TRY_AGAIN = 75
-"""Exit status (``EX_TEMPFAIL``) of a run that the same command will continue."""
+"""Exit status (``EX_TEMPFAIL``) of a stopped run. The same command continues it."""
 
 
 class UnreadableImageError(UserError):
-    """An image cannot be decoded; the message says where it lies."""
+    """An image cannot be decoded. The message says where it lies."""
 
 
 _MANY = 100
 
 
 def unknown(kind: str, given: object, accepted: Iterable[str]) -> UserError:
-    """The error for a name that is none of the ``accepted`` ones; names the nearest.
+    """Make the error for a name that is not among the ``accepted`` ones.
 
-    Where too many to read are accepted, it lists those that are near, and says how many there are.
+    Its message proposes the most similar name and lists all accepted names. Of more than 100
+    accepted names it gives only the number and the most similar ones.
     """
     names = sorted(accepted)
     nearest = get_close_matches(str(given), names, n=5, cutoff=0.5)

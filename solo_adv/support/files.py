@@ -1,6 +1,7 @@
-"""Files that are whole or not there: written beside their place, checked by SHA-256, then renamed.
+"""Writes files such that they are never left half written, and checks them.
 
-Beside each file lies ``<file>.sha256``, in the format of ``sha256sum -c``.
+A file is written under another name, checked by its SHA-256, and then renamed. Its checksum lies
+beside it in ``<file>.sha256``, in the format of ``sha256sum -c``.
 """
 
 import hashlib
@@ -18,25 +19,25 @@ _CHUNK = 1 << 20
 
 
 class DamagedFileError(UserError):
-    """A file is not what was once written; the message names it."""
+    """A file differs from what was written. The message names it."""
 
 
 def digest_path(path: Path) -> Path:
-    """Where the checksum of a file lies."""
+    """The path of a file's checksum."""
     return path.with_name(path.name + _DIGEST)
 
 
 def write_checked(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file and its checksum such that a crash at any moment leaves no damaged one.
+    """Write a file and its checksum such that a crash at any moment leaves no damaged file.
 
     Args:
-        path: where the file shall appear, once it is on disk and reads back as written.
-        write: writes the contents, front to back.
+        path: where the file appears once it is on disk and reads back as it was written.
+        write: takes an open file and writes the contents to it from front to back.
 
     Raises:
-        OSError: it cannot be written, for instance because the disk is full; what lay at ``path``
-            lies there still.
-        DamagedFileError: the disk gives back something else.
+        OSError: the file cannot be written, for instance because the disk is full. An older file
+            at ``path`` is then unchanged.
+        DamagedFileError: the file reads back differently from what was written.
     """
     unfinished = path.with_name(path.name + _UNFINISHED)
     hashing = None
@@ -46,23 +47,23 @@ def write_checked(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(hashing)  # type: ignore[arg-type]
             _to_disk(file)
         _compare(unfinished, hashing.digest.hexdigest())
-        # The checksum first: a file without one would pass for unchecked.
+        # The checksum is written first, because `verify` accepts a file without a checksum.
         write_whole(digest_path(path), f"{hashing.digest.hexdigest()}  {path.name}\n")
         unfinished.replace(path)
         _directory_to_disk(path.parent)
     except BaseException as error:
         unfinished.unlink(missing_ok=True)
-        # Writers in C++ report a full disk in words of their own.
+        # A writer in C++ hides the OSError of a full disk behind an error of its own.
         if hashing is not None and hashing.error is not None:
             raise hashing.error from error
         raise
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a small file, without a checksum, such that a crash leaves the old one or the new one.
+    """Write a small file without a checksum. A crash leaves either the old or the new file.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     unfinished = path.with_name(path.name + _UNFINISHED)
     try:
@@ -76,12 +77,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def verify(path: Path) -> None:
-    """Hold a file against its checksum or, without one, a zip file against the CRCs in it.
+    """Check a file against its checksum or, if it is a zip file without one, against its CRCs.
 
-    A file that is no zip file and has no checksum passes: there is nothing to hold it against.
+    A file that has no checksum and is no zip file passes, because there is nothing to compare.
 
     Raises:
-        DamagedFileError: they differ.
+        DamagedFileError: the file does not match.
     """
     digest = digest_path(path)
     if digest.exists():
@@ -90,7 +91,9 @@ def verify(path: Path) -> None:
         try:
             with zipfile.ZipFile(path) as archive:
                 bad = archive.testzip()
-        except Exception as error:  # a damaged directory shows in many ways
+        except (
+            Exception
+        ) as error:  # zipfile raises many types for a damaged directory of the archive
             raise _damaged(path, str(error)) from error
         if bad is not None:
             raise _damaged(path, f"the CRC of its part {bad} is wrong")
@@ -103,7 +106,7 @@ def remove(path: Path) -> None:
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Delete what a killed process was writing, and checksums whose file never came."""
+    """Delete files that a killed process did not finish, and checksums without a file."""
     for path in directory.glob(f"*{_UNFINISHED}"):
         path.unlink(missing_ok=True)
     for digest in directory.glob(f"*{_DIGEST}"):

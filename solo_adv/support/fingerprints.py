@@ -1,4 +1,4 @@
-"""Short hashes that tell whether something on disk belongs to what is being measured."""
+"""Short hashes that show whether a file on disk belongs to what is being measured."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -10,17 +10,20 @@ DIGITS = 16
 
 
 def fingerprint(*parts: object) -> str:
-    """Of plain values, by how they print."""
+    """The fingerprint of plain values, computed from their ``repr``."""
     return hashlib.sha256("\0".join(map(repr, parts)).encode()).hexdigest()[:DIGITS]
 
 
 def weights_fingerprint(state: Mapping[str, Tensor]) -> str:
-    """Of named tensors, to the last bit, in whatever order; the same in every version of torch."""
+    """The fingerprint of named tensors.
+
+    It changes with every bit of them, but not with their order or the version of torch.
+    """
     return _tensors(hashlib.sha256(), sorted(state.items()))
 
 
 def model_fingerprint(model: nn.Module) -> str:
-    """Of a network's structure, settings (as it prints) and weights, to the last bit."""
+    """The fingerprint of a network: of its ``repr`` and of every bit of its weights."""
     return _tensors(hashlib.sha256(repr(model).encode()), model.state_dict().items())
 
 

@@ -1,4 +1,4 @@
-"""Joining the embeddings of all processes, so that a loss is that of the global batch."""
+"""Joins the embeddings of all processes, so that a loss is that of the global batch."""
 
 from typing import Any
 
@@ -10,9 +10,16 @@ from torch import Tensor
 def gather_batch(z: Tensor, dim: int) -> Tensor:
     """Concatenate ``z``, embeddings or labels, over processes along ``dim``.
 
-    Gradients flow back to every process, each of which then holds the whole loss. The gather's
-    backward sums over processes what DDP later averages, so parameter gradients equal those of one
+    Every process then computes the loss of the whole batch. The backward pass sums the gradients
+    over the processes, and DDP later averages them, so parameter gradients equal those of one
     process with the joined batch.
+
+    Args:
+        z: a tensor that has the same shape in all processes.
+        dim: the dimension of the batch.
+
+    Returns:
+        The joined tensor; ``z`` itself if there is only one process.
     """
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return z
@@ -21,7 +28,7 @@ def gather_batch(z: Tensor, dim: int) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """All processes' tensors, all of one shape, joined; backward the sum of their gradients."""
+    """Joins the processes' tensors. The backward pass sums the processes' gradients."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, dim: int) -> Tensor:
@@ -32,7 +39,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        # Of its own, as an all-reduce works in place.
+        # The all-reduce overwrites its tensor, and autograd may use the given gradient elsewhere.
         gradient = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient)
         return gradient.chunk(dist.get_world_size(), dim=ctx.dim)[dist.get_rank()], None

@@ -1,4 +1,4 @@
-"""Several processes (torchrun) that judge one test set: who does what, and one result for all."""
+"""Helpers for several processes (torchrun) that judge one test set and share one result."""
 
 import os
 from collections.abc import Iterator
@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 T = TypeVar("T")
 
-# A process may wait for another's batch of AutoAttack; torchrun ends all when one dies.
+# A process may wait long for another one's batch of AutoAttack. If one of them dies, torchrun ends
+# the others, so nobody waits in vain.
 PATIENCE = timedelta(days=2)
 
 
 def rank() -> int:
-    """Which of the processes this is, from 0."""
+    """The number of this process, counted from 0."""
     return dist.get_rank() if _several() else 0
 
 
@@ -43,7 +44,7 @@ def most(value: Tensor) -> Tensor:
 
 
 def from_first(value: T) -> T:
-    """The first process's ``value``, in every process."""
+    """Send the first process's ``value`` to every process."""
     held = [value]
     if _several():
         dist.broadcast_object_list(held, src=0)
@@ -51,7 +52,7 @@ def from_first(value: T) -> T:
 
 
 def same_everywhere(module: nn.Module) -> None:
-    """Give every process the first one's parameters and buffers."""
+    """Copy the first process's parameters and buffers to every process."""
     if _several():
         for tensor in module.state_dict().values():
             values = tensor.cpu()
@@ -61,11 +62,11 @@ def same_everywhere(module: nn.Module) -> None:
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the processes that torchrun started, if it did, and leave them at the end."""
+    """Join the process group of torchrun, if torchrun started this process; leave it at the end."""
     if "TORCHELASTIC_RUN_ID" not in os.environ or _several():
         yield
         return
-    # What is exchanged is small and lies on the CPU.
+    # gloo is enough: the processes exchange little, and only tensors on the CPU.
     dist.init_process_group("gloo", timeout=PATIENCE)
     try:
         yield
@@ -75,7 +76,7 @@ def process_group() -> Iterator[None]:
 
 @contextmanager
 def first_process_first() -> Iterator[None]:
-    """The first process runs the block before the others: it may download what they read."""
+    """Let the first process run the block before the others, so that only it downloads files."""
     if _several() and rank() > 0:
         dist.barrier()
     yield
@@ -84,7 +85,7 @@ def first_process_first() -> Iterator[None]:
 
 
 def local_device(kind: str) -> torch.device:
-    """The device of this process: on CUDA, one for each process of a machine."""
+    """The device of this process. With CUDA, each process of a machine has its own device."""
     if kind == "cuda" and _several():
         return torch.device(kind, int(os.environ["LOCAL_RANK"]))
     return torch.device(kind)

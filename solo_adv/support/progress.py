@@ -1,4 +1,4 @@
-"""How far an evaluation has come: a bar on a terminal, now and then a line in a log file."""
+"""Shows how far an evaluation has come: with a bar on a terminal, with lines in a log file."""
 
 import sys
 import time
@@ -25,9 +25,14 @@ LINE_EVERY_SECONDS = 30.0
 
 
 def track(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
-    """Yield ``items``, of which there are ``total``, showing on stderr how long they will take.
+    """Yield the ``total`` items and show on stderr how long the rest will take.
 
-    Of several processes the first one shows it.
+    Only the first of several processes shows it.
+
+    Args:
+        items: what to yield.
+        stage: what is being done, in words.
+        total: number of items.
     """
     if rank() > 0:
         return iter(items)
@@ -71,21 +76,21 @@ def _lines(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
 
 @dataclass
 class Stages:
-    """The stages of an evaluation: says on stderr when each is done, and keeps its wall time."""
+    """Reports on stderr when each stage of an evaluation is done, and records its wall time."""
 
     quiet: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Time a stage."""
+        """Context that times a stage and reports it."""
         begun = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - begun, 3)
         self.say(name, self.seconds[name])
 
     def say(self, name: str, seconds: float, *outcome: str) -> None:
-        """What is done, what came out, how long it took."""
+        """Print what was done, the outcome, and how long it took, unless ``quiet``."""
         if not self.quiet:
             _say(f"{name}: {', '.join([*outcome, _duration(seconds)])}")
 

@@ -1,4 +1,4 @@
-"""From a config's dictionaries to typed objects, with errors that name the key."""
+"""Turns a config's dictionaries into typed objects, with errors that name the key."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,11 @@ T = TypeVar("T")
 
 
 def section(cfg: DictConfig, name: str) -> dict[str, Any]:
-    """The mapping ``name`` of a config as plain Python; empty if absent or null."""
+    """The section ``name`` of a config as a plain dict, which is empty if it is absent or null.
+
+    Raises:
+        UserError: the config has something else than a mapping under that name.
+    """
     value = cfg.get(name)
     if value is None:
         return {}
@@ -24,14 +28,17 @@ def section(cfg: DictConfig, name: str) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """OmegaConf containers as dicts and lists, interpolations resolved; the rest as it is."""
+    """Turn OmegaConf's containers into dicts and lists with interpolations resolved.
+
+    Other values are returned unchanged.
+    """
     if isinstance(value, DictConfig | ListConfig):
         return OmegaConf.to_container(value, resolve=True)
     return value
 
 
 def accepted_settings(build: Callable[..., Any]) -> dict[str, Any]:
-    """Names and defaults of what ``build``, a dataclass or a class, takes."""
+    """Names and defaults of the arguments of ``build``, which is a dataclass or another class."""
     if hasattr(build, "__dataclass_fields__"):
         return {f.name: None if f.default is MISSING else f.default for f in fields(build)}  # type: ignore[arg-type]
     return {name: p.default for name, p in inspect.signature(build).parameters.items()}
@@ -40,16 +47,18 @@ def accepted_settings(build: Callable[..., Any]) -> dict[str, Any]:
 def construct(
     build: Callable[..., T], given: Mapping[str, Any], kind: str, *, besides: Sequence[str] = ()
 ) -> T:
-    """``build(**given)`` after refusing keys that it does not know.
+    """Refuse unknown keys, then return ``build(**given)``.
 
     Args:
-        build: a dataclass, or a class.
-        given: its settings.
+        build: a dataclass or another class.
+        given: the settings to pass to it.
         kind: the section of the config, for messages.
-        besides: further keys of that section, which are not ``build``'s.
+        besides: further keys that the section may have. A caller that uses one must not leave it
+            in ``given``.
 
     Raises:
-        UserError: an unknown key (names the nearest), or a value of the wrong type.
+        UserError: a key is unknown (the message proposes the most similar one), or a value has the
+            wrong type.
     """
     known_keys(kind, given, [*accepted_settings(build), *besides])
     try:

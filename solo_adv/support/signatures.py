@@ -1,6 +1,7 @@
-"""What a class of an installed package takes, read from its source without importing it.
+"""Reads which arguments a class of an installed package takes, without importing the package.
 
-Importing Lightning or timm takes seconds, and a wrong key should not have to wait for them.
+Importing Lightning or timm takes seconds. Reading their source instead lets a wrong key be refused
+at once.
 """
 
 import ast
@@ -16,23 +17,25 @@ from typing import Any, get_type_hints
 
 
 class Opaque:
-    """Stands for a type that only an import could tell, such as a class of the package."""
+    """Stands for a type that only an import could resolve, such as a class of the package."""
 
     __class_getitem__ = classmethod(lambda cls, _: cls)
 
 
 @cache
 def constructor(module: str, name: str) -> dict[str, Any]:
-    """Parameters that a class takes, with their declared types.
+    """Find the parameters that a class takes, with their declared types.
+
+    If the source cannot be read, the class is imported and inspected.
 
     Args:
-        module: where the class is defined, such as ``timm.optim.lars``.
-        name: of the class.
+        module: the module that defines the class, such as ``timm.optim.lars``.
+        name: name of the class.
 
     Returns:
-        By parameter, the type: ``Any`` if none is declared, and :class:`Opaque` in the place of
-        what is neither a builtin, nor in the standard library, nor an alias of such types. Where
-        the source cannot be read, the class is imported and asked.
+        The type of each parameter by its name. A parameter without a declared type has ``Any``.
+        :class:`Opaque` replaces every type that is neither a builtin, nor from the standard
+        library, nor an alias of such types.
     """
     try:
         arguments = _init_of(_source(module), name).args
@@ -48,10 +51,10 @@ def constructor(module: str, name: str) -> dict[str, Any]:
 
 
 def package_folder(package: str) -> Path:
-    """Where the source of an installed top-level package lies; nothing is imported.
+    """The folder of an installed top-level package's source. Nothing is imported.
 
     Raises:
-        ImportError: it is not installed.
+        ImportError: the package is not installed.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -77,13 +80,13 @@ def _init_of(source: ast.Module, name: str) -> ast.FunctionDef:
 
 
 def _type(expression: ast.expr | None, module: str) -> Any:
-    """The value of an expression of types that stands in a module."""
+    """Evaluate an expression of types that stands in ``module``."""
     if expression is None:
         return Any
     code = compile(ast.Expression(expression), module, "eval")
     try:
         return eval(code, {"__builtins__": {}}, _Names(module))
-    except Exception:  # whatever it needs that only an import could tell
+    except Exception:  # it uses something that only an import could resolve
         return Opaque
 
 

@@ -4,7 +4,7 @@ from importlib import metadata
 
 
 def package_version() -> str:
-    """Version of this package as it was installed; ``unknown`` where it runs without being so."""
+    """The installed version of this package, or ``unknown`` if it runs without being installed."""
     try:
         return metadata.version("solo-adv")
     except metadata.PackageNotFoundError:
