@@ -37,7 +37,7 @@ def prepare(script: Path) -> None:
 
 
 def main() -> None:
-    """The command line. Whatever the script itself raises passes through unchanged."""
+    """The command line. Exceptions of the script itself pass through unchanged."""
     if sys.argv[1:2] in (["-h"], ["--help"]):
         print((__doc__ or "").strip())
         return

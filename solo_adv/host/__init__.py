@@ -1,8 +1,8 @@
-"""The one seam: joins the methods to a host's base class.
+"""Joins the methods to the base class of a host: the stand-in host, or solo-learn.
 
-``METHODS`` are those on the stand-in host, which this package's own command line runs;
-``solo_learn.METHODS`` those on solo-learn. Nothing is imported before it is asked for, because
-every Hydra application in the environment imports ``plugin``.
+``METHODS`` has the methods on the stand-in host, which this package's own command line runs;
+``solo_learn.METHODS`` has those on solo-learn. Every Hydra application in the environment imports
+``plugin``, so this module imports nothing until ``METHODS`` is asked for.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""How a host's base class and the methods come together."""
+"""Makes classes from the methods and a host's base class."""
 
 from typing import Any
 
@@ -9,23 +9,27 @@ _JOINED: dict[type, dict[str, Any]] = {}
 
 
 def join(base: type) -> dict[str, Any]:
-    """Every method on the given base class, by name; methods that are added later join it too."""
+    """Join every method to the given base class.
+
+    Returns:
+        The joined classes by name. Methods that :func:`add_method` adds later appear in it, too.
+    """
     methods = {name: _joined(mixin, base) for name, mixin in MIXINS.items()}
     _JOINED[base] = methods
     return methods
 
 
 def add_method(name: str, method: type[AdversarialMethod]) -> None:
-    """Make a method of your own known, under ``method=NAME``, on every host.
+    """Add your own method, so that ``method=NAME`` runs it on every host.
 
-    Call it before a config is read, and under solo-learn before :func:`solo_adv.register`.
+    Call this before a config is read, and under solo-learn before :func:`solo_adv.register`.
 
     Args:
-        name: as configs and directories will name it.
+        name: the method's name in configs and directories.
         method: a subclass of ``AdversarialMethod`` that names an objective and an adversary.
 
     Raises:
-        UserError: the name is taken, or unfit for a directory, or the class is no method.
+        UserError: the name is taken or cannot name a directory, or the class is not a method.
     """
     if not (isinstance(method, type) and issubclass(method, AdversarialMethod)):
         raise UserError(f"A method must be a subclass of AdversarialMethod; got {method!r}.")

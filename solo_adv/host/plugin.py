@@ -1,11 +1,11 @@
-"""How solo-learn's own scripts come to know the methods, without an edit to them.
+"""Registers the methods with solo-learn, so that its unchanged scripts can run them.
 
 Its ``main_pretrain.py`` and ``main_linear.py`` start Hydra, which finds ``hydra_plugins.solo_adv``;
-that calls :func:`register`. For the scripts that start no Hydra, ``python -m solo_adv.solo_learn``
-calls it.
+that calls :func:`register`. Scripts that do not use Hydra are run by
+``python -m solo_adv.solo_learn``, which calls it for them.
 
 Every Hydra application in the environment imports this module, so it imports neither torch nor
-solo-learn before it is asked to.
+solo-learn until :func:`register` is called.
 """
 
 import sys
@@ -14,9 +14,9 @@ from solo_adv.support.errors import UserError
 
 
 def register() -> None:
-    """Put the methods into ``solo.methods.METHODS``, the dict from which solo-learn takes them.
+    """Add the methods to ``solo.methods.METHODS``, the dict in which solo-learn looks them up.
 
-    A method that solo-learn has itself (``simclr``) stays solo-learn's.
+    Where solo-learn has a method of the same name (``simclr``), its own one stays.
 
     Raises:
         UserError: solo-learn cannot be imported.
@@ -41,9 +41,9 @@ def _remedy(error: ImportError) -> str:
 
 
 def solo_learn_is_running() -> bool:
-    """Whether the application is one of solo-learn's: its scripts import their ``solo.args``."""
+    """Whether the application is a script of solo-learn. Only these import from ``solo.args``."""
     return any(name.startswith("solo.args.") for name in sys.modules)
 
 
 def watch() -> None:
-    """Do nothing; editable installations of earlier versions call this when torch is imported."""
+    """Do nothing. Editable installations of earlier versions call this when torch is imported."""

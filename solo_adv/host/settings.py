@@ -1,4 +1,4 @@
-"""What the stand-in host asks of a config, apart from the host itself, which loads Lightning."""
+"""The settings of the stand-in host. Unlike the host itself, this module loads no Lightning."""
 
 from typing import Any
 
@@ -25,7 +25,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "knn_eval": {"enabled": False, "k": 20, "distance_func": "cosine"},
 }
-"""solo-learn's own defaults (its ``BaseMethod.add_and_assert_specific_cfg``), and our own keys."""
+"""The defaults of solo-learn's ``BaseMethod.add_and_assert_specific_cfg``, and those of keys that
+only this package has."""
 
 
 class StandaloneSettings:
@@ -36,7 +37,8 @@ class StandaloneSettings:
         """Fill in solo-learn's defaults, and check the names and keys of the host's own sections.
 
         Raises:
-            UserError: there is no such backbone, stem, optimiser, schedule or option of them.
+            UserError: a backbone, stem, optimiser or schedule is unknown, or does not have an
+                option.
         """
         for name, defaults in DEFAULTS.items():
             given = section(cfg, name)
@@ -53,12 +55,12 @@ class StandaloneSettings:
 
     @classmethod
     def crop_size(cls, cfg: DictConfig) -> int:
-        """The config always names one: :data:`DEFAULTS`."""
+        """The side of the crops in pixels. :data:`DEFAULTS` fills it in if the config has none."""
         return int(cfg.crops.size)
 
 
 CHECKS: dict[str, type[AdversarialMethod]] = join(StandaloneSettings)
-"""The methods by name, to complete and check a config before the host is loaded.
+"""Classes by method name that complete and check a config before the host is loaded.
 
-They have the class methods of those in ``standalone.METHODS``, and cannot be instantiated.
+They have the class methods of the classes in ``standalone.METHODS`` but cannot be instantiated.
 """

@@ -1,7 +1,7 @@
-"""The methods on solo-learn's own ``BaseMethod``. Imports solo-learn: only for who runs it.
+"""The methods on solo-learn's own ``BaseMethod``. Importing this module imports solo-learn.
 
-Every answer to a line of solo-learn (v1.0.6, commit 9187ea3) stands here, with that line named;
-what its configs leave unsaid is in ``solo_config``.
+Code that is needed because of a certain line of solo-learn (v1.0.6, commit 9187ea3) stands here,
+with a comment that names the line. ``solo_config`` knows what solo-learn's configs leave out.
 """
 
 import warnings
@@ -28,11 +28,11 @@ from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError
 from solo_adv.support.settings import plain, section
 
-# solo/methods/base.py:362: all that its configure_optimizers builds.
+# solo/methods/base.py:362: the schedules that solo-learn's configure_optimizers can build.
 _ITS_SCHEDULERS = ("warmup_cosine", "step", "none")
 
-# solo/utils/auto_resumer.py:16: without these, a run with another epsilon, other crops or other
-# data would resume the old one.
+# solo/utils/auto_resumer.py:16 compares only some keys. Without these further keys, a run with
+# another epsilon, other crops or other data would resume the old run.
 _ALSO_PART_OF_THE_RESULT = (
     *("method_kwargs", "adversary", "crops", "augmentations", "preset", "seed", "precision"),
     *("teacher", "averaging", "backbone.batch_norms"),
@@ -41,10 +41,10 @@ _ALSO_PART_OF_THE_RESULT = (
 
 
 class SoloLearnMethod(BaseMethod):
-    """solo-learn's base class with the two doors between its normalised images and pixels."""
+    """solo-learn's base class, extended by the conversion of its normalised images to pixels."""
 
-    # solo/utils/lars.py:137 compares the norms of every weight on the host, which makes it wait for
-    # the GPU twice a weight; the same arithmetic here is done for all weights at once.
+    # solo/utils/lars.py:137 compares the norms of each weight on the CPU, which waits for the GPU
+    # twice for each weight. This package's LARS does the same arithmetic for all weights at once.
     _OPTIMIZERS: ClassVar[dict[str, Any]] = {
         **BaseMethod._OPTIMIZERS,
         "lars": partial(build_optimizer, "lars"),
@@ -53,7 +53,9 @@ class SoloLearnMethod(BaseMethod):
     def __init__(self, cfg: DictConfig) -> None:
         cfg = self.add_and_assert_specific_cfg(cfg)
         knn_eval = cfg.knn_eval.enabled
-        cfg.knn_eval.enabled = False  # solo/methods/base.py:256: see _OnlineKNN
+        # solo/methods/base.py:256 would build a metric that current torchmetrics refuse; _OnlineKNN
+        # takes its place below.
+        cfg.knn_eval.enabled = False
         try:
             super().__init__(cfg)
         finally:
@@ -72,9 +74,14 @@ class SoloLearnMethod(BaseMethod):
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """solo-learn's defaults, with clear errors where it would fail later or silently."""
+        """Fill in solo-learn's defaults, and refuse what it would accept and fail on later.
+
+        Raises:
+            UserError: a name or an option is unknown, or ``devices`` has a form for which
+                solo-learn would scale the learning rate wrongly.
+        """
         cfg = super().add_and_assert_specific_cfg(cfg)
-        # solo/args/pretrain.py:143 counts them; the args.json of the stand-in host lacks them.
+        # solo/args/pretrain.py:143 adds these keys. The args.json of the stand-in host lacks them.
         for key, count in (("num_large_crops", 2), ("num_small_crops", 0)):
             cfg.data.setdefault(key, count)
         choice("backbone.name", cfg.backbone.name, BaseMethod._BACKBONES)
@@ -84,7 +91,7 @@ class SoloLearnMethod(BaseMethod):
         _check_optimizer(cfg)
         devices = cfg.get("devices")
         if isinstance(devices, str) and devices != "1":
-            # solo/args/pretrain.py:153: the learning rate is multiplied by len(cfg.devices).
+            # solo/args/pretrain.py:153 multiplies the learning rate by len(cfg.devices).
             raise UserError(
                 f"devices='{devices}': solo-learn scales the learning rate by the length of "
                 "devices, so name them in a list, devices=[0,1], or use devices='1'."
@@ -97,11 +104,11 @@ class SoloLearnMethod(BaseMethod):
 
     @classmethod
     def crop_size(cls, cfg: DictConfig) -> int:
-        """That of the views which solo-learn's loaders deliver."""
+        """The side, in pixels, of the views that solo-learn's loaders deliver."""
         return solo_config.view_size(plain(cfg))
 
     def complete_config(self) -> dict[str, Any]:
-        """The config with the stem and the statistics that follow from the data set."""
+        """The config, completed by the stem and the statistics that follow from the data set."""
         return solo_config.complete(plain(self.cfg))
 
     def _set_stem(self) -> None:
@@ -130,17 +137,18 @@ class SoloLearnMethod(BaseMethod):
         return normalized
 
     def forward(self, X: Tensor) -> dict[str, Tensor]:
-        """Images normalised as solo-learn's loaders do to ``logits`` and ``feats``."""
+        """Compute ``logits`` and ``feats`` of images (N, 3, H, W) from solo-learn's loaders."""
         out: dict[str, Tensor] = super().forward(self._as_trained_on(X))
         return out
 
     def multicrop_forward(self, X: Tensor) -> dict[str, Tensor]:
-        """Images normalised as solo-learn's loaders do to ``feats``."""
+        """Compute ``feats`` of images (N, 3, H, W) from solo-learn's loaders."""
         out: dict[str, Tensor] = super().multicrop_forward(self._as_trained_on(X))
         return out
 
     def _as_trained_on(self, X: Tensor) -> Tensor:
-        # They differ for an encoder of the stand-in host (main_knn.py), or if data.mean is set.
+        # The statistics differ if the encoder was trained on the stand-in host (as main_knn.py may
+        # load one) or if data.mean is set.
         if self.normalization.statistics == self.host_normalization.statistics:
             return X
         normalized: Tensor = self.normalization(self.to_pixels(X))
@@ -149,7 +157,7 @@ class SoloLearnMethod(BaseMethod):
     # ---------------------------------------------------------------- training
 
     def configure_optimizers(self) -> Any:
-        """solo-learn's, or a schedule that solo-learn does not have."""
+        """Let solo-learn build both, or add a schedule that solo-learn does not have."""
         name = self.cfg.scheduler.name
         if name in _ITS_SCHEDULERS:
             return super().configure_optimizers()
@@ -161,18 +169,21 @@ class SoloLearnMethod(BaseMethod):
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def observe(self, feats: Tensor, targets: Tensor) -> None:
-        """solo/methods/base.py:533: what its training_step, which ours replaces, gives to kNN."""
+        """Give the features to the online kNN.
+
+        solo/methods/base.py:533 does this in solo-learn's training_step, which ours replaces.
+        """
         labelled = targets != -1
         if self.knn_eval:
             self.knn(train_features=feats[labelled], train_targets=targets[labelled])
 
     def on_train_epoch_end(self) -> None:
-        """Lets no run end without its last epoch saved."""
+        """Save the last epoch, which solo-learn's checkpointer may skip."""
         super().on_train_epoch_end()
         epoch, last = self.trainer.current_epoch, (self.trainer.max_epochs or 0) - 1
         callbacks: list[Callback] = self.trainer.callbacks
         for callback in callbacks:
-            # solo/utils/checkpointer.py:174: saves where epoch % frequency == 0, epochs from 0.
+            # solo/utils/checkpointer.py:174 saves if epoch % frequency == 0, counting from 0.
             if isinstance(callback, Checkpointer) and epoch == last and epoch % callback.frequency:
                 callback.save(self.trainer)
 
@@ -183,10 +194,10 @@ class _AcceptsComputeOnStep(Metric):
 
 
 class _OnlineKNN(WeightedKNNClassifier, _AcceptsComputeOnStep):
-    """solo-learn's metric under any torchmetrics.
+    """solo-learn's kNN metric, adapted to any version of torchmetrics.
 
-    solo/utils/knn.py:53 passes ``compute_on_step``, which torchmetrics 1 refuses; and there calling
-    a metric computes it, which here means to forget all features.
+    solo/utils/knn.py:53 passes ``compute_on_step``, which torchmetrics 1 refuses. Calling a metric
+    of torchmetrics 1 also computes it, and this metric then forgets all features.
     """
 
     def forward(self, **features: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The stand-in for solo-learn's ``BaseMethod``: the same contract, on Lightning and timm."""
+"""The stand-in for solo-learn's ``BaseMethod``, which keeps its contract on Lightning and timm."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ from solo_adv.support.settings import plain
 class StandaloneMethod(StandaloneSettings, LightningModule):
     """Backbone, online classifier, optimiser and validation for any method.
 
-    Loaders deliver pixels (uint8, or float in [0, 1]); normalisation, where the config has
-    ``data.mean`` and ``data.std``, is inside :meth:`forward`.
+    Loaders deliver pixels (uint8, or float in [0, 1]). :meth:`forward` normalises them by the
+    config's ``data.mean`` and ``data.std``.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -44,44 +44,44 @@ class StandaloneMethod(StandaloneSettings, LightningModule):
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """:class:`StandaloneSettings`'s, and the values of the optimiser's and schedule's options.
+        """Complete and check the config, and check the values of the optimiser and schedule.
 
         Raises:
             UserError: a name, a key or a value is not accepted.
         """
         cfg = super().add_and_assert_specific_cfg(cfg)
-        # On one weight, for the errors of wrong values before any work.
+        # Both are built for a single weight, so that wrong values raise their errors right away.
         _build_schedule(cfg, _build_optimizer(cfg, [{"params": [nn.Parameter(torch.ones(1, 1))]}]))
         return cfg
 
     def complete_config(self) -> dict[str, Any]:
-        """The config: nothing in it is left open."""
+        """The config, which is complete already."""
         config: dict[str, Any] = plain(self.cfg)
         return config
 
     # ---------------------------------------------------------------- forward
 
     def to_pixels(self, images: Tensor) -> Tensor:
-        """The loader already delivers pixels."""
+        """Return the images, because the loaders deliver pixels already."""
         return images
 
     def from_pixels(self, pixels: Tensor) -> Tensor:
-        """:meth:`forward` takes pixels."""
+        """Return the pixels, because :meth:`forward` takes pixels."""
         return pixels
 
     def forward(self, X: Tensor) -> dict[str, Tensor]:
-        """Pixels (N, 3, H, W), float in [0, 1], to ``logits`` and ``feats``."""
+        """Compute ``logits`` (N, K) and ``feats`` (N, D) of pixels (N, 3, H, W) in [0, 1]."""
         feats = self._features(X)
         return {"feats": feats, "logits": self.classifier(feats.detach())}
 
     def multicrop_forward(self, X: Tensor) -> dict[str, Tensor]:
-        """Pixels to ``feats`` (N, features_dim)."""
+        """Compute ``feats`` (N, D) of pixels (N, 3, H, W) in [0, 1]."""
         return {"feats": self._features(X)}
 
     def _features(self, X: Tensor) -> Tensor:
         if not self.no_channel_last:
             X = X.contiguous(memory_format=torch.channels_last)
-        X = X.to(self.normalize.mean.dtype)  # crops are float32, whatever the precision
+        X = X.to(self.normalize.mean.dtype)  # crops are float32 in any precision
         feats: Tensor = self.backbone(self.normalize(X))
         return feats
 
@@ -89,7 +89,10 @@ class StandaloneMethod(StandaloneSettings, LightningModule):
 
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
-        """The backbone and, with its own learning rate and no weight decay, the classifier."""
+        """Parameter groups: the backbone, and the classifier with its own learning rate.
+
+        The classifier has no weight decay.
+        """
         return [
             {"name": "backbone", "params": self.backbone.parameters()},
             {
@@ -101,7 +104,7 @@ class StandaloneMethod(StandaloneSettings, LightningModule):
         ]
 
     def configure_optimizers(self) -> Any:
-        """The optimiser and the schedule over all batches of the run."""
+        """The optimiser, and the schedule over all batches of the run."""
         cfg = self.cfg
         optimizer = _build_optimizer(cfg, self.learnable_params)
         by_step = cfg.scheduler.interval == "step" and cfg.scheduler.name != "step"
@@ -115,15 +118,18 @@ class StandaloneMethod(StandaloneSettings, LightningModule):
     # ---------------------------------------------------------------- validation
 
     def observe(self, feats: Tensor, targets: Tensor) -> None:
-        """Nothing: the kNN of this host embeds whole images (``evaluation.online``)."""
+        """Do nothing, because this host's online kNN embeds whole images itself.
+
+        It is ``training.online_knn``.
+        """
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """The online classifier on ``[images, targets]``."""
+        """Classify the images of a batch ``[images, targets]`` with the online classifier."""
         images, targets = batch
         self._validation.append((self(as_unit_float(images))["logits"], targets))
 
     def on_validation_epoch_end(self) -> None:
-        """Logs ``val_loss``, ``val_acc1`` and ``val_acc5``."""
+        """Log ``val_loss``, ``val_acc1`` and ``val_acc5`` (accuracies in percent)."""
         logits, targets = (torch.cat(parts) for parts in zip(*self._validation, strict=True))
         self._validation.clear()
         top5 = logits.topk(min(5, logits.shape[1])).indices == targets[:, None]

@@ -1,7 +1,7 @@
-"""Many reports as one table and one picture: ``python -m solo_adv.report DIR...``.
+"""Reports of evaluations. ``python -m solo_adv.report DIR...`` merges many into one table.
 
-Every ``report.json`` below the directories becomes a row, with the paper's figure beside ours where
-the paper has one for the same training, data set, head, protocol and attack.
+Every ``report.json`` below the directories becomes a row. The paper's figure stands beside ours if
+the paper prints one for the same training, data set, head, protocol and attack.
 """
 
 from solo_adv.report.entries import Entry, find_reports, read_entry

@@ -15,7 +15,11 @@ def main() -> None:
     )
     parser.add_argument("directories", nargs="+", type=Path, metavar="DIR")
     parser.add_argument(
-        "--output", type=Path, default=Path("."), metavar="DIR", help="for merged.md, .json, .png"
+        "--output",
+        type=Path,
+        default=Path("."),
+        metavar="DIR",
+        help="where merged.md, .json and .png are written",
     )
     given = parser.parse_args()
     with user_errors():

@@ -1,4 +1,4 @@
-"""A ``report.json`` as a row of the merged table, with the paper's figures for it."""
+"""One row of the merged table: a ``report.json`` with the paper's figures for it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,39 +13,39 @@ from solo_adv.support.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One report, and what the paper prints for its measurements."""
+    """One report, and the figures that the paper prints for its measurements."""
 
     file: Path
     report: Report
     row: str | None
-    """The paper's model that was trained, if it is one of them."""
+    """The row of the paper whose model was trained; None if the paper has no such model."""
     printed: Mapping[str, tuple[Figure, ...]]
-    """The paper's figures by the label of the measurement, each value once; more than one if the
-    paper prints different values."""
+    """The paper's figures for each label of a measurement. There are several if the paper prints
+    different values for the same measurement; equal values appear once."""
 
     @property
     def model(self) -> str:
-        """Name of the run (``name`` of the pretraining config)."""
+        """The name of the run (``name`` in the pretraining config)."""
         return str(self.report.pretrain_config.get("name") or self.report.method)
 
     @property
     def training(self) -> str:
-        """What sets the training run apart, in a few words."""
+        """What distinguishes the training run, in a few words."""
         return training_words(self.report.pretrain_config)
 
     @property
     def dataset(self) -> str:
-        """What it was judged on."""
+        """The data set on which it was judged."""
         return str(self.report.data["name"])
 
     @property
     def head(self) -> str:
-        """``standard`` or ``robust``."""
+        """The kind of head: ``standard`` or ``robust``."""
         return str(self.report.config["linear"])
 
     @property
     def protocol(self) -> str:
-        """``central``, the whole image, or ``crops``."""
+        """``central`` if the whole image was classified, ``crops`` if its crops were."""
         return str(self.report.config["protocol"])
 
     @property
@@ -77,7 +77,7 @@ class Entry:
 
 
 def find_reports(places: Iterable[str | Path]) -> list[Path]:
-    """Every ``report.json`` in or below the places; a place may also be such a file.
+    """Find every ``report.json`` in or below the places. A place may also be such a file.
 
     Raises:
         UserError: a place does not exist, or there is no report in any of them.
@@ -96,10 +96,10 @@ def find_reports(places: Iterable[str | Path]) -> list[Path]:
 
 
 def read_entry(file: Path) -> Entry:
-    """The report in a file.
+    """Read the report in a file and find the paper's figures for it.
 
     Raises:
-        UserError: it cannot be read or is not a report of this package.
+        UserError: the file cannot be read or is not a report of this package.
     """
     report = Report.read(file)
     try:
@@ -111,7 +111,10 @@ def read_entry(file: Path) -> Entry:
 
 
 def _printed(entry: Entry, measurement: Measurement) -> tuple[Figure, ...]:
-    """The paper's figures for a measurement, each value once; where it names no head, any fits."""
+    """The paper's figures for a measurement, without repeated values.
+
+    A table of the paper that does not say which head it used fits any head.
+    """
     config = entry.report.config
     same_kind = config["features"] == "hidden" and config["finetune"] == "none"
     same_space = config["space"] == "crop" or entry.protocol == "central"

@@ -9,16 +9,18 @@ from solo_adv.adversaries import Ball
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Images (N, 3, H, W) in [0, 1] before and after an attack, and what the classifier sees.
+    """Images (N, 3, H, W), pixels in [0, 1], before and after an attack, and their classes.
 
-    Where each crop is attacked, the first crop of each image.
+    If each crop is attacked separately, they are the first crops of images.
     """
 
     clean: Tensor
     attacked: Tensor
     ball: Ball
-    """Of the attack."""
+    """The ball of perturbations that the attack was allowed."""
     truth: list[str]
-    """Class names, as the next two."""
+    """Names of the true classes."""
     before: list[str]
+    """Names of the classes that the classifier predicts without attack."""
     after: list[str]
+    """Names of the classes that the classifier predicts under attack."""

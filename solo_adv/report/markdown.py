@@ -1,4 +1,4 @@
-"""The report as a Markdown page of one screen."""
+"""Writes a report as a Markdown page that fits on one screen."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from solo_adv.report.words import head_words, threat_model
 
 
 def page(report: Report) -> str:
-    """A table of accuracies in percent with their binomial standard errors, settings below."""
+    """A table of accuracies in percent with binomial standard errors, and the settings below."""
     parts = [
         f"# {report.method} on {report.data['name']}: {head_words(report.config)}",
         *(f"> **ALARM** {alarm}" for alarm in report.alarms),
@@ -69,8 +69,8 @@ def _settings(report: Report) -> str:
         recipe = config["finetune_recipe"]
         lines["Fine-tuning"] = (
             f"encoder and head together, from that head; SGD, lr {recipe['lr']:g}, batch "
-            f"{recipe['batch_size']}, {recipe['epochs']} epochs{attacked}; kNN is the encoder's "
-            "before it"
+            f"{recipe['batch_size']}, {recipe['epochs']} epochs{attacked}; kNN judges the encoder "
+            "before fine-tuning"
         )
     if report.probes is not None:
         lines["Probes"] = _probes(report.probes)

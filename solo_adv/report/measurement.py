@@ -1,4 +1,4 @@
-"""A measurement: one accuracy, on how many images, and under what it was measured."""
+"""A measurement: one accuracy, the number of images, and the settings it was measured with."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,22 +15,26 @@ AUTOATTACK = "AutoAttack"
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """How many of ``total`` test images were classified correctly, and under what."""
+    """How many of ``total`` test images were classified correctly, and with which settings.
+
+    Raises:
+        ValueError: the counts are not those of an accuracy.
+    """
 
     name: str
     """What was measured: ``clean``, ``kNN``, ``PGD-20`` and so on."""
     correct: int
     total: int
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """How it was measured. An attack's have the ``norm`` (without one: ``linf``) and ``epsilon`` of
-    its ball, and whatever else makes it weaker or stronger."""
+    """How it was measured. An attack has the ``norm`` (``linf`` if there is none) and ``epsilon``
+    of its ball, and every other setting that makes it weaker or stronger."""
     notes: tuple[str, ...] = ()
-    """What a reader of the figure must know."""
+    """Remarks that a reader of the figure must know."""
     details: Mapping[str, int] = field(default_factory=dict)
-    """Further counts of images. Of several attacks in a row: how many each broke that those before
-    it had not."""
+    """Further counts of images. For an ensemble of attacks: how many images each attack broke that
+    the attacks before it had left."""
     seconds: float = 0.0
-    """How long it took, interruptions not counted."""
+    """How long it took, without interruptions."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.correct <= self.total or self.total == 0:
@@ -38,27 +42,27 @@ class Measurement:
 
     @classmethod
     def from_dict(cls, held: Mapping[str, Any]) -> "Measurement":
-        """From a report or an index."""
+        """Read a measurement from a report or from the zoo's index."""
         return cls(**{**held, "notes": tuple(held.get("notes", ()))})
 
     @property
     def figure(self) -> "Measurement":
-        """The figure and what it is of, without what else is known of how it came about."""
+        """The measurement without notes, details and duration, for comparisons."""
         return replace(self, notes=(), details={}, seconds=0.0)
 
     @property
     def accuracy(self) -> float:
-        """A fraction."""
+        """The accuracy as a fraction in [0, 1]."""
         return self.correct / self.total
 
     @property
     def standard_error(self) -> float:
-        """Of :attr:`accuracy`, binomial; a fraction."""
+        """The binomial standard error of :attr:`accuracy`, as a fraction."""
         return standard_error(self.accuracy, self.total)
 
     @property
     def ball(self) -> Ball | None:
-        """What the attack was allowed; None if nothing attacked."""
+        """The ball of perturbations that the attack was allowed; None if nothing attacked."""
         if "epsilon" not in self.settings:
             return None
         return Ball(self.settings.get("norm", "linf"), self.settings["epsilon"])
@@ -70,12 +74,12 @@ class Measurement:
 
     @property
     def radius(self) -> str:
-        """The radius of :attr:`ball` as it is written, such as ``8/255``; empty without one."""
+        """The radius of :attr:`ball` as text, such as ``8/255``; empty if nothing attacked."""
         return "" if self.ball is None else self.ball.text
 
     @property
     def label(self) -> str:
-        """Name and radius, such as ``PGD-20 at 8/255``; no other measurement of a report has it."""
+        """Name and radius, such as ``PGD-20 at 8/255``; unique within a report."""
         return f"{self.name} at {self.radius}" if self.radius else self.name
 
 
@@ -85,12 +89,12 @@ def by_label(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
 
 
 def under_attack(measurements: Iterable[Measurement]) -> list[Measurement]:
-    """Those of an attack within a ball, in their order."""
+    """The measurements of attacks, in their order."""
     return [measurement for measurement in measurements if measurement.ball is not None]
 
 
 def by_attack(measurements: Iterable[Measurement]) -> dict[tuple[str, str], list[Measurement]]:
-    """Those of each attack under its name and norm, the smallest radius first."""
+    """The measurements of each attack by its name and norm, sorted by increasing radius."""
     found: dict[tuple[str, str], list[Measurement]] = {}
     for measurement in measurements:
         if measurement.ball is not None:

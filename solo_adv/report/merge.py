@@ -1,4 +1,4 @@
-"""From many report files to one table and one picture."""
+"""Merges many report files into one table and one picture."""
 
 import json
 from collections.abc import Iterable
@@ -15,14 +15,20 @@ WIDTH_OF_LOGS = 140
 
 
 def merge(files: Iterable[Path], directory: str | Path, *, quiet: bool = False) -> list[Path]:
-    """Merge reports: print the table, write ``merged.md``, ``.json`` and, if there is anything to
-    draw, ``.png`` into ``directory``.
+    """Merge reports into a table, print it, and write it into ``directory``.
+
+    The files are ``merged.md``, ``merged.json`` and, if there is anything to draw, ``merged.png``.
+
+    Args:
+        files: the ``report.json`` files.
+        directory: where to write; it is made if it does not exist.
+        quiet: whether to print nothing.
 
     Returns:
         The written files.
 
     Raises:
-        UserError: a file is no report, or the directory cannot be written.
+        UserError: a file is not a report, or the directory cannot be written.
     """
     from solo_adv.report.tradeoff import draw  # noqa: PLC0415  matplotlib is slow to load
 
@@ -31,7 +37,7 @@ def merge(files: Iterable[Path], directory: str | Path, *, quiet: bool = False) 
     )
     if not quiet:
         console = Console()
-        if not console.is_terminal:  # a log file has no width of its own
+        if not console.is_terminal:  # in a log file the console's default width is too narrow
             console.width = WIDTH_OF_LOGS
         console.print(screen(entries))
         for entry in entries:

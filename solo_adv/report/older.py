@@ -1,4 +1,4 @@
-"""Reports and zoo entries of earlier versions, brought into the shape that is written today."""
+"""Converts reports and zoo entries of earlier versions to the format that is written today."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from solo_adv.report.measurement import CLEAN, KNN, TOP5
 
 _ATTACK = ("steps", "step_size", "restarts", "random_start", "epsilon")
-"""What of an attack's settings the first format held."""
+"""The settings of an attack that the first format held."""
 
 
 def report_of_format_1(held: Mapping[str, Any]) -> dict[str, Any]:
-    """A ``report.json`` of the first format, which had a field for each figure.
+    """Convert a ``report.json`` of the first format, which had a field for each figure.
 
     Raises:
         KeyError: a field is missing.
@@ -30,7 +30,7 @@ def report_of_format_1(held: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def evaluation_of_format_1(held: Mapping[str, Any]) -> dict[str, Any]:
-    """An evaluation in a zoo's index of the first format, which had a field for each figure.
+    """Convert an evaluation in the first format of the zoo's index, with a field for each figure.
 
     Raises:
         KeyError: a figure is missing.
@@ -41,9 +41,10 @@ def evaluation_of_format_1(held: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _measurements(held: Mapping[str, Any], total: int) -> list[dict[str, Any]]:
-    """The figures ``knn``, ``clean``, ``clean_top5`` and ``attacks`` as measurements.
+    """Convert the figures ``knn``, ``clean``, ``clean_top5`` and ``attacks`` to measurements.
 
     Args:
+        held: a report or an evaluation of the first format.
         total: how many images kNN and clean accuracy were measured on.
     """
     clean = {KNN: held["knn"], CLEAN: held["clean"]}

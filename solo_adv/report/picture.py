@@ -1,4 +1,4 @@
-"""The report as a picture: accuracy against epsilon, and images with their perturbations."""
+"""Draws a report: accuracy against epsilon, and images with their perturbations."""
 
 import io
 from typing import Any
@@ -20,7 +20,7 @@ NAME_LENGTH = 11
 
 
 def draw(report: Report, examples: Examples | None = None) -> bytes:
-    """The picture of a report, as PNG: the curve and, if there are some, the examples."""
+    """Draw a report as PNG: the curve of accuracy and, if they are given, the examples."""
     wide = examples is not None
     figure = Figure(figsize=(15, 5.6) if wide else (6.5, 5.6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
@@ -56,7 +56,7 @@ def _curve(axes: Axes, report: Report) -> None:
             label=f"under {name}",
         )
         for place, height in zip(x[number > 0 :], y[number > 0 :], strict=True):
-            # the first attack's figures above its curve, those of stronger ones below
+            # The first attack's figures stand above its curve, those of stronger attacks below.
             offset = (7, 5) if number == 0 else (-7, -13)
             axes.annotate(
                 f"{height:.1f}",

@@ -1,4 +1,4 @@
-"""A report: what was measured, and all that is needed to believe it or to repeat it."""
+"""A report: what was measured, and everything that is needed to check or repeat it."""
 
 import json
 import math
@@ -13,36 +13,40 @@ from solo_adv.support.errors import UserError
 
 FILE = "report.json"
 FORMAT = 2
-"""Of the JSON. The first format had no number and a field for each figure; it is still read."""
+"""Number of the JSON's format. The first format had no number and a field for each figure. It can
+still be read."""
 
 
 @dataclass(kw_only=True)
 class Report:
-    """What ``report.json`` holds. Times are seconds."""
+    """The contents of ``report.json``. Times are in seconds."""
 
     method: str
     checkpoint: str
     measurements: list[Measurement]
     alarms: list[str]
-    """Reasons not to believe the figures; see ``alarms.py``."""
+    """Reasons not to trust the figures; see ``evaluation/trust/alarms.py``."""
     config: dict[str, Any]
     """The settings of the evaluation."""
     pretrain_config: dict[str, Any]
     crop_passes: int | None
-    """Forward-and-backward passes of a crop during pretraining: the unit of compute."""
+    """Number of forward-and-backward passes of single crops during pretraining, the unit of
+    compute; None if it is unknown."""
     versions: dict[str, str | None]
     git_commit: str | None
     data: dict[str, Any]
-    """Name, number of images and of classes, and fingerprints of both splits."""
+    """Name, number of classes, and number of images and fingerprint of both splits."""
     hardware: dict[str, Any]
     seconds: dict[str, float]
-    """Of the stages that measure nothing themselves, and of the whole (``total``)."""
+    """Duration of each stage that makes no measurement, and of the whole evaluation (``total``)."""
     date: str
     probes: dict[str, Any] | None = None
-    """Measurements behind the alarms (see ``probes.py``); None if switched off."""
+    """The results of the probes that some alarms judge (see ``evaluation/trust/probes.py``); None
+    if they were switched off."""
     weights: dict[str, Any] | None = None
     """Fingerprints of the ``encoder`` that was judged and of the ``head`` (None if the encoder was
-    fine-tuned with it), and whether the head was ``given`` or trained here. None: an old report."""
+    fine-tuned with it), and ``head_given``, whether the head was given instead of trained here.
+    Old reports have None."""
 
     @property
     def by_label(self) -> dict[str, Measurement]:
@@ -60,7 +64,7 @@ class Report:
         return self.by_label[CLEAN].total
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
+        """The report as plain values that JSON can hold."""
         held = {f.name: getattr(self, f.name) for f in fields(self)}
         measurements = [asdict(measurement) for measurement in self.measurements]
         plain: dict[str, Any] = plain_values(
@@ -70,10 +74,10 @@ class Report:
 
     @classmethod
     def read(cls, path: str | Path) -> "Report":
-        """The report in a file, of this or an older format.
+        """Read a report of this or an older format.
 
         Raises:
-            UserError: it cannot be read, or is not a whole report.
+            UserError: the file cannot be read, or is not a complete report.
         """
         try:
             held = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -82,7 +86,7 @@ class Report:
         number = held.get("format", 1) if isinstance(held, Mapping) else None
         if number not in (1, FORMAT):
             raise UserError(
-                f"{path} is not a report of main_robust.py, or one of format {number}, for which "
+                f"{path} is not a report of main_robust.py, or it has format {number}, for which "
                 f"this solo-adv is too old: it reads formats 1 and {FORMAT}."
             )
         try:
@@ -98,13 +102,14 @@ class Report:
         if missing:
             raise KeyError(*missing)
         given = {name: value for name, value in held.items() if name != "format"}
-        given["config"] = {"norm": "linf", **held["config"]}  # before there was another
+        # Reports from before L2 was added do not name their norm.
+        given["config"] = {"norm": "linf", **held["config"]}
         given["measurements"] = [Measurement.from_dict(m) for m in held["measurements"]]
         return cls(**given)
 
 
 def plain_values(value: Any) -> Any:
-    """As JSON can hold it; what it has no form for as text."""
+    """Convert to values that JSON can hold. Values that it cannot represent become text."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):

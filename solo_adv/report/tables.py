@@ -1,4 +1,4 @@
-"""The merged table: for the terminal, as Markdown, and as plain values."""
+"""Formats the merged table for the terminal, as Markdown, and as plain values."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,20 +13,20 @@ from solo_adv.report.measurement import AUTOATTACK, Measurement
 
 
 def columns(entries: Iterable[Entry]) -> list[str]:
-    """Labels of what any of the entries measured: without attack, then by attack and radius."""
+    """The labels of all measurements: those without attack first, then by attack and radius."""
     found = {m.label: m for entry in entries for m in entry.report.measurements}
     return sorted(found, key=lambda label: _place(found[label]))
 
 
 def _place(measurement: Measurement) -> tuple[Any, ...]:
-    if measurement.ball is None:  # as measured
+    if measurement.ball is None:  # equal keys keep the order of the report
         return (0,)
     norm = list(NORMS).index(measurement.ball.norm)
     return (1, measurement.name == AUTOATTACK, measurement.name, norm, measurement.epsilon)
 
 
 def screen(entries: list[Entry]) -> Table:
-    """The table for the terminal; the paper's figure stands below ours, red if marked."""
+    """The table for the terminal. The paper's figure stands below ours, in red if it is marked."""
     title = "Accuracy, %; below it the paper's († cannot be right, see merged.md)"
     table = Table(title=title, show_lines=True)
     table.add_column("model", overflow="fold")
@@ -54,7 +54,12 @@ def screen(entries: list[Entry]) -> Table:
 
 
 def markdown(entries: list[Entry], picture: bool) -> str:
-    """The merged table as Markdown: ours, and the paper's in brackets."""
+    """The merged table as Markdown, with the paper's figures in brackets.
+
+    Args:
+        entries: the rows.
+        picture: whether there is a picture, to which the page then links.
+    """
     shown = columns(entries)
     heads = ["model", "data", "training", "evaluation", "images", *shown]
     lines = [
@@ -91,7 +96,7 @@ def _percent(entry: Entry, label: str) -> str:
 
 
 def _paper(printed: Iterable[Figure], letters: dict[str, str]) -> str:
-    """The paper's figures in brackets; ``letters`` collects the reasons of those with a mark."""
+    """The paper's figures in brackets. The reason of a marked figure is added to ``letters``."""
     texts = []
     for figure in printed:
         text = f"{figure.value:.2f}"
@@ -103,7 +108,7 @@ def _paper(printed: Iterable[Figure], letters: dict[str, str]) -> str:
 
 
 def to_dict(entries: list[Entry]) -> dict[str, Any]:
-    """The merged table in plain values; every row names the report it is from."""
+    """The merged table as plain values. Every row names the report that it comes from."""
     return {
         "reports": [
             {

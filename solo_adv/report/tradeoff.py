@@ -1,4 +1,4 @@
-"""The trade-off as a picture: robust against clean accuracy, one point a model."""
+"""Draws the trade-off: robust against clean accuracy, with a point for each model."""
 
 import io
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from solo_adv.report.measurement import CLEAN
 EPSILON = 8 / 255
 ATTACK = "PGD-20"
 ATTACKED = f"{ATTACK} at {Ball('linf', EPSILON).text}"
-"""The label of the measurement that is drawn against clean accuracy."""
+"""Label of the measurement that is drawn against clean accuracy."""
 MARKERS = {"robust": "o", "standard": "s"}
 OTHER_MARKER = "D"
 GREY = "#8c959f"
@@ -31,10 +31,11 @@ COLOURS = [
 
 
 def draw(entries: Sequence[Entry]) -> bytes | None:
-    """One panel a data set, as PNG; None if no report has PGD-20 at 8/255.
+    """Draw a panel for each data set, as PNG; None if no report has PGD-20 at 8/255.
 
-    The paper's models (central crop, r-LE head or head unstated) are grey and numbered; a thin line
-    joins a point of ours to the paper's of the same model.
+    The paper's models are grey and numbered: those that were judged on the central crop with an
+    r-LE head, or with a head that the paper does not state. A thin line joins our point to the
+    paper's point of the same model.
     """
     drawn = [entry for entry in entries if ATTACKED in entry.by_label]
     if not drawn:
@@ -54,7 +55,7 @@ def draw(entries: Sequence[Entry]) -> bytes | None:
 
 
 def _height(dataset: str, drawn: Sequence[Entry]) -> float:
-    """Inches that a panel needs so that its key fits."""
+    """Height in inches that a panel needs so that its key fits."""
     models = {(e.model, e.training) for e in drawn if e.dataset == dataset}
     return max(6.0, 1 + 0.2 * (len(models) + len(_paper_points(dataset))))
 
@@ -122,7 +123,10 @@ def _point(
 
 
 def _paper_points(dataset: str) -> dict[str, tuple[float, float]]:
-    """Clean and robust accuracy of the paper's models on a data set, whole image, robust head."""
+    """Clean and robust accuracy, in percent, of the paper's models on a data set.
+
+    They are those of whole images, with the robust head or a head that the paper does not state.
+    """
     points: dict[str, tuple[float, float]] = {}
     for figure in figures(dataset=dataset, protocol="central", quantity=ATTACK, epsilon=EPSILON):
         if figure.head == "standard" or figure.row in points:

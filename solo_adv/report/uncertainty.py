@@ -1,4 +1,4 @@
-"""How far a measured accuracy may be from the true one."""
+"""The standard error of a measured accuracy."""
 
 from math import sqrt
 

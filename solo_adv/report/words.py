@@ -1,4 +1,4 @@
-"""What was judged and how, in words: for titles, tables and cards."""
+"""Describes what was judged, and how, in words for titles, tables and cards."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,19 +7,19 @@ from solo_adv.adversaries import NORMS
 
 
 def head_words(config: Mapping[str, Any]) -> str:
-    """What classifies, for a title."""
+    """Describe the classifier, for a title."""
     tuned = ", adversarially fine-tuned" if config["finetune"] == "adversarial" else ""
     crops = f", {config['num_crops']} crops" if config["protocol"] == "crops" else ""
     return f"{config['linear']} linear head{crops}{tuned}"
 
 
 def threat_model(config: Mapping[str, Any]) -> str:
-    """What the adversary knows and may do, in words."""
+    """Describe what the adversary knows and may do."""
     norm = NORMS[config["norm"]]
     perturbed = norm.words("the image")
     if config["protocol"] == "crops" and config["space"] == "crop":
         perturbed = norm.words(f"each of the {config['num_crops']} resized crops")
-        perturbed += ", each crop on its own (no change of the image does that)"
+        perturbed += ", each crop separately (no change of the image can do that)"
     elif config["protocol"] == "crops":
         perturbed += f", from which the {config['num_crops']} crops are then cut"
     return (
@@ -33,7 +33,7 @@ def _and_crops(config: Mapping[str, Any]) -> str:
 
 
 def training_words(config: Mapping[str, Any]) -> str:
-    """What sets a training run apart, in a few words."""
+    """Describe what distinguishes a training run, in a few words."""
     crops, adversary = config.get("crops") or {}, config.get("adversary") or {}
     scale = crops.get("scale") or [0, 1]
     words = []

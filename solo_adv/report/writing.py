@@ -1,4 +1,4 @@
-"""Writing a report: the JSON, the Markdown page, the picture and the head that was judged."""
+"""Writes a report: the JSON, the Markdown page, the picture and the head that was judged."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,8 @@ from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
 
 FILES = {"head": "head.safetensors", "png": "report.png", "md": "report.md", "json": FILE}
-"""What is written beside each other, by kind and in this order: the JSON says that all is there."""
+"""The files of a report by kind, in the order in which they are written. The JSON comes last: where
+it exists, the others do, too."""
 HEAD_FILE = FILES["head"]
 
 
@@ -27,14 +28,18 @@ def write_report(
 ) -> dict[str, Path]:
     """Write ``report.json``, ``.md`` and ``.png`` and ``head.safetensors`` into ``directory``.
 
-    The directory is made if need be. Each file appears whole or not at all, the JSON last.
+    The directory is made if it does not exist. Each file appears whole or not at all, and the JSON
+    is written last.
 
     Args:
-        examples: are drawn beside the curve; None: only the curve.
-        head: weights of the head that was judged; None: the encoder was fine-tuned with it.
+        report: the report to write.
+        directory: where to write it.
+        examples: images to draw beside the curve; with None, only the curve is drawn.
+        head: weights of the head that was judged, which are written too; None if the encoder was
+            fine-tuned with it.
 
     Returns:
-        The paths by kind: ``head`` (where there is one), ``png``, ``md``, ``json``.
+        The paths by kind: ``head`` (if it was given), ``png``, ``md``, ``json``.
 
     Raises:
         UserError: the directory cannot be written to.

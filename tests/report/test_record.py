@@ -101,7 +101,7 @@ def _without_clean(held):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_of_another_format, "one of format 3, for which this solo-adv is too old"),
+        (_of_another_format, "it has format 3, for which this solo-adv is too old"),
         (_without_clean, "is not a whole report: KeyError('clean')"),
         (lambda held: held.pop("alarms"), "is not a whole report: KeyError('alarms')"),
         (lambda held: held.update(surprise=1), "is not a whole report: TypeError"),
