@@ -1,1 +1,1 @@
-"""The commands of the package: thin, each a parser and one call of the library."""
+"""The commands of the package. Each parses its arguments and calls one function of the library."""

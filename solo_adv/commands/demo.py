@@ -1,7 +1,8 @@
-"""The main job on embedded data: does adversarial training make SSL features robust?
+"""Does adversarial training make SSL features robust? This demo needs no downloaded data.
 
-Pretrains CF-AMC-SSL and, with the same crops and the same number of crop passes, EMP-SSL on
-scikit-learn's handwritten digits, attacks both, and prints one table. Minutes on two CPU cores.
+It pretrains CF-AMC-SSL and, with the same crops and the same number of crop passes, EMP-SSL on
+scikit-learn's handwritten digits, attacks both, and prints one table. It takes minutes on two CPU
+cores.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from solo_adv.report.record import Report
 from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.training.pretraining import pretrain
 
-# The crops are the same, so that the adversary is all that differs; 3 replays x 10 epochs or
-# 1 x 30 are the same number of crop passes.
+# Both methods get the same crops and the same number of crop passes (10 epochs of 3 replays, or 30
+# epochs of one), so that they differ in the adversary only.
 METHODS = {
     "emp_ssl": ["crops=multi_crop", "crops.num_crops=8", "max_epochs=30"],
     "cfamc": ["crops.num_crops=8", "max_epochs=10"],
@@ -42,7 +43,7 @@ def demo(directory: Path) -> list[Report]:
             f"checkpoint.dir={directory / 'trained_models'}",
             "auto_resume.enabled=false",
             "accelerator=cpu",
-            "precision=32-true",  # the same figures on every processor
+            "precision=32-true",  # gives the same figures on every processor
             *overrides,
         )
         checkpoint = pretrain(cfg)
@@ -75,7 +76,7 @@ def _config(name: str, *overrides: str) -> DictConfig:
 
 
 def _summary(reports: list[Report], minutes: list[float]) -> list[dict[str, Any]]:
-    """What the table shows, as numbers (accuracies as fractions), and where it was measured."""
+    """The contents of the table as numbers (accuracies as fractions), and the hardware used."""
     return [
         {
             "method": report.method,
@@ -107,7 +108,9 @@ def _table(reports: list[Report], minutes: list[float]) -> Table:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--directory", type=Path, default=Path("demo"), help="for all output")
+    parser.add_argument(
+        "--directory", type=Path, default=Path("demo"), help="where all output goes"
+    )
     directory = parser.parse_args().directory
     quiet_libraries()
     with user_errors():

@@ -14,10 +14,14 @@ from solo_adv.support.cli import user_errors
 
 
 def parse_args() -> argparse.Namespace:
-    """solo-learn's flags; what is left out comes from the run's own config."""
+    """Parse solo-learn's flags. Data flags that are not given come from the run's config."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pretrained_checkpoint_dir", required=True, help="a run, or a .ckpt file")
-    parser.add_argument("--dataset", help="the run's own if left out, as all data flags")
+    parser.add_argument(
+        "--pretrained_checkpoint_dir", required=True, help="directory of a run, or a .ckpt file"
+    )
+    parser.add_argument(
+        "--dataset", help="the run's own data set if left out; so it is for all data flags"
+    )
     parser.add_argument("--train_data_path")
     parser.add_argument("--val_data_path")
     parser.add_argument("--data_format")

@@ -1,6 +1,6 @@
 """How robust is an encoder? ``main_robust.py checkpoint=PATH [linear=robust] [key=value ...]``.
 
-On several devices: ``torchrun --nproc-per-node N main_robust.py ...``, with the same result.
+``torchrun --nproc-per-node N main_robust.py ...`` uses several devices and has the same result.
 """
 
 from omegaconf import DictConfig

@@ -1,4 +1,4 @@
-"""Evaluation: how good and how robust an encoder's features are."""
+"""Measures how good and how robust an encoder's features are."""
 
 from solo_adv.encoders.classifier import Classifier, frozen, predict, require_eval
 from solo_adv.evaluation.aggregation import AggregatingEncoder, CropStacks, FixedCrops, crop_spec

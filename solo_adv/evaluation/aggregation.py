@@ -1,10 +1,10 @@
-"""Aggregation: an image is represented by the mean of the features of n of its crops.
+"""Aggregation represents an image by the mean of the features of n of its crops.
 
-Two adversaries are possible. ``space=image`` perturbs the image, and the crops follow: what an
-adversary who hands in an image can do. ``space=crop`` perturbs each resized crop within a ball of
-its own, as the reference code: stronger than any perturbation of the image, unless the colours of
-the crops are stretched. The two are different threat models; their accuracies must not be compared
-with each other as if they were one.
+Two adversaries are possible. With ``space=image`` the adversary perturbs the image, from which the
+crops are then cut. Anyone who hands in an image can do this. With ``space=crop`` the adversary
+perturbs each resized crop separately within the ball, as the reference code does. This is stronger
+than any perturbation of the image, unless the colours of the crops are stretched. The two are
+different threat models, so their accuracies must not be compared with each other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,13 @@ AUGMENTATIONS = ("full", "geometric")
 def crop_spec(
     pretrain_config: Mapping[str, Any], *, num_crops: int, augmentation: str = "full"
 ) -> CropSpec:
-    """What the crops of pretraining were drawn from, with another number of them.
+    """The distribution of the crops of pretraining, with another number of crops.
 
     Args:
-        pretrain_config: complete pretraining config; its section ``crops`` counts.
-        augmentation: ``full``, all that pretraining does (the reference), or ``geometric``, crop,
-            resize and flip only.
+        pretrain_config: the complete pretraining config, of which the section ``crops`` is used.
+        num_crops: n, the number of crops of each image.
+        augmentation: ``full`` draws crops as pretraining did (so does the reference code);
+            ``geometric`` only crops, resizes and flips.
 
     Raises:
         UserError: the config does not say how crops were drawn.
@@ -51,20 +52,21 @@ def crop_spec(
 
 
 def without_colour(spec: CropSpec) -> CropSpec:
-    """The spec's crop, resize and flip alone."""
+    """The same spec without colour jitter, grayscale, blur and solarise."""
     return replace(spec, jitter_prob=0.0, grayscale_prob=0.0, blur_prob=0.0, solarize_prob=0.0)
 
 
 class FixedCrops(nn.Module):
-    """The same n crops of every image, drawn once, as in pretraining; differentiable.
+    """Cuts the same n crops from every image, differentiably.
 
-    All images share the crops' parameters. So the crops are a function of the pixels alone:
-    attack, verdict and every batch see the same one, and kNN and AutoAttack, which reorder images,
-    need not know of crops. (The reference draws anew for each image, and attacks what it drew.)
+    The parameters of the crops are drawn once, as in pretraining, and all images share them. The
+    crops are therefore a function of the pixels alone: the attack and the verdict see the same
+    crops in every batch, and kNN and AutoAttack, which reorder images, need not know about crops.
+    (The reference code draws new parameters for each image and attacks the crops that it drew.)
 
     Args:
-        spec: what to draw; ``num_crops`` is n.
-        seed: of the one draw.
+        spec: the distribution of the crops; its ``num_crops`` is n.
+        seed: seed of the draw.
     """
 
     def __init__(self, spec: CropSpec, seed: int) -> None:
@@ -74,14 +76,14 @@ class FixedCrops(nn.Module):
         self._backend = TorchCrops(spec)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) in [0, 1] to stacks (N, 3 n, size, size) of their crops."""
+        """Cut images (N, 3, H, W), pixels in [0, 1], into stacks (N, 3 n, size, size) of crops."""
         count, _, height, width = images.shape
         crops = self._backend.apply(images, _of_each(self.parameters_for(height, width), count))
         views = crops.view(self.spec.num_crops, count, *crops.shape[1:])
         return views.transpose(0, 1).flatten(1, 2)
 
     def parameters_for(self, height: int, width: int) -> CropParameters:
-        """The n crops of an image of that size."""
+        """The parameters of the n crops of an image with that height and width in pixels."""
         return draw(self.spec, 1, height, width, torch.Generator().manual_seed(self.seed))
 
     def extra_repr(self) -> str:
@@ -89,15 +91,19 @@ class FixedCrops(nn.Module):
 
 
 class AggregatingEncoder(nn.Module):
-    """Mean of an encoder's features over the fixed crops of an image.
+    """Computes the mean of an encoder's features over the fixed crops of an image.
 
-    Takes images (N, 3, H, W) under ``space=image``, and the stacks (N, 3 n, size, size) that
-    `CropStacks` delivers under ``space=crop``; returns (N, D). Works through at most
-    ``max_crops`` crops (but whole images) at a time; for gradients each part is computed twice
-    (`torch.utils.checkpoint`), so that memory does not grow with N n.
+    It takes images (N, 3, H, W) under ``space=image`` and the stacks (N, 3 n, size, size) that
+    `CropStacks` delivers under ``space=crop``. It returns features (N, D). If gradients are asked
+    for, each part of the images is computed twice (`torch.utils.checkpoint`), so that memory does
+    not grow with N n.
 
     Args:
-        encoder: from crops (M, 3, size, size) in [0, 1] to features (M, D), in eval mode.
+        encoder: a network in eval mode from crops (M, 3, size, size), pixels in [0, 1], to features
+            (M, D).
+        crops: cuts the crops.
+        space: ``image`` or ``crop``.
+        max_crops: most crops in a forward pass; a single image may exceed it.
     """
 
     def __init__(
@@ -130,10 +136,10 @@ class AggregatingEncoder(nn.Module):
 
 
 class CropStacks(ImageSet):
-    """Images that arrive (through `batches`) as the stacks (N, 3 n, size, size) of their crops."""
+    """A set of images that `batches` delivers as stacks (N, 3 n, size, size) of their crops."""
 
     def __init__(self, image_set: ImageSet, crops: FixedCrops) -> None:
-        vars(self).update(vars(image_set))  # all that a set holds, whatever it comes to hold
+        vars(self).update(vars(image_set))  # copies attributes that ImageSet may get later, too
         self.crops = crops
 
     def subset(self, indices: Sequence[int]) -> "CropStacks":
@@ -141,7 +147,7 @@ class CropStacks(ImageSet):
 
 
 def _of_each(parameters: CropParameters, count: int) -> CropParameters:
-    """Parameters of n crops for each of ``count`` images, view-major."""
+    """Repeat the parameters of n crops for each of ``count`` images, in view-major order."""
     repeated = {
         field.name: getattr(parameters, field.name).repeat_interleave(count, dim=0)
         for field in fields(parameters)

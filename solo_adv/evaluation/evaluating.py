@@ -1,4 +1,4 @@
-"""Evaluating a checkpoint as a config says: from its path to the written report."""
+"""Evaluates a checkpoint as a config says, from its path to the written report."""
 
 import shutil
 from dataclasses import dataclass, replace
@@ -41,17 +41,21 @@ ACCELERATORS = ("auto", "cpu", "cuda")
 def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str, Path]]:
     """Evaluate as a config (see ``solo_adv/conf/robust.yaml``) says and write the report.
 
-    If a report of exactly this measurement is there, it is read instead, unless ``again`` is set;
-    an evaluation that was interrupted continues. Under torchrun every process calls it; the first
-    one writes.
+    If there is a report of exactly this measurement already, it is read instead, unless ``again``
+    is set. An interrupted evaluation continues. Under torchrun every process calls this function,
+    and the first one writes.
+
+    Args:
+        cfg: the config.
+        quiet: whether to print nothing.
 
     Returns:
-        The report, and the paths of its files by kind (see :func:`write_report`); in processes
-        other than the first, no files.
+        The report, and the paths of its files by kind (see :func:`write_report`). Processes other
+        than the first return no files.
 
     Raises:
-        UserError: a setting, the checkpoint or the data cannot be used, or the report that is there
-            is damaged.
+        UserError: a setting, the checkpoint or the data cannot be used, or the existing report is
+            damaged.
     """
     asked = _asked(cfg)
     saying = not quiet and rank() == 0
@@ -88,13 +92,13 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
     written = write_report(
         outcome.report, asked.directory, examples=outcome.examples, head=outcome.head
     )
-    shutil.rmtree(progress, ignore_errors=True)  # again=true must not take it up
+    shutil.rmtree(progress, ignore_errors=True)  # so that again=true starts from the beginning
     return outcome.report, written
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """What a config asks for, loaded."""
+    """The contents of a config, with everything that it names loaded."""
 
     checkpoint: Path
     encoder: Encoder
@@ -107,7 +111,7 @@ class _Asked:
     measured: str
     """The :func:`result_fingerprint`."""
     directory: Path
-    """Where the result lies, or will."""
+    """The directory of the result."""
 
 
 def _asked(cfg: DictConfig) -> _Asked:

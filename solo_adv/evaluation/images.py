@@ -1,4 +1,4 @@
-"""Batches of images as an encoder takes them, and the one subset that all tests share."""
+"""Batches of images in the form that an encoder takes, and the subset that all protocols share."""
 
 import math
 from collections.abc import Iterator
@@ -24,12 +24,18 @@ def batches(
     shuffle_seed: int | None = None,
     epochs: int = 1,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pixels (N, 3, H, W) in [0, 1] and labels (N,) on ``device``, every image once an epoch.
+    """Yield every image once an epoch: pixels (N, 3, H, W) in [0, 1] and labels (N,).
 
-    Of `CropStacks`, crops (N, 3 n, size, size) instead of pixels. In channels_last, in which
-    convolutions are computed faster; perturbations and activations follow.
-    In the order of the set; with a ``shuffle_seed``, in a new order every epoch. The last batch of
-    an epoch may be smaller: no image is left out.
+    For `CropStacks` the pixels are those of crops, (N, 3 n, size, size). They lie on ``device`` in
+    channels_last, in which convolutions are faster, and perturbations and activations take over
+    that memory format. No image is left out, so the last batch of an epoch may be smaller.
+
+    Args:
+        image_set: the images.
+        batch_size: number of images in a batch.
+        device: where the batches lie.
+        shuffle_seed: seed of a new order in every epoch; None keeps the order of the set.
+        epochs: how many epochs to yield.
     """
     shuffle, seed = shuffle_seed is not None, shuffle_seed or 0
     loader: ResidentLoader | StreamingLoader
@@ -68,11 +74,13 @@ class Batch(NamedTuple):
     """One of the batches that the processes share."""
 
     number: int
-    """Its place among the batches, whichever process has it."""
+    """Its number among the batches of all processes."""
     places: Tensor
-    """Where its images lie in the set, long (N,), on the CPU."""
+    """The indices of its images in the set, long (N,), on the CPU."""
     images: Tensor
+    """Pixels (N, 3, H, W) in [0, 1], or crops, as :func:`batches` yields them."""
     labels: Tensor
+    """Labels (N,)."""
 
 
 def my_batches(
@@ -83,14 +91,17 @@ def my_batches(
     *,
     first: int = 0,
 ) -> Iterator[Batch]:
-    """This process's share of the batches of the images at ``places``, in their order.
+    """Yield this process's share of the batches of the images at ``places``, in their order.
 
-    What is in a batch does not depend on how many processes there are, so that whatever is drawn
-    for a batch does not either.
+    The contents of a batch do not depend on the number of processes. Neither do the random numbers
+    that are drawn for it.
 
     Args:
-        places: long (M,).
-        first: leave out the batches before this one.
+        image_set: all images.
+        places: indices of the images to use, long (M,).
+        batch_size: number of images in a batch.
+        device: where the batches lie.
+        first: number of the first batch to yield; the ones before it are left out.
     """
     every = places.split(batch_size)
     mine = range(first + rank(), len(every), world_size()) if len(places) else range(0)
@@ -103,7 +114,7 @@ def my_batches(
 
 
 def my_share(count: int, batch_size: int) -> int:
-    """How many of the batches of ``count`` images are this process's."""
+    """How many of the batches of ``count`` images this process gets."""
     return len(range(rank(), math.ceil(count / batch_size), world_size()))
 
 
@@ -112,9 +123,15 @@ def num_batches(image_set: ImageSet, batch_size: int) -> int:
 
 
 def select(image_set: ImageSet, max_images: int | None, seed: int) -> ImageSet:
-    """``max_images`` images of the set, drawn by ``seed`` alone, in the set's order; None: all.
+    """Draw ``max_images`` images of the set by ``seed`` alone. They keep the order of the set.
 
-    Drawn at random because folders are sorted by class: the first thousand are of few classes.
+    They are drawn at random because folders are sorted by class, so that the first thousand images
+    belong to few classes.
+
+    Args:
+        image_set: the images.
+        max_images: how many to draw; None takes all.
+        seed: seed of the draw.
 
     Raises:
         UserError: ``max_images`` is not a whole number of at least 1.

@@ -1,6 +1,6 @@
-"""The protocols of a robust evaluation: each a function that returns measurements.
+"""The protocols of a robust evaluation. Each is a function that returns measurements.
 
-A new one is a function here, or a file beside this one, and an entry in a list below.
+To add a protocol, write a function here or in a file beside this one, and add it to a list below.
 """
 
 import time
@@ -18,16 +18,16 @@ from solo_adv.report.measurement import KNN, Measurement
 
 
 class Case(NamedTuple):
-    """A classifier before its judges, and what they are asked."""
+    """A classifier to judge, and the settings by which to judge it."""
 
     bench: Bench
     settings: RobustSettings
     directory: Path | None
-    """Where a protocol that takes long keeps what it has done; None: nowhere."""
+    """Where a protocol that takes long saves its progress; None saves nothing."""
 
 
 def knn(features: Features, settings: RobustSettings) -> Iterator[Measurement]:
-    """The vote of the nearest training features, which needs no head."""
+    """Classify by a vote of the nearest training features, which needs no head."""
     begun = time.perf_counter()
     top1, _ = knn_accuracy(*features, k=settings.knn_k, temperature=settings.knn_temperature)
     total = len(features.test_labels)
@@ -41,12 +41,12 @@ def knn(features: Features, settings: RobustSettings) -> Iterator[Measurement]:
 
 
 def clean(case: Case) -> Iterator[Measurement]:
-    """The images as they are."""
+    """Classify the images without attack."""
     yield from clean_accuracy(case.bench)
 
 
 def pgd(case: Case) -> Iterator[Measurement]:
-    """PGD on the cross-entropy, at every radius."""
+    """Attack by PGD on the cross-entropy, at every radius."""
     settings = case.settings
     for epsilon in settings.epsilons:
         yield evaluate_pgd(
@@ -61,7 +61,7 @@ def pgd(case: Case) -> Iterator[Measurement]:
 
 
 def autoattack(case: Case) -> Iterator[Measurement]:
-    """AutoAttack at every radius, if it is asked for; a killed one continues."""
+    """Attack by AutoAttack at every radius, if the settings say so. A killed attack continues."""
     settings = case.settings
     for epsilon in settings.epsilons if settings.autoattack else ():
         yield evaluate_autoattack(
@@ -70,7 +70,8 @@ def autoattack(case: Case) -> Iterator[Measurement]:
 
 
 ON_FEATURES: tuple[Callable[[Features, RobustSettings], Iterator[Measurement]], ...] = (knn,)
-"""What judges the encoder's features, before there is a head."""
+"""The protocols that judge the encoder's features, before there is a head."""
 
 ON_CLASSIFIER: tuple[Callable[[Case], Iterator[Measurement]], ...] = (clean, pgd, autoattack)
-"""What judges encoder and head, in this order; what takes hours comes last."""
+"""The protocols that judge encoder and head, in the order in which they run. Those that may take
+hours come last."""

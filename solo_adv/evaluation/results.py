@@ -1,4 +1,4 @@
-"""Where results lie: in a directory named after what was measured, so that it is found again."""
+"""Names the directory of a result after what was measured, and finds the result there again."""
 
 import json
 import re
@@ -15,7 +15,8 @@ from solo_adv.support.fingerprints import fingerprint
 
 DIGITS = 8
 LONGEST = 180
-"""Of a directory's name, in characters: file systems refuse more than 255 bytes."""
+"""Most characters of a directory's name before the hash. File systems refuse names of more than 255
+bytes."""
 
 
 def result_fingerprint(
@@ -24,11 +25,14 @@ def result_fingerprint(
     data: Mapping[str, Any],
     weights: Mapping[str, Any],
 ) -> str:
-    """A short hash of all that the figures of an evaluation depend on.
+    """A short hash of everything that the figures of an evaluation depend on.
 
     Args:
-        config, pretrain_config, data, weights: as :class:`Report` has them; before an evaluation,
-            ``weights["head"]`` is that of a head that is given.
+        config: the evaluation's settings, as in :class:`Report`.
+        pretrain_config: the pretraining config, as in :class:`Report`.
+        data: the data on record, as in :class:`Report`.
+        weights: the weights on record, as in :class:`Report`. The head counts only if it was given,
+            because a trained head follows from the rest.
     """
     settings = RobustSettings.from_config(config).decisive(head_given=weights["head_given"])
     measured = {
@@ -42,10 +46,10 @@ def result_fingerprint(
 
 
 def fingerprint_of(report: Report) -> str | None:
-    """The :func:`result_fingerprint` of a report; None if it does not say which weights it is of.
+    """The :func:`result_fingerprint` of a report; None if the report names no weights.
 
     Raises:
-        UserError: its settings are not those of this version.
+        UserError: this version does not accept the report's settings.
     """
     if report.weights is None:
         return None
@@ -61,15 +65,20 @@ def directory_name(
     head_given: bool,
     measured: str,
 ) -> str:
-    """Words for what evaluations commonly differ in, and a hash of all that they can differ in.
+    """Name a result's directory by the settings in which evaluations commonly differ, and a hash.
+
+    The hash covers everything in which evaluations can differ.
 
     Args:
-        checkpoint: its file; of its name, what follows the version of the run is kept.
-        fraction: of the labelled train split; -1 is all of it.
+        checkpoint: the checkpoint's file. The part of its name after the run's version is used.
+        settings: the settings of the evaluation.
+        dataset: name of the data set.
+        fraction: share of the train split that is used; -1 means all of it.
+        head_given: whether the head is given instead of trained.
         measured: the :func:`result_fingerprint`.
     """
     given = settings.decisive(head_given=head_given)
-    # 8 of 8/255, 0.5 of 0.5 (L2)
+    # This makes 8 from 8/255 and 0.5 from 0.5 (L2).
     radii = [re.split("[/ ]", Ball(settings.norm, e).text)[0] for e in settings.epsilons]
     words = [
         checkpoint.stem.partition(f"-{checkpoint.parent.name}-")[2] or checkpoint.stem,
@@ -99,22 +108,23 @@ _WORDS = {
     "precision": lambda value: value,
     "seed": lambda value: f"seed{value}",
 }
-"""Settings that are worth a word where they are not the default."""
+"""Settings that are named in the directory if they differ from the default."""
 
 
 def _slug(text: str) -> str:
-    """Without signs that file systems, shells or the command line's grammar give a meaning."""
+    """Remove characters that have a meaning for file systems, shells or Hydra's command line."""
     return re.sub(r"[^A-Za-z0-9_.]+", "-", text.replace("=", "")).strip("-.")
 
 
 def find_report(directory: Path, measured: str) -> Report | None:
-    """The whole report of exactly this measurement in its directory; None if there is none.
+    """Read the report of exactly this measurement; None if there is none.
 
     Args:
+        directory: the directory of the result.
         measured: the :func:`result_fingerprint`.
 
     Raises:
-        UserError: the report there is damaged, or of another measurement.
+        UserError: the report there is damaged, or belongs to another measurement.
     """
     file = directory / FILE
     if not file.exists():
@@ -127,15 +137,15 @@ def find_report(directory: Path, measured: str) -> Report | None:
     else:
         if same:
             return report
-        reason = "it is of another measurement than its directory's name says"
+        reason = "it belongs to another measurement than the directory's name says"
     raise UserError(
-        f"{file} is not the result that its place says: {reason}. Move it away, or give again=true "
-        "to measure anew and replace it."
+        f"{file} is not the result that belongs there: {reason}. Move it away, or give again=true "
+        "to measure again and replace it."
     )
 
 
 def other_code(report: Report) -> str | None:
-    """How the versions that a report was measured with differ from these; None if they do not."""
+    """The versions of a report that differ from the installed ones, in words; None if none do."""
     there = {**report.versions, "commit": report.git_commit}
     here = {**environment.versions(), "commit": environment.git_commit()}
     differences = [

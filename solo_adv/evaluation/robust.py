@@ -1,4 +1,4 @@
-"""From a frozen encoder to a report: a walk over the protocols, probes, alarms and examples."""
+"""Evaluates a frozen encoder: runs the protocols and the probes, and makes the report."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -31,7 +31,7 @@ from solo_adv.support.progress import Stages
 
 
 class Outcome(NamedTuple):
-    """What an evaluation leaves: :func:`solo_adv.report.writing.write_report` writes it."""
+    """The result of an evaluation, for :func:`solo_adv.report.writing.write_report`."""
 
     report: Report
     examples: Examples
@@ -54,27 +54,32 @@ def evaluate_robustness(
     head: nn.Linear | None = None,
     quiet: bool = False,
 ) -> Outcome:
-    """Judge an encoder by the paper's protocol; all figures are of the same test images.
+    """Judge an encoder by the paper's protocol. All figures are of the same test images.
 
-    Under torchrun every process calls it with the same arguments; they share the attacks, and each
-    returns the same figures as a single process.
+    Under torchrun every process calls this with the same arguments. The processes share the
+    attacks, and each returns the same figures as a single process would.
 
     Args:
-        encoder: from pixels (N, 3, H, W) in [0, 1] to the features (N, D) that
-            ``settings.features`` names, differentiable. Moved to ``device``; its parameters,
-            buffers, modes and ``requires_grad`` flags are afterwards as they were.
-        train_set: labelled images, for the head and as kNN's neighbours.
-        test_set: labelled images with the same classes.
-        method, checkpoint, crop_passes: for the record.
-        pretrain_config: for the record; ``protocol=crops`` draws crops by its section ``crops``.
-        directory: where AutoAttack's progress is kept, and the head it attacks, so that a killed
-            evaluation continues; None: nowhere.
-        head: judge this one, trained earlier, instead of training one.
-        quiet: say nothing about finished stages on stderr.
+        encoder: a differentiable network from pixels (N, 3, H, W) in [0, 1] to the features (N, D)
+            that ``settings.features`` names. It is moved to ``device``. Its parameters, buffers,
+            modes and ``requires_grad`` flags are the same afterwards.
+        train_set: labelled images that train the head and are kNN's neighbours.
+        test_set: labelled images of the same classes.
+        settings: how to judge.
+        method: name of the method, which the report records.
+        checkpoint: path of the checkpoint, which the report records.
+        pretrain_config: config of the pretraining run, which the report records. With
+            ``protocol=crops``, crops are drawn by its section ``crops``.
+        device: where to compute.
+        crop_passes: compute of the pretraining run, which the report records; None if unknown.
+        directory: where AutoAttack's progress and the head that it attacks are saved, so that a
+            killed evaluation continues; None saves nothing.
+        head: a trained head to judge; with None, a head is trained.
+        quiet: whether to print nothing about finished stages on stderr.
 
     Raises:
         UserError: a set is unlabelled or empty, the two have different classes, or a head is given
-            where the encoder is to be fine-tuned.
+            although the encoder is to be fine-tuned.
 
     Source:
         Paper section 3.2 and Tables 1, 3 and 4.
@@ -100,7 +105,7 @@ def evaluate_robustness(
             note(on_features(features, settings))
         with stage(f"{settings.linear} head"):
             classifier = classifier_of(subject, features, settings, head=head, directory=directory)
-        del features  # the attacks need the room
+        del features  # frees memory for the attacks
         bench = Bench(
             classifier,
             subject.test_set,
@@ -157,7 +162,7 @@ def evaluate_robustness(
 def weights_on_record(
     encoder: nn.Module, head: Mapping[str, Tensor] | None, *, given: bool
 ) -> dict[str, Any]:
-    """What a report says of the weights of encoder and head; see :class:`Report`."""
+    """The entry ``weights`` of a :class:`Report`."""
     return {
         "encoder": weights_fingerprint(encoder.state_dict()),
         "head": None if head is None else weights_fingerprint(head),
@@ -166,7 +171,7 @@ def weights_on_record(
 
 
 def data_on_record(train_set: ImageSet, test_set: ImageSet) -> dict[str, Any]:
-    """What a report says of the data; see :class:`Report`."""
+    """The entry ``data`` of a :class:`Report`."""
     return {
         "name": _common_name(train_set, test_set),
         "fingerprint_train": train_set.fingerprint(),
@@ -195,6 +200,9 @@ def _check_sets(train_set: ImageSet, test_set: ImageSet) -> None:
 
 
 def _common_name(train_set: ImageSet, test_set: ImageSet) -> str:
-    """``cifar10`` of ``cifar10 train`` and ``cifar10 test``; both names if they differ."""
+    """The data set's name: ``cifar10`` for ``cifar10 train`` and ``cifar10 test``.
+
+    If the two sets are of different data sets, it has both names.
+    """
     train, test = train_set.name.removesuffix(" train"), test_set.name.removesuffix(" test")
     return train if train == test else f"{train_set.name}, {test_set.name}"

@@ -1,4 +1,4 @@
-"""The settings of a robust evaluation, checked where they enter."""
+"""The settings of a robust evaluation, and their checks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,60 +21,77 @@ FINETUNINGS = ("none", "adversarial")
 
 @dataclass(frozen=True, kw_only=True)
 class RobustSettings:
-    """How to judge an encoder. The defaults are the paper's, or its code's where it is silent.
+    """How to judge an encoder.
 
-    Epsilons and step sizes are lengths in the ``norm``, as numbers or text (``"8/255"``), or
-    ``"auto"``, the usual ones.
+    The defaults are the paper's or, where it prints none, those of its code. Epsilons and step
+    sizes are lengths in the ``norm``: numbers, text such as ``"8/255"``, or ``"auto"`` for the
+    usual ones.
 
     Raises:
         UserError: a setting is unknown or out of range.
     """
 
     protocol: str = "central"
-    """What represents an image: ``central``, the whole of it, or ``crops``, the mean over crops."""
+    """What represents an image: with ``central`` the whole image, with ``crops`` the mean over its
+    crops."""
     num_crops: int = 16
-    """Under ``protocol=crops``, as the next two: how many."""
+    """How many crops represent an image under ``protocol=crops``."""
     crop_augmentation: str = "full"
-    """``full``, as in pretraining (the reference), or ``geometric``: crop, resize and flip only."""
+    """How crops are drawn under ``protocol=crops``: ``full`` draws them as pretraining did (so does
+    the reference code), ``geometric`` only crops, resizes and flips."""
     space: str = "crop"
-    """What is attacked: each ``crop`` (the reference), or the ``image`` that they are cut from."""
+    """What is attacked under ``protocol=crops``: each ``crop`` (as in the reference code), or the
+    ``image`` from which the crops are cut."""
     linear: str = "standard"
-    """Training of the head: ``standard``, or ``robust`` (r-LE)."""
+    """How the head is trained: ``standard``, or ``robust`` (r-LE), on attacked images."""
     features: str = "hidden"
-    """``hidden`` (of the projector, as the reference), ``backbone``, or ``auto``, which the
+    """``hidden`` (the projector's, as in the reference code), ``backbone``, or ``auto``, which the
     command line replaces by the first of these that the encoder has."""
     finetune: str = "none"
-    """``adversarial``: encoder and head are then trained together on attacked images (AFF)."""
+    """With ``adversarial``, encoder and head are trained together on attacked images (AFF)."""
     finetune_recipe: FinetuneRecipe = field(default_factory=FinetuneRecipe)
+    """How encoder and head are trained under ``finetune=adversarial``."""
     norm: str = "linf"
-    """Of every attack: ``linf`` or ``l2``."""
+    """The norm of every attack: ``linf`` or ``l2``."""
     epsilons: tuple[float, ...] = _USUAL
-    """In ``linf`` 4, 8 and 16/255."""
+    """The radii at which the classifier is attacked. The usual ones in ``linf`` are 4/255, 8/255
+    and 16/255."""
     steps: int = 20
+    """Number of PGD's steps."""
     step_size: float = _USUAL
+    """Length of each step."""
     restarts: int = 1
+    """How often PGD attacks an image. The worst case counts."""
     random_start: bool = False
+    """Whether PGD's first run starts at random instead of at zero. Later runs always do."""
     autoattack: bool = False
-    """Attack with AutoAttack ``standard`` as well, at every epsilon."""
+    """Whether to attack with AutoAttack ``standard`` as well, at every epsilon."""
     alarm_images: int = 256
-    """Test images on which the evaluation itself is probed; 0 for none."""
+    """How many test images the probes of the evaluation itself use; 0 switches the probes off."""
     max_images: int | None = None
-    """Judge this many test images, drawn by the seed; None: all."""
+    """How many test images to judge, drawn by the seed; None judges all."""
     batch_size: int = 512
-    """Images, or crops under ``protocol=crops``, in a forward pass."""
+    """Number of images, or of crops under ``protocol=crops``, in a forward pass."""
     head: HeadRecipe = field(default_factory=HeadRecipe)
+    """How the head is trained."""
     train_epsilon: float = _USUAL
-    """Of the attack that robust heads and fine-tuning train on, as the next two."""
+    """Radius of the attack on which robust heads and fine-tuning train."""
     train_steps: int = 5
+    """Number of steps of that attack."""
     train_step_size: float = _USUAL
+    """Length of each step of that attack."""
     precision: str = "32-true"
-    """Of the passes of PGD and of training heads on it: ``32-true``, or ``bf16-mixed``, which makes
-    the attack weaker, if anything. Verdicts, AutoAttack and what is learnt: always in float32."""
+    """Precision of the passes that look for a perturbation, in PGD and in the training of robust
+    heads: ``32-true``, or ``bf16-mixed``, which can only make the attack weaker. Verdicts,
+    AutoAttack and the updates of heads are always computed in float32."""
     compile: bool = False
-    """Whether the attacks' passes go through ``torch.compile``."""
+    """Whether ``torch.compile`` compiles the attacks' passes."""
     knn_k: int = 20
+    """Number of neighbours that vote in kNN."""
     knn_temperature: float = 0.07
+    """Temperature of the weights of kNN's votes."""
     seed: int = 5
+    """Seed of everything that the evaluation draws at random."""
 
     def __post_init__(self) -> None:
         choice("protocol", self.protocol, PROTOCOLS)
@@ -97,7 +114,7 @@ class RobustSettings:
         flag("autoattack", self.autoattack)
         number("knn_temperature", self.knn_temperature, above_zero=True)
         whole("seed", self.seed, 0)
-        _ = self.crafting  # checks its settings
+        _ = self.crafting  # making it checks its settings
         if not isinstance(self.head, HeadRecipe):
             raise UserError(
                 f"head must be a group of settings such as lr and epochs; got {self.head}."
@@ -119,7 +136,11 @@ class RobustSettings:
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any]) -> "RobustSettings":
-        """From a configuration group; what it leaves out is the default."""
+        """Read the settings from a configuration group. Settings that it lacks keep their default.
+
+        Raises:
+            UserError: a key or a value is not accepted.
+        """
         known_keys("the evaluation", mapping, cls)
         given = dict(mapping)
         if isinstance(given.get("head"), Mapping):
@@ -129,13 +150,13 @@ class RobustSettings:
         return cls(**given)
 
     def to_config(self) -> dict[str, Any]:
-        """Plain values, as :meth:`from_config` takes them."""
+        """The settings as plain values that :meth:`from_config` accepts."""
         return {**asdict(self), "epsilons": list(self.epsilons)}
 
     def decisive(self, *, head_given: bool = False) -> dict[str, Any]:
-        """The settings that the figures depend on, as far as they are not the norm's defaults.
+        """The settings that the figures depend on and that differ from the norm's defaults.
 
-        It leaves out what changes speed and memory only, and what the other settings make
+        Settings are left out that change only speed and memory, and settings that others make
         meaningless, such as ``num_crops`` under ``protocol=central``.
 
         Args:
@@ -143,7 +164,8 @@ class RobustSettings:
         """
         crops, tuned = self.protocol == "crops", self.finetune != "none"
         attacked_training = (self.linear == "robust" or tuned) and not head_given
-        # Random numbers are drawn for a batch, and AutoAttack's steps depend on the whole of it.
+        # Random numbers are drawn for a whole batch, and AutoAttack's steps depend on all images of
+        # a batch.
         by_batch = self.restarts > 1 or self.random_start or self.autoattack
         matters = {
             **dict.fromkeys(("num_crops", "crop_augmentation", "space"), crops),
@@ -167,13 +189,13 @@ class RobustSettings:
 
     @property
     def shown(self) -> Ball:
-        """Of the balls that are attacked in, the one nearest the usual: for probes and examples."""
+        """The ball for probes and examples: of those attacked, the one nearest the usual radius."""
         usual = Ball(self.norm, AUTO).epsilon
         return Ball(self.norm, min(self.epsilons, key=lambda epsilon: abs(epsilon - usual)))
 
     @property
     def images_per_batch(self) -> int:
-        """How many images make ``batch_size`` forward passes."""
+        """How many images go into a forward pass of ``batch_size`` images or crops."""
         return max(1, self.batch_size // (self.num_crops if self.protocol == "crops" else 1))
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation judges: an encoder as the protocol has it, and the classifier made of it."""
+"""Makes what an evaluation judges: the protocol's encoder, and a classifier on top of it."""
 
 import copy
 from collections.abc import Mapping
@@ -28,23 +28,27 @@ from solo_adv.support.processes import same_everywhere
 
 
 class Features(NamedTuple):
-    """Of all images: float32 (N, D), with labels (N,); gigabytes on a large set."""
+    """The features of all images. On a large set they take gigabytes."""
 
     train: Tensor
+    """Features of the train set, float32 (N, D)."""
     train_labels: Tensor
+    """Labels of the train set (N,)."""
     test: Tensor
+    """Features of the test set, float32 (M, D)."""
     test_labels: Tensor
+    """Labels of the test set (M,)."""
 
 
 class Subject(NamedTuple):
-    """What is judged: an encoder, and sets of what it takes."""
+    """An encoder to judge, and sets of the images or crops that it takes."""
 
     encoder: nn.Module
     train_set: ImageSet
     test_set: ImageSet
 
     def features(self, batch_size: int, device: torch.device | str) -> Features:
-        """What the encoder makes of both sets."""
+        """Compute the encoder's features of both sets."""
         train = extract(self.encoder, self.train_set, batch_size, device)
         test = extract(self.encoder, self.test_set, batch_size, device)
         return Features(*train, *test)
@@ -57,7 +61,11 @@ def subject_of(
     settings: RobustSettings,
     pretrain_config: Mapping[str, Any],
 ) -> Subject:
-    """The encoder itself, or under ``protocol=crops`` the mean over its features of crops."""
+    """The encoder itself or, under ``protocol=crops``, the mean of its features of crops.
+
+    Raises:
+        UserError: ``protocol=crops`` is set and the config does not say how crops were drawn.
+    """
     if settings.protocol == "central":
         return Subject(encoder, train_set, test_set)
     spec = crop_spec(
@@ -82,12 +90,18 @@ def classifier_of(
     head: nn.Linear | None = None,
     directory: Path | None = None,
 ) -> Classifier:
-    """A head trained on the encoder, or the copy of both that was fine-tuned; the same everywhere.
+    """Make the classifier to judge, the same in all processes.
+
+    It is the encoder with a head that is trained on it or, under ``finetune=adversarial``, a
+    fine-tuned copy of both.
 
     Args:
-        features: of the subject.
-        head: take this one instead of training one.
-        directory: where what AutoAttack attacks is kept, and found again; None: nowhere.
+        subject: the encoder, and the images to train on.
+        features: features of the subject's images.
+        settings: how to train.
+        head: a trained head to use; with None, a head is trained.
+        directory: where the trained weights are saved if AutoAttack will attack them, so that a
+            resumed evaluation attacks the same ones; None saves nothing.
     """
     device = features.train.device
     if head is not None:

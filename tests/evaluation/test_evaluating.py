@@ -172,7 +172,7 @@ def test_other_code_is_said(asked, monkeypatch, capsys):
 def test_it_is_measured_anew_if_asked(asked, capsys):
     _, files = evaluate(asked(), quiet=True)
     files["json"].write_text("{")
-    with pytest.raises(UserError, match="again=true to measure anew"):
+    with pytest.raises(UserError, match="again=true to measure again"):
         evaluate(asked())
     _, again = evaluate(asked("again=true"))
     assert "Evaluating" in capsys.readouterr().out

@@ -1,1 +1,1 @@
-"""Attacks on a classifier, and the verdict over what they find."""
+"""Attacks on a classifier, and the judging of the images that they find."""

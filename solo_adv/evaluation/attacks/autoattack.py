@@ -1,10 +1,10 @@
-"""AutoAttack, the field's standard ensemble, through pyautoattack; can be stopped and resumed.
+"""AutoAttack, the field's standard ensemble of attacks, by pyautoattack. It can be resumed.
 
 The attacks, their settings and their order are pyautoattack's: APGD on the cross-entropy, targeted
-APGD on the DLR loss, targeted FAB, Square. This file only deals out the batches, as
-``AutoAttack.run_standard_evaluation`` does, so that several processes can share them, and writes
-down every verdict. (pyautoattack's own state deals the survivors out anew on resuming, so that a
-resumed run is another one.)
+APGD on the DLR loss, targeted FAB, Square. This file only forms the batches, as
+``AutoAttack.run_standard_evaluation`` does, so that several processes can share them, and saves
+every verdict. (If pyautoattack itself resumes, it forms new batches of the survivors, so that a
+resumed run has another result.)
 
 Source:
     Croce and Hein 2020, https://arxiv.org/abs/2003.01690; https://github.com/fra31/auto-attack
@@ -41,7 +41,7 @@ MAX_TARGETS = 9
 STANDS, WRONG = -1, -2
 _LOG = logging.getLogger("auto-attack")  # pyautoattack's
 SQUARE_SHARE = 0.002
-"""Of all images: as much as pyautoattack lets Square find alone before it warns."""
+"""If Square alone breaks more than this share of all images, a note warns, as pyautoattack does."""
 
 
 def evaluate_autoattack(
@@ -51,23 +51,26 @@ def evaluate_autoattack(
     norm: str = "linf",
     directory: Path | None = None,
 ) -> Measurement:
-    """Accuracy under AutoAttack ``standard``, whose passes are in float32 whatever ``bench`` says.
+    """Measure the accuracy under AutoAttack ``standard``.
 
-    An image counts only if it is classified correctly as it is and after all four attacks. The
-    verdicts are those of ``AutoAttack(..., seed=seed).run_standard_evaluation`` with this batch
-    size.
+    An image counts only if it is classified correctly without attack and after all four attacks.
+    The verdicts are those of ``AutoAttack(..., seed=seed).run_standard_evaluation`` with this batch
+    size. All passes are computed in float32, even if ``bench.crafting`` says otherwise.
 
-    With fewer than ten classes every other class is a target. The DLR losses need three classes,
-    the targeted one four: with three, APGD runs on the plain DLR loss, with two without it.
+    With fewer than ten classes, each class but the true one is a target. The DLR loss needs three
+    classes, and its targeted form needs four. With three classes, APGD therefore uses the plain DLR
+    loss, and with two it uses the cross-entropy only.
 
     Args:
-        epsilon: radius of the ball of that ``norm``, as :meth:`Ball.length` takes it.
-        directory: where the state lies, written after every batch; a killed evaluation continues
-            from it and ends with the same result. None: nothing is kept.
+        bench: the classifier and the images.
+        epsilon: radius of the ball, as :meth:`Ball.length` takes it, such as ``"8/255"``.
+        norm: norm of the ball, a key of ``NORMS``.
+        directory: where the state is saved after every batch. A killed evaluation continues from it
+            and ends with the same result. None saves nothing.
 
     Raises:
         UserError: a setting is out of range, part of the classifier is in training mode, there is
-            no image, or the state on disk is damaged or another evaluation's.
+            no image, or the state on disk is damaged or belongs to another evaluation.
     """
     ball = Ball(norm, epsilon)
     if ball.epsilon == 0:
@@ -116,12 +119,14 @@ class State:
 
     fingerprint: str
     verdicts: list[int]
-    """For each image ``STANDS``, ``WRONG`` (already without attack), or what attack broke it."""
+    """For each image ``STANDS`` (still correct), ``WRONG`` (wrong without attack), or the number of
+    the attack that broke it. The list is empty before the evaluation has begun."""
     attack: int = 0
-    """The attack under way, from 0."""
+    """Number of the current attack, from 0."""
     batches: int = 0
-    """How many of its batches are done."""
+    """How many batches of the current attack are done."""
     seconds: float = 0.0
+    """How long the attacks took so far."""
 
     @property
     def begun(self) -> bool:
@@ -129,7 +134,7 @@ class State:
         return bool(self.verdicts)
 
     def save(self, directory: Path | None) -> None:
-        """Write it into ``directory``, from the first process."""
+        """Let the first process write the state into ``directory``; None writes nothing."""
         if directory is not None and rank() == 0:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
@@ -143,10 +148,16 @@ class State:
 
     @classmethod
     def load(cls, directory: Path | None, key: str, images: int, attacks: int) -> "State":
-        """The state of the evaluation with that fingerprint; a new one if there is none.
+        """Load the state of the evaluation with the fingerprint ``key``, or make a new one.
+
+        Args:
+            directory: where the state was saved; None makes a new one.
+            key: fingerprint of the evaluation.
+            images: number of images.
+            attacks: number of attacks.
 
         Raises:
-            UserError: the file is damaged, or of another evaluation.
+            UserError: the file is damaged, or belongs to another evaluation.
         """
         path = None if directory is None else _path(directory, key)
         if path is None or not path.exists():
@@ -160,7 +171,7 @@ class State:
         if not whole or state.fingerprint != key:
             raise UserError(
                 f"{path} is damaged, or the state of another evaluation (other weights, images or "
-                "settings). Delete it to begin anew."
+                "settings). Delete it to start again."
             )
         return state
 
@@ -174,9 +185,14 @@ def _run_attack(
     ball: Ball,
     directory: Path | None,
 ) -> float:
-    """Finish the attack under way; returns how far perturbations lay outside the threat model."""
+    """Finish the current attack.
+
+    Returns:
+        How far perturbations lay outside the threat model; 0 if none did.
+    """
     verdicts = torch.tensor(state.verdicts)
-    # As dealt out when the attack began: also those that its first batches have broken.
+    # The images that stood when this attack began, including those that it has broken since: the
+    # batches must be the same after a restart.
     places = ((verdicts == STANDS) | (verdicts == state.attack)).nonzero().squeeze(1)
     rounds = range(state.batches, math.ceil(len(places) / bench.batch_size), world_size())
     mine = bench.my_batches(places, first=state.batches)
@@ -203,7 +219,7 @@ def _run_attack(
 
 
 def _attack(ensemble: Any, name: str, images: Tensor, labels: Tensor) -> Tensor:
-    """What one attack makes of one batch; it seeds itself anew for each, as pyautoattack has it."""
+    """Run one attack on one batch. As in pyautoattack, it is seeded for each batch."""
     attack = {
         "apgd-ce": ensemble.apgd,
         "apgd-dlr": ensemble.apgd,
@@ -222,11 +238,12 @@ def _attack(ensemble: Any, name: str, images: Tensor, labels: Tensor) -> Tensor:
 def _ensemble(
     classifier: nn.Module, ball: Ball, num_classes: int, device: torch.device | str, seed: int
 ) -> Any:
-    # pyautoattack is loaded where it is needed only.
+    # pyautoattack is imported only when it is needed.
     from pyautoattack import AutoAttack  # type: ignore[import-untyped]  # noqa: PLC0415
 
     def network(images: Tensor) -> Tensor:
-        # pyautoattack flattens images in ways that need NCHW; the network is faster without.
+        # pyautoattack flattens images in ways that need contiguous NCHW, but the network is faster
+        # in channels_last.
         return torch.as_tensor(classifier(_channels_last(images)))
 
     ensemble = AutoAttack(
@@ -239,7 +256,7 @@ def _ensemble(
     )
     targets = min(MAX_TARGETS, num_classes - 1)
     ensemble.apgd_targeted.n_target_classes = ensemble.fab.n_target_classes = targets
-    # As run_standard_evaluation sets them before it attacks with FAB.
+    # run_standard_evaluation sets these attributes before it attacks with FAB.
     ensemble.fab.targeted, ensemble.fab.n_restarts = True, 1
     return ensemble
 
@@ -255,7 +272,10 @@ def _attack_names(num_classes: int) -> list[str]:
 
 
 def _inspected(bench: Bench) -> int:
-    """Number of classes; pyautoattack's checks of the classifier, on one batch, warn in its log."""
+    """The number of classes, found by pyautoattack's checks of the classifier on one batch.
+
+    The checks write warnings to pyautoattack's log.
+    """
     from pyautoattack import checks  # noqa: PLC0415
 
     first = range(min(bench.batch_size, len(bench.images)))
@@ -298,14 +318,14 @@ def _path(directory: Path, key: str) -> Path:
 
 @contextmanager
 def _random_state_kept(device: torch.device | str) -> Iterator[None]:
-    """pyautoattack seeds torch's global random numbers; nobody else shall notice."""
+    """Restore torch's global random state, which pyautoattack seeds, afterwards."""
     devices = [device] if torch.device(device).type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         yield
 
 
 class _Warnings(logging.Handler):
-    """Collects what pyautoattack warns of, without its figures, which differ by batch."""
+    """Collects pyautoattack's warnings, with figures replaced by N because they differ by batch."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

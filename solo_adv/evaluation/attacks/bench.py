@@ -1,4 +1,4 @@
-"""What every judge of a classifier needs: the classifier, its images, and how passes are made."""
+"""The arguments that all functions which judge a classifier share."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,15 +15,16 @@ from solo_adv.support.errors import UserError
 
 @dataclass(frozen=True)
 class Bench:
-    """A classifier, the images on which it is judged, and how its judges work.
+    """A classifier, the images on which it is judged, and how to compute.
 
     Args:
-        classifier: on ``device``, from pixels (N, 3, H, W) in [0, 1] to logits (N, K), in eval
-            mode. Of images that arrive as crops, from what they arrive as.
-        images: labelled.
-        batch_size: images in a forward pass.
-        seed: of all random numbers that are drawn.
-        crafting: how the passes of attacks are computed; those of verdicts are in float32.
+        classifier: network in eval mode on ``device``, from pixels (N, 3, H, W) in [0, 1] to logits
+            (N, K). For `CropStacks` it takes stacks of crops (N, 3 n, size, size) instead.
+        images: labelled images.
+        batch_size: number of images in a forward pass.
+        device: where to compute.
+        seed: seed of everything that is drawn at random.
+        crafting: how the passes of attacks are computed. Verdicts are computed in float32.
     """
 
     classifier: nn.Module
@@ -34,7 +35,7 @@ class Bench:
     crafting: Crafting = IN_FLOAT32
 
     def drawn(self, count: int | None) -> "Bench":
-        """The same with ``count`` of the images, drawn by the seed alone; None: with all.
+        """The same bench with ``count`` of the images, drawn by the seed alone; None keeps all.
 
         Raises:
             UserError: the count is not a whole number of at least 1.
@@ -42,7 +43,7 @@ class Bench:
         return replace(self, images=select(self.images, count, self.seed))
 
     def check(self) -> None:
-        """Refuse what cannot be judged.
+        """Refuse a classifier or a set of images that cannot be judged.
 
         Raises:
             UserError: part of the classifier is in training mode, or there is no image.
@@ -52,14 +53,15 @@ class Bench:
             raise UserError("There is no image to judge: the test set is empty.")
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images, with their labels."""
+        """Yield all images with their labels."""
         return batches(self.images, self.batch_size, self.device)
 
     def my_batches(self, places: Tensor | None = None, *, first: int = 0) -> Iterator[Batch]:
-        """This process's share of the images at ``places``, long (M,); None: of all images.
+        """Yield this process's share of the images at ``places``.
 
         Args:
-            first: leave out the batches before this one.
+            places: indices of images, long (M,); None takes all images.
+            first: number of the first batch to yield; the ones before it are left out.
         """
         if places is None:
             places = torch.arange(len(self.images))

@@ -1,4 +1,4 @@
-"""How the passes of an attack are computed. Verdicts are computed in float32, whatever it says."""
+"""How the passes of an attack are computed. Verdicts are always computed in float32."""
 
 from dataclasses import dataclass
 
@@ -14,36 +14,37 @@ PRECISIONS = ("32-true", "bf16-mixed")
 class Crafting:
     """Precision and compilation of the passes that look for a perturbation.
 
-    What they find is judged by the classifier itself, in float32. So rounding can only make an
-    attack weaker: the accuracy under it is then an upper bound, as that of any weaker attack.
+    The classifier itself, in float32, judges the perturbations that they find. Rounding can
+    therefore only make an attack weaker, and the accuracy under it is then an upper bound.
 
     Raises:
-        UserError: a setting is none of the accepted.
+        UserError: a setting has a value that is not accepted.
     """
 
     precision: str = "32-true"
-    """``bf16-mixed``: under autocast to bfloat16."""
+    """``32-true``, or ``bf16-mixed``, which computes under autocast to bfloat16."""
     compile: bool = False
-    """Through ``torch.compile``; rounds differently than without."""
+    """Whether to use ``torch.compile``, which rounds differently."""
 
     def __post_init__(self) -> None:
         choice("precision", self.precision, PRECISIONS)
         flag("compile", self.compile)
 
     def network(self, classifier: nn.Module) -> nn.Module:
-        """What an attack sees of ``classifier``: the same logits (N, K), float32, but for rounding.
+        """The network that an attack uses instead of ``classifier``.
 
-        With the default settings the classifier itself.
+        It returns the same float32 logits (N, K) up to rounding. With the default settings it is
+        ``classifier`` itself.
         """
         network = _Autocast(classifier) if self.precision == "bf16-mixed" else classifier
         if self.compile:
-            # Batches of another size compile once more, and then any size will do.
+            # A batch of another size compiles the network once more, then for any size.
             network = torch.compile(network)  # type: ignore[assignment]
         return network
 
     @property
     def note(self) -> str | None:
-        """What a reader of a result must know."""
+        """A remark that a reader of the result must know; None if there is nothing to say."""
         if self.precision == "32-true":
             return None
         return (
@@ -53,7 +54,7 @@ class Crafting:
 
 
 IN_FLOAT32 = Crafting()
-"""The default: what is reported."""
+"""The default settings, with which reported figures are measured."""
 
 
 class _Autocast(nn.Module):

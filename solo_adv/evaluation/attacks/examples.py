@@ -1,4 +1,4 @@
-"""A few test images with their perturbations, to be looked at."""
+"""Attacks a few test images for the picture of a report."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ CHANNELS = 3
 
 
 def attack_examples(bench: Bench, adversary: PGD, *, count: int = 6) -> Examples:
-    """``count`` images drawn by the seed, not chosen for how they turn out."""
+    """Attack ``count`` images, which are drawn by the seed and not chosen by their outcome."""
     classifier, image_set = bench.classifier, bench.drawn(count).images
     images, labels = next(batches(image_set, len(image_set), bench.device))
     generator = torch.Generator(bench.device).manual_seed(bench.seed)

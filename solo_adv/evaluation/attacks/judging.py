@@ -1,4 +1,4 @@
-"""Accuracy under white-box, end-to-end attack: the worst case over restarts."""
+"""Measures accuracy without attack and under white-box attacks end to end."""
 
 import time
 from collections.abc import Sequence
@@ -21,18 +21,21 @@ from solo_adv.support.processes import merged, most
 from solo_adv.support.progress import track
 
 ROUNDING = 1e-6
-"""How far a perturbation may lie outside by rounding; of its length if it is longer than 1."""
+"""How far a perturbation may lie outside the threat model because of rounding. For an epsilon above
+1, it is a share of epsilon."""
 
 
 class CleanAccuracy(NamedTuple):
-    """Accuracy on the images as they are: of the first guess, and of the first five."""
+    """Accuracy without attack."""
 
     top1: Measurement
+    """How often the first guess is correct."""
     top5: Measurement
+    """How often one of the first five guesses is correct."""
 
 
 class Attack(Protocol):
-    """What a restart needs to offer; :class:`solo_adv.adversaries.PGD` does."""
+    """The interface of an attack, which :class:`solo_adv.adversaries.PGD` has."""
 
     def perturb(
         self, crops: Tensor, loss_of: LossOf, generator: torch.Generator | None
@@ -49,14 +52,19 @@ def evaluate_pgd(
     random_start: bool = False,
     restarts: int = 1,
 ) -> Measurement:
-    """Accuracy under PGD on the cross-entropy, worst case over ``restarts``.
+    """Measure the accuracy under PGD on the cross-entropy, in the worst case over ``restarts``.
 
-    An image counts only if it is classified correctly as it is and after every restart. The first
-    restart starts at zero unless ``random_start``; the later ones start at random.
+    An image counts only if it is classified correctly without attack and after every restart.
 
     Args:
-        epsilon: radius of the ball of that ``norm``, as :meth:`Ball.length` takes it;
-            ``step_size`` likewise.
+        bench: the classifier and the images.
+        epsilon: radius of the ball, as :meth:`Ball.length` takes it, such as ``"8/255"``.
+        norm: norm of the ball, a key of ``NORMS``.
+        steps: number of steps.
+        step_size: length of each step, as :meth:`Ball.length` takes it.
+        random_start: whether the first run starts at random instead of at zero. Later runs always
+            start at random.
+        restarts: how often to attack.
 
     Raises:
         UserError: a setting is out of range, part of the classifier is in training mode, or there
@@ -105,10 +113,19 @@ def evaluate_pgd(
 def survivors(
     bench: Bench, attacks: Sequence[Attack], *, ball: Ball, stage: str = "Attack"
 ) -> tuple[Tensor, list[str]]:
-    """Which images (N,) are right as they are and after every one of ``attacks``; and notes.
+    """Find the images that are classified correctly without attack and after each of ``attacks``.
 
-    Each attack sees only the images that survived the ones before it. No perturbation is trusted:
-    each is projected onto the ball and the pixel box before the verdict.
+    Each attack sees only the images that survived the ones before it. Every perturbation is checked
+    and, if it leaves the ball or the pixel box, projected before the verdict.
+
+    Args:
+        bench: the classifier and N images.
+        attacks: the attacks, in their order.
+        ball: the perturbations that are allowed.
+        stage: name of the attacks for the progress bar.
+
+    Returns:
+        For each image whether it survived, bool (N,), and notes for the reader of the result.
     """
     bench.check()
     excess = torch.zeros(())
@@ -136,10 +153,17 @@ def survivors(
 
 
 def admitted(images: Tensor, attacked: Tensor, ball: Ball) -> tuple[Tensor, Tensor]:
-    """Attacked images as the threat model admits them, and how far they lay outside it.
+    """Project attacked images that lie outside the threat model onto it.
 
-    Outside means further from the ball or the pixel box than rounding explains; such images
-    are projected.
+    An image lies outside if it is further from the ball or the pixel box than rounding explains.
+
+    Args:
+        images: clean images (N, 3, H, W), pixels in [0, 1].
+        attacked: the attacked images, of the same shape.
+        ball: the perturbations that are allowed.
+
+    Returns:
+        The images to judge (N, 3, H, W), and how far the worst one lay outside; 0 if none did.
     """
     delta = attacked - images
     allowed = ball.project(delta.clone(), images)
@@ -150,7 +174,11 @@ def admitted(images: Tensor, attacked: Tensor, ball: Ball) -> tuple[Tensor, Tens
 
 
 def cross_entropy_of(classifier: nn.Module, labels: Tensor) -> LossOf:
-    """The loss that attacks ascend: a sum, so that no image's gradient depends on the batch."""
+    """The loss that attacks ascend.
+
+    It is the sum, not the mean, over the images, so that an image's gradient does not depend on the
+    size of the batch.
+    """
 
     def loss_of(images: Tensor) -> Tensor:
         loss = F.cross_entropy(classifier(images), labels, reduction="sum")
@@ -166,7 +194,7 @@ def cross_entropy_of(classifier: nn.Module, labels: Tensor) -> LossOf:
 
 @torch.no_grad()
 def clean_accuracy(bench: Bench) -> CleanAccuracy:
-    """Accuracy without attack.
+    """Measure the accuracy without attack.
 
     Raises:
         UserError: part of the classifier is in training mode, or there is no image.

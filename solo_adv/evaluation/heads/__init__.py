@@ -1,1 +1,1 @@
-"""What classifies the features: kNN, a linear head, or the fine-tuned whole."""
+"""Classifiers of features: kNN, linear heads, and encoder and head fine-tuned together."""

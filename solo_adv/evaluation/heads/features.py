@@ -1,4 +1,4 @@
-"""Features of whole, un-augmented images from a frozen encoder."""
+"""Extracts features of images, without augmentation, from a frozen encoder."""
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,16 @@ from solo_adv.support.progress import track
 def extract(
     encoder: nn.Module, image_set: ImageSet, batch_size: int, device: torch.device | str
 ) -> tuple[Tensor, Tensor]:
-    """Features (N, D), float32, and labels (N,) of all images in the set's order, on ``device``.
+    """Compute the features of all images, in the order of the set.
 
     Args:
-        encoder: in eval mode, on ``device``; from pixels (B, 3, H, W) in [0, 1] to (B, D).
+        encoder: a network in eval mode on ``device``, from pixels (B, 3, H, W) in [0, 1] to (B, D).
+        image_set: the images.
+        batch_size: number of images in a forward pass.
+        device: where to compute.
+
+    Returns:
+        Features, float32 (N, D), and labels (N,), both on ``device``.
 
     Raises:
         UserError: part of the encoder is in training mode, the set is empty, or the features are
@@ -32,7 +38,7 @@ def extract(
     stage = f"Features of {image_set.name}"
     for images, _ in track(stream, stage, num_batches(image_set, batch_size)):
         batch = encoder(images)
-        if features is None:  # allocated once: joining batches at the end would need it twice
+        if features is None:  # joining the batches at the end would need twice the memory
             features = batch.new_empty(len(image_set), batch.shape[1], dtype=torch.float32)
         features[done : done + len(batch)] = batch
         done += len(batch)

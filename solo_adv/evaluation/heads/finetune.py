@@ -1,6 +1,6 @@
-"""Adversarial full fine-tuning (AFF): encoder and head together, on attacked labelled images.
+"""Adversarial full fine-tuning (AFF) of encoder and head together, on attacked labelled images.
 
-The third protocol of the field, beside the standard (SLF) and the adversarial linear head (ALF);
+It is the field's third protocol, beside the standard (SLF) and the adversarial linear head (ALF):
 Jiang et al. 2020, https://arxiv.org/abs/2010.13337.
 """
 
@@ -37,7 +37,8 @@ class FinetuneRecipe:
     batch_size: int = 128
     weight_decay: float = 5e-4
     augment: bool = True
-    """Train on random crops of at least half the image, and flips; False: on whole images."""
+    """Whether to train on flipped random crops of at least half the image instead of whole images.
+    """
 
     def __post_init__(self) -> None:
         whole("finetune_recipe.epochs", self.epochs, 1)
@@ -62,18 +63,22 @@ def finetune_adversarially(
     device: torch.device | str,
     seed: int,
 ) -> Classifier:
-    """A copy of encoder and head, trained together on images that ``adversary`` attacks.
+    """Train a copy of encoder and head together, on images that ``adversary`` attacks.
 
-    The update runs in training mode (batch statistics), the attack under the adversary's
-    ``batch_norm``. Encoder and head themselves stay as they are; so does torch's global random
-    state.
+    The update runs in training mode (with batch statistics), the attack under the adversary's
+    ``batch_norm``. The given encoder and head and torch's global random state do not change.
 
     Args:
-        encoder: from images (N, 3, H, W) in [0, 1] to features (N, D).
-        head: from features to logits (N, K); where the fine-tuning starts.
+        encoder: network from images (N, 3, H, W), pixels in [0, 1], to features (N, D).
+        head: network from features to logits (N, K), from which the fine-tuning starts.
+        train_set: labelled images.
+        recipe: how to train.
+        adversary: attacks the images.
+        device: where to compute.
+        seed: seed of everything that is drawn at random.
 
     Returns:
-        The classifier, in eval mode, its weights frozen.
+        The classifier, in eval mode and with frozen weights.
 
     Raises:
         UserError: the loss became infinite or NaN.
@@ -92,9 +97,9 @@ def finetune_adversarially(
     generator = torch.Generator(device).manual_seed(seed)
     devices = [device] if torch.device(device).type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)  # of dropout
+        torch.manual_seed(seed)  # for dropout
         for images, labels in track(stream, "Adversarial fine-tuning", updates):
-            if len(images) == 1:  # has no batch statistics
+            if len(images) == 1:  # batch norm needs more than one image
                 continue
             pixels = crops(images) if recipe.augment else images
 

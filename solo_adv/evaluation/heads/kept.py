@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Saves trained weights, so that a resumed evaluation loads them instead of training again."""
 
 import io
 from collections.abc import Callable
@@ -18,12 +18,13 @@ M = TypeVar("M", bound=nn.Module)
 def kept_weights(
     path: Path, template: M, train: Callable[[], M], part: Callable[[M], nn.Module]
 ) -> M:
-    """A trained network from ``path``, or trained now and kept there by the first process.
+    """Load a trained network from ``path``, or train it and let the first process save it there.
 
     Args:
-        path: a name that no other training shares.
-        template: takes the weights if they are there.
-        part: which part of the network was trained, and is kept.
+        path: a file whose name tells this training apart from all others.
+        template: the network into which saved weights are loaded.
+        train: trains the network.
+        part: returns the part of the network that is trained and saved.
 
     Raises:
         UserError: the file cannot be written, or is damaged.
@@ -32,8 +33,8 @@ def kept_weights(
         if path.exists():
             part(template).load_state_dict(torch.load(path, "cpu", weights_only=True))
             return template
-    except Exception as error:  # torch.load has no one kind of them
-        raise UserError(f"{path} is damaged. Delete it to train anew.") from error
+    except Exception as error:  # torch.load raises many types for a damaged file
+        raise UserError(f"{path} is damaged. Delete it to train again.") from error
     trained = train()
     if rank() == 0:
         buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Weighted k-nearest-neighbour classification of features: a probe that trains nothing."""
+"""Weighted k-nearest-neighbour classification of features, which trains nothing."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from solo_adv.support.checks import number, whole
 from solo_adv.support.errors import UserError, unknown
 
 DISTANCES = ("cosine", "euclidean")
-MAX_CHUNK_ENTRIES = 20_000_000  # of the matrix of similarities: 80 MB
+MAX_CHUNK_ENTRIES = 20_000_000  # entries of the matrix of similarities; they take 80 MB
 
 
 @torch.no_grad()
@@ -22,23 +22,29 @@ def knn_accuracy(
     temperature: float = 0.07,
     distance: str = "cosine",
 ) -> tuple[float, float]:
-    """Top-1 and top-5 accuracy of the vote of the ``k`` nearest training features.
+    """Top-1 and top-5 accuracy of a vote of the ``k`` nearest training features.
 
-    A neighbour's vote weighs ``exp(cosine / temperature)``, or ``1 / (distance + 1e-5)`` under
-    ``distance="euclidean"``: Wu et al. 2018 (https://arxiv.org/abs/1805.01978), section 3.4, as in
-    solo-learn. A class without any vote counts as no prediction (solo-learn fills the top 5 with
-    arbitrary ones).
+    A neighbour's vote has the weight ``exp(cosine / temperature)`` or, with
+    ``distance="euclidean"``, ``1 / (distance + 1e-5)``, as in solo-learn. A class without any vote
+    is not a prediction (solo-learn fills the top 5 with arbitrary classes).
 
     Args:
-        train_features: (N, D). Labels (N,), where -1 means unlabelled; those are left out.
-        test_features: (M, D), labels (M,) likewise.
-        k: number of neighbours, capped at the number of labelled training features.
+        train_features: features (N, D) that vote.
+        train_labels: their labels (N,). Features with label -1 are unlabelled and left out.
+        test_features: features (M, D) to classify.
+        test_labels: their labels (M,). Features with label -1 are left out.
+        k: number of neighbours. If there are fewer labelled training features, all vote.
+        temperature: temperature of the weights, above 0; used with cosine only.
+        distance: ``cosine`` or ``euclidean``.
 
     Returns:
         (top-1, top-5) as fractions.
 
     Raises:
-        UserError: a setting is out of range, or there is no labelled feature on either side.
+        UserError: a setting is out of range, or one of the sets has no labelled feature.
+
+    Source:
+        Wu et al. 2018, https://arxiv.org/abs/1805.01978, section 3.4.
     """
     whole("knn_k", k, 1)
     number("knn_temperature", temperature, above_zero=True)
@@ -56,7 +62,8 @@ def knn_accuracy(
     for features, labels in zip(test_features.split(chunk), test_labels.split(chunk), strict=True):
         if distance == "cosine":
             similarity, neighbours = (features @ train_features.T).topk(k)
-            # Relative to the nearest one: the same vote, and no overflow at low temperatures.
+            # Subtracting the nearest one's similarity does not change the vote, and prevents
+            # overflow at low temperatures.
             weight = ((similarity - similarity[:, :1]) / temperature).exp()
         else:
             length, neighbours = torch.cdist(features, train_features).topk(k, largest=False)

@@ -24,17 +24,18 @@ OPTIMIZERS = ("adam", "sgd")
 
 @dataclass(frozen=True, kw_only=True)
 class HeadRecipe:
-    """How a head is trained. The head of the last update is the one that counts.
+    """How a head is trained. The head after the last update is used.
 
-    The defaults are the reference's: Adam at 3e-4, no decay, no schedule, un-augmented images;
-    20 epochs for every method (the reference takes 2 for EMP-SSL, 20 for SimCLR).
+    The defaults are those of the reference code: Adam with a learning rate of 3e-4, without weight
+    decay, schedule or augmentation. Every method gets 20 epochs (the reference code takes 2 for
+    EMP-SSL and 20 for SimCLR).
     """
 
     lr: float = 3e-4
     batch_size: int = 256
     epochs: int = 20
     min_updates: int = 1000
-    """Sets so small that ``epochs`` give fewer updates are seen more often."""
+    """Least number of updates. A small set is seen for more than ``epochs`` epochs to reach it."""
     optimizer: str = "adam"
     """``adam``, or ``sgd`` (with momentum 0.9)."""
     weight_decay: float = 0.0
@@ -53,7 +54,7 @@ class HeadRecipe:
         return cls(**mapping)
 
     def epochs_for(self, num_images: int) -> int:
-        """Whole passes over ``num_images`` images that respect ``min_updates``."""
+        """How many epochs over ``num_images`` images respect ``min_updates``."""
         return max(self.epochs, math.ceil(self.min_updates / self.updates_per_epoch(num_images)))
 
     def updates_per_epoch(self, num_images: int) -> int:
@@ -85,14 +86,23 @@ def train_head(
     seed: int,
     crafting: Crafting = IN_FLOAT32,
 ) -> nn.Linear:
-    """A linear head (``features_dim`` to ``num_classes``) from scratch; the encoder stays as it is.
+    """Train a linear head on a frozen encoder, from scratch.
 
-    Without an adversary the features of the whole un-augmented images are taken once and the head
-    trains on them. With one (r-LE) every batch is attacked end to end, through encoder and head,
-    on the cross-entropy, and the head learns from the attacked features.
+    Without an adversary, the features of the images, without augmentation, are computed once and
+    the head trains on them. With one (r-LE), every batch is attacked end to end, through encoder
+    and head, on the cross-entropy, and the head learns from the attacked features.
 
     Args:
-        crafting: how the passes of the attack are computed; the head learns in float32.
+        encoder: network in eval mode from pixels (N, 3, H, W) in [0, 1] to features (N, D). It
+            does not change.
+        train_set: labelled images.
+        num_classes: number of classes.
+        features_dim: D, the dimension of the features.
+        recipe: how to train.
+        adversary: attacks the images; None trains a standard head.
+        device: where to compute.
+        seed: seed of everything that is drawn at random.
+        crafting: how the passes of the attack are computed. The head learns in float32.
 
     Returns:
         The head in eval mode on ``device``.
@@ -131,7 +141,10 @@ def train_head(
 def train_head_on_features(
     features: Tensor, labels: Tensor, *, num_classes: int, recipe: HeadRecipe, seed: int
 ) -> nn.Linear:
-    """A standard head from features (N, D) already taken, on their device; see `train_head`."""
+    """Train a standard head on given features (N, D) and labels (N,), on their device.
+
+    It is the head that `train_head` trains without an adversary.
+    """
     _check_labels(labels, num_classes)
     head = _new_head(features.shape[1], num_classes, seed, features.device)
     optimizer = recipe.build_optimizer(head)
@@ -142,7 +155,8 @@ def train_head_on_features(
             shuffled = torch.randperm(len(labels), generator=order).to(features.device)
             yield from shuffled.split(recipe.batch_size)
 
-    # One buffer for the batches of all updates: beside so small a head, allocating counts.
+    # All updates share one buffer for their batch. The head is so small that allocating memory in
+    # each update would take noticeable time.
     buffer = features.new_empty(min(recipe.batch_size, len(features)), features.shape[1])
     for picked in track(stream(), "Standard head", _updates(recipe, len(labels))):
         batch = torch.index_select(features, 0, picked, out=buffer[: len(picked)])
@@ -151,7 +165,10 @@ def train_head_on_features(
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Top-1 and top-5 accuracy (fractions) of logits (N, K); top K if there are fewer classes."""
+    """Top-1 and top-5 accuracy, as fractions, of logits (N, K) for labels (N,).
+
+    With fewer than five classes, all of them count as the top 5.
+    """
     hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
     return hits[:, 0].double().mean().item(), hits.any(dim=1).double().mean().item()
 
@@ -167,7 +184,10 @@ def _update(
 def _new_head(
     features_dim: int, num_classes: int, seed: int, device: torch.device | str
 ) -> nn.Linear:
-    """torch's usual initialisation, drawn from the seed alone (global random state untouched)."""
+    """A head with torch's usual initialisation, drawn from the seed alone.
+
+    It does not change the global random state.
+    """
     head = nn.utils.skip_init(nn.Linear, features_dim, num_classes)
     generator = torch.Generator().manual_seed(seed)
     bound = features_dim**-0.5

@@ -1,1 +1,1 @@
-"""Whether an evaluation can be believed: what is probed, and the alarms."""
+"""Probes and alarms that show whether an evaluation can be trusted."""

@@ -1,4 +1,7 @@
-"""Results that cannot be right: one function an alarm, each naming the cause and the remedy."""
+"""Alarms that detect results which cannot be right.
+
+Each alarm is a function that returns messages, which name the cause and the remedy.
+"""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -19,17 +22,18 @@ MeasurementAlarm = Callable[[Sequence[Measurement]], list[str]]
 ProbeAlarm = Callable[[Probes], list[str]]
 
 SAME_OUTPUT = 1e-4
-"""Relative difference of logits below which two passes agree: pyautoattack's."""
+"""Relative difference of logits up to which two passes agree. pyautoattack uses the same value."""
 SAME_IN_ANY_BATCH = 1e-2
-"""Likewise for passes with other images, where other kernels round differently."""
+"""The same for passes with other images in the batch, in which kernels may round differently."""
 ZERO_GRADIENTS_ALLOWED = 0.01
-"""Share of correctly classified images; each may be a point too much of robust accuracy."""
+"""Share of correctly classified images that may have a zero gradient. Each such image may be
+counted as robust although a better attack would break it."""
 DEVIATIONS = 2.0
-"""How many standard deviations of sampling noise do not make an alarm."""
+"""A deviation of up to this many standard deviations counts as sampling noise."""
 
 
 def rises_with_epsilon(measurements: Sequence[Measurement]) -> list[str]:
-    """A larger ball contains the smaller one: the same attack must not find less in it."""
+    """Alarm if a larger ball helps the model: it contains the smaller ball and all its attacks."""
     return [
         f"{name}: accuracy rises from {smaller.accuracy:.2%} at {smaller.radius} to "
         f"{larger.accuracy:.2%} at {larger.radius}. The attack at {larger.radius} has not "
@@ -42,7 +46,7 @@ def rises_with_epsilon(measurements: Sequence[Measurement]) -> list[str]:
 
 
 def attack_above_clean(measurements: Sequence[Measurement]) -> list[str]:
-    """An attack may always leave the image as it is, so it cannot help the model."""
+    """Alarm if an attack helps the model: an attack may always leave the image unchanged."""
     clean = by_label(measurements).get(CLEAN)
     return [
         f"{a.label}: accuracy under attack, {a.accuracy:.2%}, is above clean accuracy, "
@@ -54,7 +58,7 @@ def attack_above_clean(measurements: Sequence[Measurement]) -> list[str]:
 
 
 def autoattack_above_pgd(measurements: Sequence[Measurement]) -> list[str]:
-    """AutoAttack begins with a stronger PGD than PGD: it must not leave more images standing."""
+    """Alarm if AutoAttack breaks fewer images than PGD: its first attack is a stronger PGD."""
     attacks = under_attack(measurements)
     ensemble = {a.ball: a for a in attacks if a.name == AUTOATTACK}
     return [
@@ -68,9 +72,9 @@ def autoattack_above_pgd(measurements: Sequence[Measurement]) -> list[str]:
 
 
 def more_steps_help(probes: Probes) -> list[str]:
-    """A longer attack contains the shorter one: it must not break fewer images."""
+    """Alarm if a longer attack breaks fewer images than a shorter one."""
     repaired, broken = probes.repaired_by_more_steps, probes.broken_by_more_steps
-    # An attack's last step is its verdict, so single images go either way.
+    # Only the last step of an attack is judged, so a few images may change either way.
     if repaired - broken <= DEVIATIONS * sqrt(repaired + broken):
         return []
     return [
@@ -82,7 +86,7 @@ def more_steps_help(probes: Probes) -> list[str]:
 
 
 def zero_epsilon_differs(probes: Probes) -> list[str]:
-    """An attack of radius 0 changes nothing."""
+    """Alarm if an attack of radius 0, which changes no pixel, changes the accuracy."""
     if probes.zero_epsilon_correct == probes.clean_correct:
         return []
     return [
@@ -94,7 +98,10 @@ def zero_epsilon_differs(probes: Probes) -> list[str]:
 
 
 def unbounded_attack_fails(probes: Probes) -> list[str]:
-    """Who may change every pixel to any value can show another class's image."""
+    """Alarm if images survive an attack that may change every pixel to any value.
+
+    Such an attack could show the model an image of another class.
+    """
     chance = 1 / probes.classes
     slack = DEVIATIONS * standard_error(chance, probes.images)
     if probes.unbounded_correct / probes.images <= chance + slack:
@@ -109,7 +116,7 @@ def unbounded_attack_fails(probes: Probes) -> list[str]:
 
 
 def softmax_instead_of_logits(probes: Probes) -> list[str]:
-    """Cross-entropy on probabilities is nearly flat."""
+    """Alarm if the model returns probabilities, on which the cross-entropy is nearly flat."""
     if not probes.softmax_output:
         return []
     return [
@@ -120,7 +127,7 @@ def softmax_instead_of_logits(probes: Probes) -> list[str]:
 
 
 def randomised_forward(probes: Probes) -> list[str]:
-    """A random model moves while it is attacked."""
+    """Alarm if two passes of the same images differ: attacks then aim at a moving target."""
     if probes.repeat_difference <= SAME_OUTPUT:
         return []
     return [
@@ -132,7 +139,7 @@ def randomised_forward(probes: Probes) -> list[str]:
 
 
 def zero_gradients(probes: Probes) -> list[str]:
-    """Where the gradient is exactly zero an attack cannot move."""
+    """Alarm if the gradient of many images is exactly zero, because PGD cannot move there."""
     if probes.zero_gradients <= ZERO_GRADIENTS_ALLOWED * probes.clean_correct:
         return []
     return [
@@ -145,7 +152,7 @@ def zero_gradients(probes: Probes) -> list[str]:
 
 
 def training_mode(probes: Probes) -> list[str]:
-    """On batch statistics an image's class depends on the other images of the batch."""
+    """Alarm if predictions depend on the other images of the batch, as in training mode."""
     if probes.training_modules:
         return [
             f"Model in train mode: {probes.training_modules[0]} (of "
@@ -179,7 +186,7 @@ PROBE_ALARMS: tuple[ProbeAlarm, ...] = (
 
 
 def all_alarms(measurements: Sequence[Measurement], probes: Probes | None = None) -> list[str]:
-    """What every alarm says of the measurements, without and under attack, and of the probes."""
+    """The messages of all alarms about the measurements and, if there are any, the probes."""
     messages = [message for alarm in MEASUREMENT_ALARMS for message in alarm(measurements)]
     if probes is not None:
         messages += [message for alarm in PROBE_ALARMS for message in alarm(probes)]

@@ -1,4 +1,4 @@
-"""Cheap measurements that show whether an evaluation can be believed; `alarms.py` judges them."""
+"""Cheap measurements that show whether an evaluation can be trusted. `alarms.py` judges them."""
 
 from dataclasses import dataclass, replace
 
@@ -12,52 +12,60 @@ from solo_adv.evaluation.attacks.crafting import IN_FLOAT32
 from solo_adv.evaluation.attacks.judging import cross_entropy_of, survivors
 
 UNBOUNDED_STEPS, UNBOUNDED_STEP_SIZE = 40, 0.05
-"""The step is a share of the radius."""
+"""Number and length of the steps of the unbounded attack. The length is a share of the radius."""
 ALONE = 4
+"""Number of images in the small batch that is compared with a large one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probes:
-    """What was measured on ``images`` test images. Counts are of images."""
+    """What was measured on ``images`` test images. Counts are numbers of images."""
 
     images: int
     classes: int
     training_modules: list[str]
-    """Parts of the model in training mode."""
+    """Names of the model's parts that are in training mode."""
     batch_dependence: float
-    """Largest relative change of an image's logits when other images are in the batch."""
+    """Largest relative change of an image's logits when the batch has other images, too."""
     repeat_difference: float
     """Largest relative difference of an image's logits between two passes."""
     softmax_output: bool
     """Whether the outputs are probabilities."""
     clean_correct: int
     zero_gradients: int
-    """Correctly classified images on which the gradient that attacks follow is zero."""
+    """Correctly classified images whose gradient, which attacks follow, is exactly zero."""
     zero_epsilon_correct: int
-    """Correct under an attack of radius 0."""
+    """Images that are correct under an attack of radius 0."""
     epsilon_text: str
-    """Of the comparison of steps."""
+    """Radius of the attacks whose numbers of steps are compared, such as ``8/255``."""
     steps: int
+    """Number of steps of the shorter attack."""
     steps_correct: int
+    """Images that are correct after the shorter attack."""
     more_steps_correct: int
-    """Correct after twice as many steps."""
+    """Images that are correct after an attack of twice as many steps."""
     repaired_by_more_steps: int
-    """Broken after ``steps`` steps, but not after twice as many."""
+    """Images that the shorter attack broke and the longer one did not."""
     broken_by_more_steps: int
+    """Images that the longer attack broke and the shorter one did not."""
     unbounded_correct: int
-    """Correct under an attack that may change every pixel to any value."""
+    """Images that are correct under an attack that may change every pixel to any value."""
 
 
 def probe(bench: Bench, *, num_classes: int, ball: Ball, steps: int, step_size: float) -> Probes:
-    """Measure all of it on the images of ``bench``, a few hundred, in float32.
+    """Measure all probes on the images of ``bench``, in float32. A few hundred images are enough.
 
     Args:
-        bench: its classifier is probed in the state in which it is, be it training mode.
-        ball, steps, step_size: of the attack that is compared with one of twice the steps.
+        bench: the classifier, which is probed in its current mode, and the images.
+        num_classes: number of classes.
+        ball: perturbations that the attacks are allowed.
+        steps: number of steps of the shorter attack; the longer one has twice as many.
+        step_size: length of a step of these attacks.
     """
     classifier = bench.classifier
     training = [name or "(the model)" for name, m in classifier.named_modules() if m.training]
-    # Probing must not move running statistics; that some part was training is on record.
+    # `training` records the mode. The passes themselves run in eval mode, because they must not
+    # change running statistics.
     with frozen(classifier):
         outputs: list[Tensor] = []
         again, labels, vanished = [], [], []
@@ -103,7 +111,7 @@ def probe(bench: Bench, *, num_classes: int, ball: Ball, steps: int, step_size: 
 
 
 def _gradient_is_zero(classifier: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """For which images (N,) every input's gradient vanishes: bool."""
+    """For each image, whether the gradient of all its pixels is zero: bool (N,)."""
     with torch.enable_grad():
         images = images.detach().requires_grad_()
         loss = cross_entropy_of(classifier, labels)(images)
@@ -112,7 +120,7 @@ def _gradient_is_zero(classifier: nn.Module, images: Tensor, labels: Tensor) -> 
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
-    """Largest distance between two outputs (N, K) for an image, relative to their length."""
+    """The largest distance between an image's two outputs (N, K), relative to their length."""
     length = one.norm(dim=1).clamp(min=1e-10)
     return float(((one - other).norm(dim=1) / length).nan_to_num(nan=0.0).max())
 
