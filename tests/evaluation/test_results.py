@@ -171,8 +171,8 @@ def _of_later_days(held):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_of_earlier_days, "of another measurement"),
-        (_with_other_settings, "of another measurement"),
+        (_of_earlier_days, "to another measurement"),
+        (_with_other_settings, "to another measurement"),
         (_of_later_days, "Unknown key in the evaluation 'norms'"),
         (lambda held: held.pop("data"), "is not a whole report"),
         (lambda held: held["data"].clear(), "fingerprint_train"),
