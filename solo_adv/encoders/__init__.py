@@ -1,1 +1,1 @@
-"""Networks from pixels to features: how they are built, saved, found again and loaded."""
+"""Networks from pixels to features: building them, and finding and loading their checkpoints."""

@@ -1,8 +1,9 @@
-"""A second batch normalisation for clean images, beside the one for attacked images.
+"""A second batch norm for clean images, beside the one for attacked images.
 
-Methods that train on clean and attacked copies of the same images (ACL, DynACL, AdvProp) give each
-kind statistics and affine weights of its own. What is used downstream is the attacked branch, which
-keeps the names that the layer had before; the clean branch is stored beside it, below ``clean.``.
+Methods that train on clean and attacked copies of the same images (ACL, DynACL, AdvProp) use
+separate statistics and affine weights for the two kinds. Downstream tasks use the attacked branch,
+whose weights are saved under the names that the layer had before. The clean branch is saved beside
+it, below ``clean.``.
 
 Source:
     Xie et al. 2020 (AdvProp), https://arxiv.org/abs/1911.09665, section 4.
@@ -22,13 +23,13 @@ CLEAN, ATTACKED = "clean", "attacked"
 
 
 class BranchedBatchNorm(nn.Module):
-    """Two batch norm layers, of which the one that :func:`batch_norm_branch` names is used.
+    """Two batch norm layers, of which one is in use.
 
     Args:
-        layer: becomes the attacked branch; a copy of it becomes the clean one.
+        layer: the layer that becomes the attacked branch; a copy of it becomes the clean branch.
 
     Attributes:
-        branch: the branch in use, ``attacked`` unless :func:`batch_norm_branch` says otherwise.
+        branch: the branch in use. It is ``attacked`` unless :func:`batch_norm_branch` changes it.
     """
 
     def __init__(self, layer: nn.Module) -> None:
@@ -40,18 +41,18 @@ class BranchedBatchNorm(nn.Module):
         self.register_load_state_dict_pre_hook(_load_from_the_old_names)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalised (N, C, ...), by the branch in use."""
+        """Normalise an input (N, C, ...) by the branch in use."""
         layer = self.clean if self.branch == CLEAN else self.attacked
         output: Tensor = layer(input)
         return output
 
 
 def with_two_batch_norms(network: nn.Module, name: str) -> nn.Module:
-    """The network with a second layer beside every batch norm, which starts as a copy.
+    """Add a second batch norm, which starts as a copy, beside every batch norm of a network.
 
     Args:
-        network: changed in place; a network that is itself a batch norm is not supported.
-        name: what the network is called in the error.
+        network: the network, which is changed in place. It must not itself be a batch norm.
+        name: name of the network, for the error.
 
     Raises:
         UserError: the network has no batch norm.
@@ -77,7 +78,7 @@ def _branch_all(network: nn.Module) -> int:
 
 @contextmanager
 def batch_norm_branch(network: nn.Module, branch: str | None) -> Iterator[None]:
-    """Use one branch of every :class:`BranchedBatchNorm` inside; None changes nothing."""
+    """Context in which every :class:`BranchedBatchNorm` uses ``branch``; None changes nothing."""
     layers = [m for m in network.modules() if isinstance(m, BranchedBatchNorm)] if branch else []
     before = [layer.branch for layer in layers]
     try:
@@ -90,10 +91,10 @@ def batch_norm_branch(network: nn.Module, branch: str | None) -> Iterator[None]:
 
 
 def of_one_branch(state: Mapping[str, Tensor], branch: str = ATTACKED) -> dict[str, Tensor]:
-    """Weights of a network with two batch norms as those of the plain network with one branch.
+    """The weights of one branch, under the names of a network with one batch norm.
 
     Args:
-        state: names and tensors as a network with :class:`BranchedBatchNorm` layers saves them.
+        state: state dict of a network with :class:`BranchedBatchNorm` layers.
         branch: ``attacked`` or ``clean``.
     """
     kept = {name: tensor for name, tensor in state.items() if ".clean." not in name}

@@ -1,4 +1,4 @@
-"""A pretrained encoder as a module: pixels in, features out."""
+"""A pretrained encoder as a module that takes pixels and returns features."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,16 +14,19 @@ FEATURES = ("auto", "hidden", "backbone", "projector")
 
 
 class Encoder(nn.Module):
-    """A pretrained encoder in eval mode: pixels (N, 3, H, W) in [0, 1] to features (N, D).
+    """An encoder from pixels (N, 3, H, W) in [0, 1] to features (N, D), built from a config.
 
     Args:
-        config: complete pretraining config.
-        features: ``hidden`` (after the projector's first layer: what the paper evaluates),
-            ``projector`` (the unit embeddings), ``backbone``, or ``auto``: ``hidden`` where the
-            checkpoint has this package's projector, else ``backbone``.
-        with_projector: whether it has this package's projector; None: if the config has the
-            projector's settings.
-        crop_passes: how many crop passes it was trained for; None if nobody counted.
+        config: the complete pretraining config.
+        features: ``hidden`` (the features after the projector's first layer, which the paper
+            evaluates), ``projector`` (the unit embeddings), ``backbone``, or ``auto``, which is
+            ``hidden`` if the checkpoint has this package's projector and ``backbone`` otherwise.
+        with_projector: whether it has this package's projector. With None it has one if the config
+            has the projector's settings.
+        crop_passes: number of crop passes of its training; None if they were not counted.
+
+    Raises:
+        UserError: ``features`` is not accepted, or needs a projector that the encoder lacks.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class Encoder(nn.Module):
             self.features_dim = dims[features]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (N, D) of pixels (N, 3, H, W), float in [0, 1]."""
+        """Compute features (N, D) of pixels (N, 3, H, W), float in [0, 1]."""
         features: Tensor = self.backbone(self.normalization(images))
         if self.features == "backbone":
             return features

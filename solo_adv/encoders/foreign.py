@@ -1,4 +1,7 @@
-"""Checkpoints of solo-learn's own methods: what their configs, or else the user, say of them."""
+"""Completes the configs of checkpoints that solo-learn's own methods wrote.
+
+The ``args.json`` beside a checkpoint describes its encoder; the user may add to it or correct it.
+"""
 
 import json
 from collections.abc import Mapping
@@ -16,13 +19,15 @@ from solo_adv.support.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
-    """What to take for granted of a solo-learn checkpoint, whatever its ``args.json`` says.
+    """Settings of a solo-learn checkpoint that override its ``args.json``. None overrides nothing.
 
     Attributes:
-        backbone: name, as ``backbones.build_backbone`` takes it.
-        stem: of a ResNet: ``cifar`` (padding 1), ``cifar_padding2`` (solo-learn's) or ``imagenet``.
-        image_size: side of the images that the encoder takes, in pixels.
-        mean, std: by which they are normalised, of the three channels.
+        backbone: name of the backbone, as ``backbones.build_backbone`` takes it.
+        stem: the stem of a ResNet: ``cifar`` (padding 1), ``cifar_padding2`` (solo-learn's) or
+            ``imagenet``.
+        image_size: side in pixels of the images that the encoder takes.
+        mean: mean of each of the three channels by which images are normalised.
+        std: standard deviation of each of the three channels by which images are normalised.
 
     Raises:
         UserError: a value is not accepted.
@@ -47,24 +52,34 @@ class EncoderSettings:
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any]) -> "EncoderSettings":
-        """From a configuration group.
+        """Read the settings from a configuration group.
 
         Raises:
-            UserError: an unknown key, or a value that is not accepted.
+            UserError: a key is unknown, or a value is not accepted.
         """
         known_keys("encoder", mapping, cls)
         return cls(**mapping)
 
     @property
     def named(self) -> dict[str, Any]:
-        """What is not None."""
+        """The settings that are not None."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def solo_learn_config(
     file: Path, state: Mapping[str, Tensor], named: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The complete config of a checkpoint of solo-learn's own methods."""
+    """The complete config of a checkpoint that one of solo-learn's own methods wrote.
+
+    Args:
+        file: the checkpoint; its ``args.json`` is looked for beside it.
+        state: weights of its backbone.
+        named: settings of :class:`EncoderSettings` that the user gave.
+
+    Raises:
+        UserError: the file has no backbone, there is no usable ``args.json`` and the user did not
+            give what it would say, or the weights contradict the stem.
+    """
     if not state:
         raise UserError(f"{file} holds no weights of a backbone ('backbone.*').")
     args = _args_beside(file)
@@ -96,7 +111,7 @@ def _args_beside(file: Path) -> dict[str, Any] | None:
 
 
 def _args_named(file: Path, named: Mapping[str, Any]) -> dict[str, Any]:
-    """In the place of ``args.json``, what the user said instead."""
+    """A config from the settings that the user gave, if there is no ``args.json``."""
     needed = ["backbone", "image_size", "mean", "std"]
     if str(named.get("backbone", "resnet")).startswith("resnet"):
         needed.append("stem")
@@ -113,14 +128,16 @@ def _args_named(file: Path, named: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_stem(file: Path, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Refuse a stem that the weights contradict: its padding, which they do not show, is a guess.
+    """Refuse a stem that contradicts the weights.
+
+    The weights show the stem's kernel size but not its padding, so a wrong padding goes unnoticed.
 
     Raises:
-        UserError: they do.
+        UserError: the kernel sizes differ.
     """
     convolution = state.get("backbone.conv1.weight")
     if convolution is None or not config["backbone"]["name"].startswith("resnet"):
-        return  # no ResNet's weights: they are refused where they do not fit
+        return  # weights of another network are refused later if they do not fit
     stem, kernel = config["backbone"]["stem"], convolution.shape[-1]
     if kernel != (7 if stem == "imagenet" else 3):
         raise UserError(

@@ -1,4 +1,4 @@
-"""From a checkpoint file back to an encoder."""
+"""Loads an encoder from a checkpoint file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,17 +17,17 @@ from solo_adv.support.errors import UserError
 def encoder_from(
     path: str | Path, *, features: str = "auto", settings: EncoderSettings | None = None
 ) -> Encoder:
-    """A pretrained encoder from a checkpoint, on the CPU, in eval mode, its weights frozen.
+    """Load a pretrained encoder on the CPU, in eval mode and with its weights frozen.
 
     Args:
-        path: a ``.ckpt`` file, or the directory of a run (its newest checkpoint): of this package's
-            methods, under either host, or of solo-learn's own.
+        path: a ``.ckpt`` file, or the directory of a run, whose newest checkpoint is loaded. It may
+            be of this package's methods, under either host, or of solo-learn's own.
         features: ``hidden``, ``backbone``, ``projector`` or ``auto``; see :class:`Encoder`.
-        settings: what the ``args.json`` of a solo-learn checkpoint does not say, or wrongly.
+        settings: settings of a solo-learn checkpoint that its ``args.json`` lacks or has wrong.
 
     Raises:
-        UserError: no such file, not a checkpoint, it does not fit its config, or its stem is
-            unknown.
+        UserError: there is no such file, it is not a checkpoint or does not fit its config, or the
+            stem of its backbone is unknown.
     """
     file = find_checkpoint(path)
     checkpoint = read_checkpoint(file)
@@ -50,10 +50,10 @@ def encoder_from(
 
 
 def _judged_weights(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Weights of the backbone and the projector that the run's config wants to be judged by.
+    """The weights of backbone and projector that evaluations use, according to the run's config.
 
-    Those of the average where one was kept (unless ``averaging.encoder=online``), and of the batch
-    norms for attacked views where there are two.
+    If the run kept an average of the weights, it is the average (unless
+    ``averaging.encoder=online``). If it had two batch norms, it is the one for attacked views.
     """
     averaging = config.get("averaging") or {}
     prefix = "averaged."

@@ -1,14 +1,20 @@
-"""The projector of the paper's code: one hidden layer that evaluation reads, then two more."""
+"""The projector of the paper's code: a hidden layer, whose output is evaluated, and two more."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class Projector(nn.Module):
-    """From backbone features (N, features_dim) to hidden features and embeddings.
+    """A network from backbone features (N, features_dim) to hidden features and embeddings.
 
-    The hidden layer's activations (N, hidden_dim), after ReLU, are the features that the paper
-    evaluates; the embeddings (N, output_dim) are what the objective sees.
+    The hidden features (N, hidden_dim) are the activations of the first layer after ReLU; the paper
+    evaluates them. The objective sees the embeddings (N, output_dim).
+
+    Args:
+        features_dim: dimension of the backbone's features.
+        hidden_dim: width of the hidden layers.
+        output_dim: dimension of the embeddings.
+        unit: whether embeddings are normalised to length 1.
 
     Source:
         The reference code's ``encoder``; the paper does not describe it.
@@ -30,7 +36,7 @@ class Projector(nn.Module):
         )
 
     def forward(self, feats: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden features; and embeddings, of unit length unless ``unit`` is False."""
+        """Compute hidden features (N, hidden_dim) and embeddings (N, output_dim)."""
         hidden = self.hidden(feats)
         output = self.output(hidden)
         return hidden, F.normalize(output, dim=1) if self.unit else output

@@ -1,6 +1,7 @@
-"""What a solo-learn config means: all that solo-learn (v1.0.6) decides without writing it down.
+"""Computes what solo-learn (v1.0.6) decides without writing it into its configs.
 
-Works on plain configs, such as the ``args.json`` beside a checkpoint; solo-learn is not imported.
+It works on plain configs, such as the ``args.json`` beside a checkpoint, and does not import
+solo-learn.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ Config = Mapping[str, Any]
 
 _CIFAR = ("cifar10", "cifar100")
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-# solo/data/pretrain_dataloader.py:206: for these, the YAML's mean and std are overridden.
+# solo/data/pretrain_dataloader.py:206 overrides the YAML's mean and std for these data sets.
 _STATISTICS = {
     "cifar10": ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
     "cifar100": ([0.5071, 0.4865, 0.4409], [0.2673, 0.2564, 0.2762]),
@@ -25,13 +26,13 @@ _STATISTICS = {
 
 
 def resolved(args: Config) -> dict[str, Any]:
-    """The contents of an ``args.json``, which keeps interpolations (``${data.image_size}``)."""
+    """Resolve the interpolations, such as ``${data.image_size}``, that an ``args.json`` keeps."""
     config: dict[str, Any] = plain(OmegaConf.create(dict(args)))
     return config
 
 
 def statistics(config: Config) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation by which its loaders normalise, of the three channels."""
+    """Mean and standard deviation of the three channels by which its loaders normalise."""
     dataset = config["data"].get("dataset")
     if dataset in _STATISTICS:
         return _STATISTICS[dataset]
@@ -40,7 +41,7 @@ def statistics(config: Config) -> tuple[list[float], list[float]]:
 
 
 def stem(config: Config) -> str:
-    """The stem of its backbone, one of ``specification.STEMS``; only ResNets have a choice."""
+    """The stem of its backbone, one of ``specification.STEMS``. It matters for ResNets only."""
     named = config["backbone"].get("stem") or "auto"
     if named != "auto":
         return str(named)
@@ -49,24 +50,24 @@ def stem(config: Config) -> str:
 
 
 def view_size(config: Config) -> int:
-    """Side of the first view that its loaders deliver, in pixels."""
+    """Side in pixels of the first view that its loaders deliver."""
     default = 32 if config["data"].get("dataset") in _CIFAR else 224
     size = _first_augmentation(config).get("crop_size", default)
     return int(size[0] if isinstance(size, list) else size)
 
 
 def views(config: Config) -> int:
-    """How many views of that size its loaders deliver; 2 where the config does not say."""
+    """How many views of that size its loaders deliver; 2 if the config does not say."""
     size = view_size(config)
     alike = [item for item in _augmentations(config) if _side(item) == size]
     return sum(item.get("num_crops", 1) for item in alike) or 2
 
 
 def complete(config: Config) -> dict[str, Any]:
-    """A config of solo-learn's as the stand-in host would have to write it for the same encoder.
+    """Complete a config of solo-learn so that the stand-in host would build the same encoder.
 
-    Explicit in it are ``backbone.stem``, ``data.mean``, ``data.std``, ``data.image_size`` and
-    ``crops``; the data are named as this package's loaders know them.
+    This adds ``backbone.stem``, ``data.mean``, ``data.std``, ``data.image_size`` and ``crops``, and
+    describes the data in the terms of this package's loaders.
     """
     data = dict(config["data"])
     mean, std = statistics(config)
@@ -91,7 +92,7 @@ def complete(config: Config) -> dict[str, Any]:
 
 
 def _crops(config: Config) -> dict[str, Any]:
-    """The fields of ``CropSpec`` in its first augmentation."""
+    """The fields of ``CropSpec``, taken from the config's first augmentation."""
     first = _first_augmentation(config)
     part = {name: first.get(name) or {} for name in ("rrc", "color_jitter")}
     scale = (part["rrc"].get("crop_min_scale", 0.08), part["rrc"].get("crop_max_scale", 1.0))

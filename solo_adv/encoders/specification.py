@@ -1,4 +1,4 @@
-"""What a config may say of an encoder; checked without importing torch or timm."""
+"""Checks what a config says about an encoder, without importing torch or timm."""
 
 import re
 import sys
@@ -13,9 +13,9 @@ from solo_adv.support.signatures import package_folder
 STEMS = ("auto", "cifar", "cifar_padding2", "imagenet")
 _CIFAR_STEM_UP_TO = 64
 IDENTITY = ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0])
-"""Mean and standard deviation that change nothing."""
+"""Mean and standard deviation of a normalisation that changes nothing."""
 
-# The names that solo-learn gives to networks of timm, and those of its own.
+# solo-learn's names of timm's networks.
 _FROM_TIMM = {
     "vit_tiny": "vit_tiny_patch16_224",
     "vit_small": "vit_small_patch16_224",
@@ -33,7 +33,7 @@ SOLO_LEARNS_OWN = (
 
 
 def resolve_stem(stem: str, image_size: int) -> str:
-    """A stem other than ``auto``, which takes the CIFAR stem for images up to 64 pixels.
+    """Replace ``auto`` by ``cifar`` for images of up to 64 pixels, by ``imagenet`` for larger ones.
 
     Raises:
         UserError: there is no such stem.
@@ -45,7 +45,7 @@ def resolve_stem(stem: str, image_size: int) -> str:
 
 
 def resolve_name(name: str) -> str:
-    """The name by which timm, or solo-learn for its own, knows a backbone.
+    """Translate a backbone's name to timm's or, for solo-learn's own networks, to solo-learn's.
 
     Raises:
         UserError: there is no such backbone.
@@ -57,9 +57,9 @@ def resolve_name(name: str) -> str:
 
 
 def is_timm_model(name: str) -> bool:
-    """Whether timm can build a network of this name, with or without a tag behind a point."""
+    """Whether timm can build a network of this name. It may end in a tag, as in ``name.tag``."""
     timm: Any = sys.modules.get("timm")
-    if timm is not None and hasattr(timm, "is_model"):  # it also knows those that users register
+    if timm is not None and hasattr(timm, "is_model"):  # it also knows networks that users add
         return bool(timm.is_model(name))
     current, deprecated = _registered()
     return name.partition(".")[0] in current | deprecated
@@ -78,7 +78,7 @@ _DEPRECATED = re.compile(
 
 @cache
 def _registered() -> tuple[frozenset[str], frozenset[str]]:
-    """The current and the deprecated names in timm's source: importing timm takes seconds."""
+    """The current and the deprecated names, read from timm's source, as importing it is slow."""
     current: set[str] = set()
     deprecated: set[str] = set()
     for file in (package_folder("timm") / "models").glob("*.py"):
@@ -86,6 +86,6 @@ def _registered() -> tuple[frozenset[str], frozenset[str]]:
         current.update(_REGISTERED.findall(source))
         for table in _DEPRECATED.findall(source):
             deprecated.update(re.findall(r"""['"](\w+)['"]\s*:""", table))
-    if not current:  # its source is not as it was: ask itself
+    if not current:  # another version of timm may register its models in another way
         current.update(import_module("timm").list_models())
     return frozenset(current), frozenset(deprecated)

@@ -1,4 +1,4 @@
-"""Methods: each an objective and an adversary in one short file. Hosts make them runnable."""
+"""The methods. Each is a short file that names an objective and an adversary; hosts run them."""
 
 from solo_adv.methods.adversarial import AdversarialMethod
 from solo_adv.methods.cfamc import CFAMC

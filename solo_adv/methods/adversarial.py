@@ -1,6 +1,7 @@
-"""The one training step of all methods: an objective and an adversary, on any host.
+"""The training step that all methods share. It joins an objective and an adversary on any host.
 
-Shapes: B images become V crops each, N = V*B, view-major; embeddings are (V, B, D).
+Shapes: V crops are cut from each of B images. They travel as one tensor (V*B, 3, h, w), view-major,
+and their embeddings are (V, B, D).
 """
 
 from collections.abc import Callable, Sequence
@@ -32,25 +33,26 @@ from solo_adv.support.settings import construct, section
 
 
 class Batch(NamedTuple):
-    """One batch as all its updates see it."""
+    """One batch, in the form that all updates on it share."""
 
     clean: Tensor
-    """Crops that stay clean (M, 3, h, w), view-major, maybe none."""
+    """Crops that stay clean (M, 3, h, w), view-major. There may be none (M = 0)."""
     attacked: Tensor
-    """Crops that are attacked (N, 3, h, w), view-major, as they are without attack."""
+    """Crops that will be attacked (N, 3, h, w), view-major, before the attack."""
     labels: Tensor
-    """Of the images (B,), -1 where unlabelled."""
+    """Labels of the images (B,), -1 where unlabelled."""
     teacher: Tensor | None
-    """What :meth:`AdversarialMethod.prepare` returned (V*B, D'), for the crops as they came."""
+    """The result of :meth:`AdversarialMethod.prepare`: the teacher's outputs (V*B, D') on all crops
+    before they were split into clean and attacked ones. None without a teacher."""
 
 
 class AdversarialMethod(Lifecycle):
-    """A method without its base: each host joins it to its own ``BaseMethod`` (see ``host/``).
+    """The base class of methods. Each host joins it to its own ``BaseMethod`` (see ``host/``).
 
-    The base brings ``backbone``, ``classifier``, ``features_dim``, ``forward`` with ``logits`` and
-    ``feats``, optimisers and validation; and two doors, ``to_pixels`` from the images its loader
-    delivers to pixels in [0, 1], and ``from_pixels`` back to what its ``forward`` takes
-    (``methods/contract.py`` has the whole list).
+    The host's class has ``backbone``, ``classifier``, ``features_dim``, ``forward`` with ``logits``
+    and ``feats``, optimisers and validation. It also has ``to_pixels``, which turns the images that
+    its loader delivers into pixels in [0, 1], and ``from_pixels``, which turns pixels into what its
+    ``forward`` takes (``methods/contract.py`` has the whole list).
 
     Extra cfg settings:
         method_kwargs:
@@ -60,12 +62,13 @@ class AdversarialMethod(Lifecycle):
         adversary: the settings of the adversary, and of ``AttackedViews``.
         teacher: the fields of ``TeacherSettings``.
         averaging: the fields of ``Averaging``.
-        backbone.batch_norms (int): 2 for a second batch norm, of clean views.
-        preset: ``reference`` for the choices of the paper's code that change results.
-        crops: backend, source and the fields of ``CropSpec``; of ``chunk`` crops at most the
-            activations are in memory at a time.
+        backbone.batch_norms (int): 2 adds a second batch norm, for clean views.
+        preset: ``reference`` takes the choices of the paper's code that change results.
+        crops: the fields of ``CropOptions`` and ``CropSpec``. Activations of at most ``chunk``
+            crops are in memory at a time.
         performance: the fields of ``Performance``.
-        precision: Lightning's, or ``auto``: bfloat16 where the hardware multiplies it fast.
+        precision: Lightning's precision, or ``auto``, which takes bfloat16 if the hardware
+            multiplies it fast.
     """
 
     objective_class: ClassVar[type[Objective]]
@@ -112,10 +115,10 @@ class AdversarialMethod(Lifecycle):
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """Fill in the method's defaults and check every setting of it, before anything is built.
+        """Fill in the method's defaults and check its settings, before anything is built.
 
         Raises:
-            UserError: an unknown key or a value out of range, with what is accepted.
+            UserError: a key is unknown or a value out of range; the message says what is accepted.
         """
         views = cls.default_attacked_views
         cfg = super().add_and_assert_specific_cfg(
@@ -140,7 +143,7 @@ class AdversarialMethod(Lifecycle):
 
     @classmethod
     def crop_settings(cls, cfg: DictConfig) -> tuple[CropSpec, CropOptions]:
-        """What crops a complete config draws at the start of a run, and how."""
+        """The crops that a complete config draws at the start of a run, and options for how."""
         return completion.crop_settings(cfg, cls.crop_size(cfg))
 
     # ---------------------------------------------------------------- parts
@@ -166,14 +169,15 @@ class AdversarialMethod(Lifecycle):
         return self._averaged_outputs if settings.kind == "average" else None
 
     def _averaged_outputs(self, pixels: Tensor) -> Tensor:
-        """What the objective would see of the averaged weights."""
+        """The embeddings that the averaged weights compute for pixels (N, 3, h, w) in [0, 1]."""
         assert self.averaged is not None
         with self.averaged.in_place_of(self):
             return self._pass(pixels)["z"]
 
     def _build_crops(self, seed: int) -> CropPipeline:
         spec, options = self.crop_settings(self.cfg)
-        # With ready crops from the loader it is idle, and asks for no backend's library.
+        # If the loader delivers finished crops, this pipeline is not used, and it must not require
+        # the library of another backend.
         backend = options.backend if options.source == "device" else "torch"
         return build_crops(
             spec,
@@ -197,14 +201,15 @@ class AdversarialMethod(Lifecycle):
         return groups
 
     def forward(self, X: Tensor) -> dict[str, Tensor]:
-        """From images as the host delivers them to ``logits``, ``feats`` and ``z``.
+        """Compute ``logits``, ``feats`` and ``z`` of images from the host's loader.
 
-        With a projector also to ``hidden``; without one ``z`` are the features themselves.
+        A method with a projector adds ``hidden``. Without a projector, ``z`` is the same as
+        ``feats``.
         """
         return self._project(super().forward(X))
 
     def multicrop_forward(self, X: Tensor) -> dict[str, Tensor]:
-        """:meth:`forward` without logits."""
+        """Compute what :meth:`forward` computes, without ``logits``."""
         return self._project(super().multicrop_forward(X))
 
     def _project(self, out: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -216,22 +221,22 @@ class AdversarialMethod(Lifecycle):
     # ---------------------------------------------------------------- hooks for a method
 
     def spec_at(self, progress: float) -> CropSpec:
-        """What crops to draw when so much of the run (0 to 1) is done: always the config's.
+        """The crops to draw when the share ``progress`` (0 to 1) of the run is done.
 
-        A method whose augmentation changes over the run overrides it. ``num_crops`` and ``size``
-        must stay as they are. ``self.spec`` is the config's.
+        By default they are always the config's, ``self.spec``. A method whose augmentation changes
+        over the run overrides this. It must not change ``num_crops`` and ``size``.
         """
         return self.spec
 
     def prepare(self, crops: Tensor, labels: Tensor) -> Tensor | None:
-        """What the objective is shown of the teacher, computed once a batch.
+        """Compute the teacher's outputs for the objective, once for each batch.
 
         Args:
             crops: clean crops (V*B, 3, h, w) in [0, 1], view-major.
-            labels: of the images (B,).
+            labels: labels of the images (B,).
 
         Returns:
-            The teacher's outputs (V*B, D') on them, without gradient; None without a teacher.
+            The teacher's outputs (V*B, D') on the crops, without gradient; None without a teacher.
         """
         if self.teacher is None:
             return None
@@ -241,13 +246,14 @@ class AdversarialMethod(Lifecycle):
     # ---------------------------------------------------------------- training
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """Crop, then for each replay: perturb, update the weights, let the adversary learn.
+        """Cut the crops, then perturb them and update weights and adversary in each replay.
 
         Args:
-            batch: ``[indexes, views, targets]`` with ``views`` a list of V image batches as the
-                host's loader delivers them: the crops, or (``crops.source=device``) the first is
-                cropped. Targets (B,), -1 where unlabelled.
-            batch_idx: index of the batch.
+            batch: ``[indexes, views, targets]`` from the host's loader. ``views`` is a list of
+                image batches. With ``crops.source=loader`` they are the crops; with
+                ``crops.source=device`` the crops are cut from the first. Targets are (B,), -1 where
+                unlabelled.
+            batch_idx: index of the batch in the epoch.
         """
         _, views, targets = batch
         self._batch_in_epoch = batch_idx
@@ -280,7 +286,7 @@ class AdversarialMethod(Lifecycle):
         self.observe(out["feats"][:views_seen].detach(), targets.repeat(views_seen // len(targets)))
 
     def _passes_of(self, crops: Tensor, images: int) -> int:
-        """Crop passes that a batch of so many images costs, with its crops (V*B, 3, h, w)."""
+        """Crop passes that a batch of ``images`` images with crops (V*B, 3, h, w) costs."""
         passes = self.attacked_views.passes(
             self.adversary, num_crops=len(crops) // images, taught=self.teacher is not None
         )
@@ -288,9 +294,9 @@ class AdversarialMethod(Lifecycle):
 
     @property
     def progress(self) -> float:
-        """How much of the run is done when the batch at hand begins, from 0 to 1.
+        """How much of the run is done at the start of the current batch, from 0 to 1.
 
-        0 for a method that no Trainer runs.
+        It is 0 for a method that no Trainer runs.
         """
         trainer = self._trainer
         if trainer is None:
@@ -302,7 +308,7 @@ class AdversarialMethod(Lifecycle):
         return min(1.0, (self.current_epoch * batches + self._batch_in_epoch) / total)
 
     def _crops_of(self, views: Sequence[Tensor]) -> Tensor:
-        """Crops (V*B, 3, h, w) in [0, 1], view-major."""
+        """Cut the crops (V*B, 3, h, w) in [0, 1], view-major, or join those of the loader."""
         if self.cfg.crops.source == "device":
             spec = self.spec_at(self.progress)
             if spec != self._drawn_from:
@@ -320,12 +326,12 @@ class AdversarialMethod(Lifecycle):
         return as_unit_float(self.to_pixels(join_views(views)))
 
     def batch_of(self, crops: Tensor, targets: Tensor) -> Batch:
-        """Crops (V*B, 3, h, w) in [0, 1] and targets (B,) as the updates on them see them."""
+        """Make a :class:`Batch` of crops (V*B, 3, h, w) in [0, 1] and targets (B,)."""
         clean, attacked = self.attacked_views.split(crops, len(targets))
         return Batch(clean, attacked, targets, self.prepare(crops, targets))
 
     def perturb(self, batch: Batch) -> Tensor | None:
-        """The adversary's perturbation of the attacked crops, or None."""
+        """The adversary's perturbation (N, 3, h, w) of the crops to attack; None adds nothing."""
         views, adversary = self.attacked_views, self.adversary
         freeze = nullcontext() if adversary.accumulate_gradients else parameters_frozen(self)
         own_selves = views.pair == "self"
@@ -344,23 +350,26 @@ class AdversarialMethod(Lifecycle):
             return adversary.perturb(batch.attacked, crafting_loss)
 
     def updated(self, batch: Batch, delta: Tensor | None) -> tuple[dict[str, Tensor], Update]:
-        """The network's outputs on the batch, perturbed by ``delta``, and what the objective sees.
+        """Pass the perturbed batch through the network.
 
         Args:
-            batch: as :meth:`batch_of` made it.
+            batch: a batch from :meth:`batch_of`.
             delta: perturbation of the attacked crops (N, 3, h, w), or None.
+
+        Returns:
+            The network's outputs, as :meth:`outputs_of` returns them, and the objective's input.
         """
         attacked = batch.attacked if delta is None else batch.attacked + delta
         out = self.outputs_of(batch.clean, attacked, len(batch.labels))
         return out, self._shown(out["z"], batch, 0 if delta is None else len(attacked))
 
     def outputs_of(self, clean: Tensor, attacked: Tensor, batch: int) -> dict[str, Tensor]:
-        """``logits``, ``feats`` and ``z`` of clean crops, then of attacked ones.
+        """Compute ``logits``, ``feats`` and ``z``, each (M + N, ...), of clean and attacked crops.
 
         Args:
-            clean: crops (M, 3, h, w) in [0, 1], view-major, maybe none.
-            attacked: crops (N, 3, h, w), perturbed, maybe none.
-            batch: images in the batch, B.
+            clean: clean crops (M, 3, h, w) in [0, 1], view-major. M may be 0.
+            attacked: perturbed crops (N, 3, h, w), view-major. N may be 0.
+            batch: B, the number of images in the batch.
         """
         groups = self.attacked_views.groups(clean, attacked, batch)
         parts = [self._outputs_of_group(group) for group in groups]
@@ -382,18 +391,20 @@ class AdversarialMethod(Lifecycle):
         return {name: out[name] for name in ("logits", "feats", "z")}
 
     def _shown(self, z: Tensor, batch: Batch, attacked: int, *, own_selves: bool = False) -> Update:
-        """What an objective is shown of embeddings (V*B, D), the last ones of which are attacked.
+        """Make the objective's input from embeddings.
 
         Args:
-            attacked: how many of them are.
-            own_selves: the embeddings are those of the attacked crops' clean selves and then of
-                the attacked crops, and not of the whole batch.
+            z: embeddings (V*B, D), view-major, of which the last ones are attacked.
+            batch: the batch that they belong to.
+            attacked: how many of the embeddings are attacked.
+            own_selves: whether the embeddings are not of the whole batch, but of the attacked crops
+                alone, first without perturbation and then with it.
         """
         views = z.unflatten(0, (-1, len(batch.labels)))
         first_attacked = (len(z) - attacked) // len(batch.labels)
         mask = torch.arange(len(views), device=z.device) >= first_attacked
         progress: Any = self.progress
-        if self._compiled:  # a compiled objective would be compiled anew for every other number
+        if self._compiled:  # a compiled objective would be compiled again for every new number
             progress = z.new_full((), progress, dtype=torch.float32)
         taught = self._taught(batch, own_selves)
         return Update(views, mask, batch.labels, taught, progress, num_clean=first_attacked)
@@ -414,14 +425,17 @@ class AdversarialMethod(Lifecycle):
         if stage == "fit" and performance.compile != "none":
             self._network = compile_whole(self._pass, performance.mode)
             self.adversary.compiled = True
-            if world_size() == 1:  # the gathering of embeddings has no graph
+            if world_size() == 1:  # gathering embeddings from processes cannot be compiled
                 self._loss = compile_whole(self.objective, performance.mode)
                 self._crafting = compile_whole(self.objective.crafting, performance.mode)
                 self._compiled = True
 
 
 def _probe(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Loss and accuracy of the online classifier over labelled crops; 0 where there are none."""
+    """Loss and accuracy (in percent) of the online classifier over the labelled crops.
+
+    Both are 0 if no crop is labelled.
+    """
     labelled = (targets >= 0).sum().clamp(min=1)
     loss = F.cross_entropy(logits, targets, ignore_index=-1, reduction="sum") / labelled
     correct = (logits.detach().argmax(1) == targets).sum()

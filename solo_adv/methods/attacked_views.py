@@ -1,4 +1,4 @@
-"""Which views of an image are attacked, how they pass the network, and what an attack ascends."""
+"""Which views are attacked, how views pass the network, and which loss an attack ascends."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ PAIRS = ("cross", "self")
 FORWARDS = ("joint", "separate", "by_view")
 SELF_VIEWS = ("once", "every_step")
 FORWARD = 1 / 3
-"""A forward pass alone, in crop passes: a backward pass takes about twice as long."""
+"""Cost of a forward pass alone, in crop passes. A backward pass takes about twice as long."""
 
 
 class Group(NamedTuple):
@@ -26,26 +26,27 @@ class Group(NamedTuple):
 
     pixels: Tensor
     branch: str
-    """The batch norm that they use where there are two: ``clean`` or ``attacked``."""
+    """The batch norm that they use if there are two: ``clean`` or ``attacked``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackedViews:
-    """Keys of the ``adversary`` section beside the adversary's own.
+    """Keys of the ``adversary`` section that the adversary itself does not have.
 
     Attributes:
-        views: ``all`` views are attacked (``both`` says the same of two); ``second``: all but the
-            first, which stays clean; ``twins``: every crop takes part twice, clean and attacked.
-        forward: ``joint``: clean and attacked views pass the network together and share their
-            batch statistics; ``separate``: the clean views pass first, then the attacked ones, so
-            that each kind has statistics of its own and the running statistics move twice;
-            ``by_view``: every view passes by itself, as in solo-learn's own methods.
-        pair: of an attack that is crafted before the update: ``cross``: on the loss of the update
-            itself; ``self``: on the loss between the attacked views and their own clean selves (as
-            the reference code's SimCLR does).
-        self_view: of ``pair=self``: whether the clean selves pass the network ``once`` a batch
-            without gradient, or at ``every_step`` of the attack with gradient (as the reference
-            code's SimCLR does, so that batch statistics move once more at every step).
+        views: which views are attacked. ``all`` attacks all of them (``both`` is the same for two
+            views); ``second`` attacks all but the first, which stays clean; with ``twins`` every
+            crop takes part twice, once clean and once attacked.
+        forward: how views pass the network. With ``joint`` clean and attacked views pass together
+            and share their batch statistics. With ``separate`` the clean views pass first, then the
+            attacked ones, so that each kind has its own batch statistics and the running statistics
+            move twice. With ``by_view`` every view passes separately, as in solo-learn's methods.
+        pair: which loss PGD ascends. ``cross`` is the loss of the update itself. ``self`` is the
+            loss between the attacked views and the same views without perturbation, as in the
+            reference code's SimCLR.
+        self_view: how these clean views pass the network under ``pair=self``: ``once`` a batch
+            without gradient, or at ``every_step`` of the attack with gradient, as in the reference
+            code's SimCLR, where the running statistics therefore move once more at every step.
 
     Source:
         Reference code ``main_simclr_adv.py``; the paper's section 2.2.1 leaves all of it open.
@@ -64,17 +65,17 @@ class AttackedViews:
 
     @staticmethod
     def keys(adversary: type[Adversary]) -> tuple[str, ...]:
-        """The keys that make sense with an adversary."""
+        """The keys that have a meaning for an adversary."""
         if adversary is Adversary:
             return ("forward",)
         crafted = ("pair", "self_view") if issubclass(adversary, PGD) else ()
         return ("views", "forward", *crafted)
 
     def check(self, *, num_crops: int, batch_norms: int) -> None:
-        """Refuse settings that do not go with the number of crops or of batch norms.
+        """Refuse settings that contradict the number of crops or of batch norms.
 
         Raises:
-            UserError: they do not.
+            UserError: they contradict it.
         """
         if num_crops < 2 and self.views == "second":
             raise UserError("adversary.views=second needs crops.num_crops of at least 2; got 1.")
@@ -86,18 +87,18 @@ class AttackedViews:
             )
         if batch_norms == 2 and self.forward == "joint":
             raise UserError(
-                "backbone.batch_norms=2 gives clean and attacked views batch statistics of their "
-                "own, and adversary.forward=joint makes them share: use adversary.forward=separate."
+                "backbone.batch_norms=2 gives clean and attacked views separate batch statistics, "
+                "and adversary.forward=joint makes them share: use adversary.forward=separate."
             )
 
     def count(self, num_crops: int) -> int:
-        """How many views of an image an objective is shown, if it has so many crops."""
+        """How many views of an image the objective sees if ``num_crops`` crops are drawn."""
         return 2 * num_crops if self.views == "twins" else num_crops
 
     def holds_clean(self, adversary: Adversary) -> bool:
         """Whether an attack may pass the clean views once a batch instead of at every step.
 
-        It may where their outputs depend neither on the attacked views nor on the step.
+        It may if their outputs depend neither on the attacked views nor on the step.
         """
         apart = self.forward != "joint" or adversary.batch_norm == "eval"
         return apart and adversary.batch_norm != "train" and not adversary.accumulate_gradients
@@ -105,13 +106,13 @@ class AttackedViews:
     def passes(self, adversary: Adversary, *, num_crops: int, taught: bool) -> float:
         """Crop passes (forward and backward of one crop) that a batch costs for each image.
 
-        Every replay passes all views once. A step of the attack passes the views that it cannot
-        hold: with ``pair=self`` the attacked ones, and their clean selves if they pass at every
-        step. A teacher's forward pass counts as a third of a pass; so short a pass of clean views
-        that are held is not counted.
+        Every replay passes all views once. A step of the attack passes the attacked views. It also
+        passes the clean ones, unless they are passed only once a batch; that single forward pass is
+        not counted. A teacher's forward pass counts as a third of a crop pass.
 
         Args:
-            num_crops: crops drawn of an image.
+            adversary: the adversary.
+            num_crops: number of crops drawn from an image.
             taught: whether a teacher sees every crop.
         """
         clean = {"second": 1, "twins": num_crops}.get(self.views, 0)
@@ -125,9 +126,13 @@ class AttackedViews:
         return passes + num_crops * FORWARD if taught else passes
 
     def split(self, crops: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-        """Crops (V*B, ...), view-major, into those that stay clean and those that are attacked.
+        """Split crops (V*B, ...), view-major, into those that stay clean and those to attack.
 
-        Under ``twins`` both are all crops.
+        Under ``twins`` both parts have all crops.
+
+        Args:
+            crops: the crops, or anything else with a row for each crop.
+            batch: B, the number of images in the batch.
         """
         if self.views == "twins":
             return crops, crops
@@ -135,12 +140,12 @@ class AttackedViews:
         return crops[:start], crops[start:]
 
     def groups(self, clean: Tensor, attacked: Tensor, batch: int) -> list[Group]:
-        """The crops as they pass the network, in the order of ``clean``, then ``attacked``.
+        """Form the groups of crops that pass the network together, clean ones first.
 
         Args:
-            clean: crops that stay clean (M, 3, h, w), maybe none.
-            attacked: crops that are attacked (N, 3, h, w), maybe none.
-            batch: images in the batch, B.
+            clean: crops that stay clean (M, 3, h, w). M may be 0.
+            attacked: crops that are attacked (N, 3, h, w). N may be 0.
+            batch: B, the number of images in the batch.
         """
         if self.forward == "joint":
             return [Group(join(clean, attacked), ATTACKED)]
@@ -160,15 +165,16 @@ class AttackedViews:
         *,
         hold_clean: bool,
     ) -> LossOf:
-        """What the attack ascends, as a function of the attacked crops once perturbed.
+        """The loss that the attack ascends, as a function of the perturbed crops.
 
         Args:
-            clean: crops that stay clean.
-            attacked: crops to be attacked, unperturbed.
-            embed: from clean and attacked crops to the embeddings of both (N, D), in that order.
-            loss: from embeddings (N, D), view-major, clean ones first, to the objective.
-            hold_clean: pass the clean crops once instead of at every step: the embeddings do not
-                depend on the perturbation.
+            clean: crops that stay clean (M, 3, h, w).
+            attacked: crops to attack (N, 3, h, w), without perturbation.
+            embed: takes clean and attacked crops and returns the embeddings (M + N, D) of both, in
+                that order.
+            loss: takes such embeddings and returns the scalar loss.
+            hold_clean: whether the clean crops pass the network once instead of at every step,
+                because their embeddings do not depend on the perturbation.
         """
         nothing = attacked[:0]
         if self.pair == "self":
@@ -182,7 +188,7 @@ class AttackedViews:
                 torch.cat([embed(clean, nothing), embed(nothing, perturbed)])
             )
 
-        @cache  # at the first step: free training never asks
+        @cache  # computed at the first step of an attack; free training never needs it
         def held() -> Tensor:
             with torch.no_grad():
                 return embed(clean, nothing)
@@ -191,7 +197,7 @@ class AttackedViews:
 
 
 def join(clean: Tensor, attacked: Tensor) -> Tensor:
-    """Clean and attacked crops in one tensor, without a copy where one of them is empty."""
+    """Join clean and attacked crops in one tensor, without a copy if one of them is empty."""
     if not len(clean):
         return attacked
     return torch.cat([clean, attacked]) if len(attacked) else clean

@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, as momentum encoder, teacher, or result."""
+"""An exponential moving average of the weights, used as momentum encoder, teacher, or result."""
 
 import copy
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ class Averaging:
 
     Attributes:
         decay: after every optimizer step the average becomes ``decay * average + (1 - decay) *
-            weights``; 0 keeps no average.
-        encoder: which weights are the encoder that evaluations load from the checkpoint:
-            ``average`` (if there is one) or ``online``, those that were trained.
+            weights``. With 0 no average is kept.
+        encoder: which weights evaluations load from the checkpoint: ``average`` (if there is one),
+            or ``online``, the ones that were trained.
 
     Raises:
         UserError: a value is not accepted.
@@ -39,14 +39,14 @@ class Averaging:
 
 
 class AveragedWeights(nn.Module):
-    """Averaged copies of networks: of their parameters and of their batch norm statistics.
+    """Copies of networks whose parameters and batch norm statistics are averages.
 
-    The copies are in eval mode and stay there, and no gradient is asked for. Being part of the
-    method, they are saved and resumed with it.
+    The copies stay in eval mode and require no gradients. They are part of the method, so they are
+    saved and resumed with it.
 
     Args:
-        decay: how much of the average is kept at each update.
-        networks: by name; the copy of each becomes a child of that name.
+        decay: share of the average that is kept at each update.
+        networks: networks by their name in the method; the copies are children of the same names.
     """
 
     def __init__(self, decay: float, networks: dict[str, nn.Module]) -> None:
@@ -70,13 +70,13 @@ class AveragedWeights(nn.Module):
                 if ours.is_floating_point():
                     floats[0].append(ours)
                     floats[1].append(theirs)
-                else:  # counts of batches
+                else:  # batch norm's counts of batches
                     ours.copy_(theirs)
         torch._foreach_lerp_(floats[0], floats[1], 1 - self.decay)
 
     @contextmanager
     def in_place_of(self, method: nn.Module) -> Iterator[None]:
-        """Let ``method`` use the averaged networks instead of its own inside."""
+        """Context in which ``method`` uses the averaged networks instead of its own."""
         own = {name: getattr(method, name) for name, _ in self.named_children()}
         try:
             for name, average in self.named_children():

@@ -1,4 +1,4 @@
-"""Passing many crops through a network in chunks, with the activations of one chunk in memory."""
+"""Passes many crops through a network in chunks, keeping the activations of only one chunk."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -22,19 +22,21 @@ def pass_in_chunks(
     model: nn.Module,
     branch: str | None = None,
 ) -> Outputs:
-    """``network(crops)``, of which at most ``chunk`` crops are passed at a time.
+    """Compute ``network(crops)``, passing at most ``chunk`` crops at a time.
 
-    Where a gradient is asked for, the first pass keeps nothing but the outputs, and the backward
-    pass passes each chunk once more (gradient caching): the memory is that of one chunk, the time
-    four thirds. The objective sees all outputs at once, so its gradient is the same; only batch
-    normalisation differs, whose statistics are those of a chunk.
+    If gradients are enabled, the first pass keeps only the outputs, and the backward pass passes
+    each chunk once more (gradient caching). This needs the memory of one chunk and four thirds of
+    the time. The objective sees all outputs at once, so its gradient is the same. Only batch norm
+    differs, because its statistics are those of a chunk.
 
     Args:
-        network: from crops (N, 3, h, w) to outputs with N rows.
-        crops: (N, 3, h, w), view-major: a chunk holds whole views where it is large enough.
-        chunk: the chunks are of equal size, give or take one, and not larger.
-        model: whose running statistics the second passes leave alone.
-        branch: the batch norm that the second passes use, where the model has two.
+        network: takes crops (N, 3, h, w) and returns outputs with N rows.
+        crops: crops (N, 3, h, w), view-major, so that a chunk holds whole views if it is large
+            enough.
+        chunk: the largest number of crops in a chunk. The chunks have equal sizes, or differ by
+            one.
+        model: the model whose running statistics the second passes must not change.
+        branch: the batch norm that the second passes use if the model has two.
 
     Source:
         Gao et al. 2021, https://arxiv.org/abs/2101.06983
@@ -55,7 +57,7 @@ def pass_in_chunks(
 def _contexts(
     model: nn.Module, branch: str | None
 ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """What surrounds the first pass, and what surrounds its repetition in the backward pass."""
+    """The context of the first pass, and that of its repetition in the backward pass."""
     return nullcontext(), _repetition(model, branch)
 
 

@@ -1,4 +1,4 @@
-"""The complete config of a method: defaults filled in, presets applied, every setting checked."""
+"""Completes the config of a method: applies presets, fills in defaults, checks every setting."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "scheduler.name": "reference_cyclic",
     }
 }
-"""Named sets of options: the choices of the paper's code that change results. A method takes those
-that it has; ``adversary.forward`` is then the method's own default, which is the code's too."""
+"""Named sets of options. ``reference`` has the choices of the paper's code that change results. A
+method takes the options that it knows. It also takes its own default of ``adversary.forward``,
+because the paper's code does the same."""
 
 _HIDDEN_DIM = 4096
 
@@ -37,7 +38,7 @@ _HIDDEN_DIM = 4096
 def with_preset(
     cfg: DictConfig, adversary: type[Adversary], default_views: AttackedViews
 ) -> DictConfig:
-    """The config with what ``preset`` stands for in the place of the options it names.
+    """Write the options of the config's ``preset`` into the config.
 
     Raises:
         UserError: there is no such preset.
@@ -108,10 +109,10 @@ def check(
     spec: CropSpec,
     options: CropOptions,
 ) -> None:
-    """Build the cheap parts of a complete config once, for their errors.
+    """Check a complete config, by building those of its parts that are cheap to build.
 
     Raises:
-        UserError: an unknown key, a value out of range, or settings that do not go together.
+        UserError: a key is unknown, a value is out of range, or settings contradict each other.
     """
     kwargs = section(cfg, "method_kwargs")
     besides = ("proj_hidden_dim", "proj_output_dim") if objective_class.projector else ()
@@ -122,8 +123,8 @@ def check(
     build_crops(spec, options.backend)
     if cfg.backbone.batch_norms not in (1, 2):
         raise UserError(
-            "backbone.batch_norms must be 1, or 2 for one of clean and one of attacked views; got "
-            f"{cfg.backbone.batch_norms}."
+            "backbone.batch_norms must be 1, or 2 for separate ones for clean and attacked views; "
+            f"got {cfg.backbone.batch_norms}."
         )
     views.check(num_crops=spec.num_crops, batch_norms=cfg.backbone.batch_norms)
     if views.count(spec.num_crops) < objective.min_views:
@@ -139,8 +140,8 @@ def check(
         )
     if teacher.kind == "average" and not averaging.decay:
         raise UserError(
-            "teacher.kind=average compares with the averaged weights, and averaging.decay is 0: "
-            "set averaging.decay, for instance to 0.99."
+            "teacher.kind=average uses the averaged weights, and averaging.decay is 0: set "
+            "averaging.decay, for instance to 0.99."
         )
     if teacher.kind == "network":
         _check_teacher_size(read_teacher(teacher)[0].image_size, spec.size)
@@ -149,15 +150,19 @@ def check(
 def _check_teacher_size(image_size: int, crop_size: int) -> None:
     if image_size != crop_size:
         raise UserError(
-            f"The teacher takes images of {image_size} pixels and is shown crops of {crop_size}: "
-            f"set crops.size={image_size}, or take a teacher of that size."
+            f"The teacher takes images of {image_size} pixels, and the crops have {crop_size}: set "
+            f"crops.size={image_size}, or take a teacher for that size."
         )
 
 
 def build_adversary(
     cfg: DictConfig, adversary_class: type[Adversary]
 ) -> tuple[AttackedViews, Adversary]:
-    """What the ``adversary`` section of a complete config stands for."""
+    """Build both parts of the ``adversary`` section of a complete config.
+
+    Raises:
+        UserError: a key is unknown, or a value is not accepted.
+    """
     given = section(cfg, "adversary")
     beside = AttackedViews.keys(adversary_class)
     views = AttackedViews(**{key: given.pop(key) for key in beside if key in given})
@@ -175,14 +180,19 @@ def averaging_settings(cfg: DictConfig) -> Averaging:
 
 
 def crop_settings(cfg: DictConfig, default_size: int) -> tuple[CropSpec, CropOptions]:
-    """What crops a complete config draws, and how; of the default size if it names none."""
+    """The crops that a complete config draws, and options for how.
+
+    Args:
+        cfg: the config.
+        default_size: side of the crops in pixels if the config names none.
+    """
     settings = section(cfg, "crops")
     settings["size"] = settings["size"] or default_size
     return read_crops(settings)
 
 
 def plain_spec(spec: CropSpec) -> dict[str, Any]:
-    """A ``CropSpec`` as the config's ``crops`` section has it."""
+    """The fields of a ``CropSpec`` in the form of the config's ``crops`` section."""
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in vars(spec).items()

@@ -1,4 +1,4 @@
-"""What a method needs of the host it stands on: solo-learn's ``BaseMethod`` and two doors."""
+"""The interface of a host's base class: solo-learn's ``BaseMethod`` and some more."""
 
 from typing import Any
 
@@ -8,19 +8,20 @@ from torch import Tensor, nn
 
 
 class HostMethod(LightningModule):
-    """The contract that every host's base class keeps; for type checkers and readers.
+    """The contract that every host's base class keeps. Only type checkers and readers use it.
 
-    A host's class is solo-learn's ``BaseMethod``, or behaves like it, plus ``to_pixels`` and
-    ``from_pixels``. ``tests/host/test_contract.py`` holds every host present to it.
+    A host's class is solo-learn's ``BaseMethod`` or behaves like it, and adds ``to_pixels`` and
+    ``from_pixels``. ``tests/host/test_contract.py`` checks every host that is installed.
     """
 
     cfg: DictConfig
     """The complete config."""
     backbone: nn.Module
-    """From images (N, 3, H, W) as ``forward`` takes them to features (N, features_dim)."""
+    """Network from images (N, 3, H, W) as ``forward`` takes them to features (N, features_dim)."""
     features_dim: int
+    """Dimension of the backbone's features."""
     classifier: nn.Module
-    """The online classifier, on detached backbone features."""
+    """The online classifier, which learns from detached backbone features."""
     no_channel_last: bool
     """Whether images stay in contiguous memory format."""
 
@@ -34,19 +35,19 @@ class HostMethod(LightningModule):
 
     @classmethod
     def crop_size(cls, cfg: DictConfig) -> int:
-        """Side of the crops, in pixels, where the config names none."""
+        """Side of the crops in pixels if the config names none."""
         raise NotImplementedError
 
     def complete_config(self) -> dict[str, Any]:
-        """The config as plain values, with all that the host decides by itself made explicit.
+        """The config as plain values, completed by the settings that the host decides by itself.
 
-        That is ``backbone.stem``, ``data.mean``, ``data.std`` and ``crops.size``: what a
-        checkpoint must say so that its encoder can be rebuilt anywhere.
+        These are ``backbone.stem``, ``data.mean``, ``data.std`` and ``crops.size``. A checkpoint
+        must contain them so that its encoder can be rebuilt anywhere.
         """
         raise NotImplementedError
 
     def observe(self, feats: Tensor, targets: Tensor) -> None:
-        """Take note of a training batch's features (N, features_dim) and targets (N,), for kNN."""
+        """Give a training batch's features (N, features_dim) and targets (N,) to the online kNN."""
         raise NotImplementedError
 
     @property
@@ -55,17 +56,17 @@ class HostMethod(LightningModule):
         raise NotImplementedError
 
     def forward(self, X: Tensor) -> dict[str, Tensor]:
-        """Images to ``logits`` (N, num_classes) and ``feats`` (N, features_dim)."""
+        """Compute ``logits`` (N, num_classes) and ``feats`` (N, features_dim) of images."""
         raise NotImplementedError
 
     def multicrop_forward(self, X: Tensor) -> dict[str, Tensor]:
-        """Images to ``feats``."""
+        """Compute ``feats`` (N, features_dim) of images."""
         raise NotImplementedError
 
     def to_pixels(self, images: Tensor) -> Tensor:
-        """Images as the host's loader delivers them, as pixels: uint8, or float in [0, 1]."""
+        """Turn images from the host's loader into pixels, which are uint8 or float in [0, 1]."""
         raise NotImplementedError
 
     def from_pixels(self, pixels: Tensor) -> Tensor:
-        """Pixels, float in [0, 1], as ``forward`` takes them; differentiable."""
+        """Turn pixels, float in [0, 1], into what ``forward`` takes, differentiably."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What surrounds the training step: schedules, logging, watching the loss, and exact resuming."""
+"""The parts of a run around the training step: schedules, logging, checks, exact resuming."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -28,21 +28,21 @@ else:
 
 
 class NonFiniteLossError(UserError):
-    """The loss became NaN or infinite: the weights are lost, earlier checkpoints are not.
+    """The loss became NaN or infinite. The weights are lost, but earlier checkpoints are not.
 
     Attributes:
-        batch: the batch after which it was noticed, by name.
+        batch: the tensors, by name, of the batch after which it was noticed.
     """
 
     batch: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Lifecycle(_Host):
-    """A method in its run, without the step itself; ``AdversarialMethod`` adds that.
+    """The parts of a method around its training step, which ``AdversarialMethod`` adds.
 
     Attributes:
-        crop_passes: crop passes of the run so far, of all processes.
-        collapse_watch: measures the embeddings now and then.
+        crop_passes: number of crop passes of the run so far, in all processes together.
+        collapse_watch: measures the embeddings at the steps that are logged.
     """
 
     objective: Objective
@@ -59,7 +59,8 @@ class Lifecycle(_Host):
     # ---------------------------------------------------------------- in the step
 
     def _step_schedulers(self, end_of: str) -> None:
-        # Once a batch, not once a replay: the schedule spans the run whatever the replays are.
+        # Schedules advance once a batch, not once a replay, so that they span the run for any
+        # number of replays. Only the reference code's schedule advances once a replay.
         if self.cfg.scheduler.name == "reference_cyclic":
             end_of = {"replay": "step", "step": "batch"}.get(end_of, end_of)
         for config in self.trainer.lr_scheduler_configs:
@@ -77,7 +78,7 @@ class Lifecycle(_Host):
         log({"lr": lr}, prog_bar=True, on_step=True, on_epoch=False)
 
     def _watch_collapse(self, z: Tensor, batch_idx: int) -> None:
-        """Measure the embeddings (B, D) of one view where the other figures are written, too."""
+        """Measure the embeddings (B, D) of one view if the step is logged."""
         if self.objective.on_logits or not self._is_logging_due(batch_idx):
             return
         readings = self.collapse_watch.read(z, beginning=self.current_epoch == 0)
@@ -98,7 +99,7 @@ class Lifecycle(_Host):
         """Stop the run if any loss since the last check was NaN or infinite.
 
         Raises:
-            NonFiniteLossError: it was.
+            NonFiniteLossError: a loss was NaN or infinite.
         """
         finite, self._finite = self._finite, None
         if finite is not None and not finite:
@@ -109,7 +110,11 @@ class Lifecycle(_Host):
             )
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Looks at the losses now and then: on a GPU each look makes the host wait."""
+        """Check the losses and end the epoch's schedules.
+
+        On a GPU the losses are checked only at the steps that are logged, because each check waits
+        for the GPU.
+        """
         super().on_train_batch_end(outputs, batch, batch_idx)
         trainer = self.trainer
         on_cpu = self.device.type == "cpu"
@@ -128,7 +133,7 @@ class Lifecycle(_Host):
     # ---------------------------------------------------------------- state of the run
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the config and what a resumed run needs, for every process."""
+        """Add the config, and the state of every process, to the checkpoint."""
         super().on_save_checkpoint(checkpoint)
         state = {
             "adversary": self.adversary.state_dict(),
@@ -149,7 +154,11 @@ class Lifecycle(_Host):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continues the adversary and the crops where the checkpoint left them."""
+        """Restore the adversary and the crops from the checkpoint.
+
+        Raises:
+            UserError: the run began with a teacher of other weights.
+        """
         super().on_load_checkpoint(checkpoint)
         saved = checkpoint.get("solo_adv")
         if saved is None:
@@ -158,7 +167,7 @@ class Lifecycle(_Host):
         if taught not in (None, self.cfg.teacher.weights):
             raise UserError(
                 f"This run began with a teacher of the weights {taught}, and teacher.checkpoint="
-                f"{self.cfg.teacher.checkpoint} holds {self.cfg.teacher.weights}: give the one "
+                f"{self.cfg.teacher.checkpoint} holds {self.cfg.teacher.weights}: give the teacher "
                 "that it began with."
             )
         self.crop_passes = saved["crop_passes"]
@@ -170,17 +179,18 @@ class Lifecycle(_Host):
             kept = ("random", "means", "between_epochs")
             self._resumed = {key: state[key] for key in kept if key in state}
         if self._resumed.get("between_epochs"):
-            # Next the loader starts, and draws random numbers as it did in the run that went on.
+            # The loader starts next and draws random numbers, as it does in an uninterrupted run.
             self._continue_random_numbers()
 
     def on_train_start(self) -> None:
-        """Continues the loaders, and the random numbers of a run that was stopped in mid epoch.
+        """Restore the loaders, and the random state of a run that was stopped within an epoch.
 
-        Its loader had drawn its numbers before, so they are set after the loader has started.
+        The run's loader had drawn its random numbers before it was stopped. The random state is
+        therefore restored only now, after the loader has started.
         """
         super().on_train_start()
-        # Lightning does not do it where a schedule asked for the number of batches before the
-        # loops were restored.
+        # Lightning does not restore the loaders if a schedule asked for the number of batches
+        # before the loops were restored.
         self.trainer.fit_loop._load_combined_loader_states()
         self._continue_random_numbers()
 

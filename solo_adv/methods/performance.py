@@ -1,4 +1,4 @@
-"""How a run is computed, as opposed to what: the ``performance`` section, and the precision."""
+"""Settings of how a run is computed: the ``performance`` section, and the precision."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,10 @@ class Performance:
     """Keys of the ``performance`` section.
 
     Attributes:
-        disable_channel_last: keep images and weights contiguous (NCHW); solo-learn's key.
+        disable_channel_last: whether images and weights stay contiguous (NCHW). It is solo-learn's
+            key.
         compile: mode of torch.compile for the network, the loss and the adversary's step; ``none``
-            for eager execution. ``reduce-overhead`` replays CUDA graphs.
+            does not compile. ``reduce-overhead`` replays CUDA graphs.
 
     Raises:
         UserError: a value is not accepted.
@@ -33,15 +34,15 @@ class Performance:
 
     @property
     def mode(self) -> str | None:
-        """What torch.compile calls the mode."""
+        """torch.compile's name of the mode."""
         return None if self.compile == "default" else self.compile
 
 
 def resolved_precision(cfg: DictConfig) -> str | int:
-    """The config's ``precision``, with ``auto`` decided by the hardware that it will run on.
+    """The config's ``precision``, with ``auto`` replaced according to the hardware.
 
     ``auto`` is ``bf16-mixed`` on GPUs with bfloat16 matrix units (compute capability 8.0 and up)
-    and on CPUs with them (AMX or AVX512-BF16), elsewhere ``32-true``.
+    and on CPUs with such units (AMX or AVX512-BF16). Elsewhere it is ``32-true``.
     """
     precision: str | int = cfg.get("precision", "32-true")
     if precision != AUTO:
@@ -52,6 +53,6 @@ def resolved_precision(cfg: DictConfig) -> str | int:
 
 
 def _cpu_multiplies_bf16() -> bool:
-    # Private functions of torch: one that has lost them has no fast path that we know of.
+    # These are private functions of torch. If a version lacks them, float32 is the safe choice.
     checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, name, bool)() for name in checks)

@@ -7,7 +7,7 @@ from solo_adv.objectives import NTXent
 
 
 class RobustSimCLR(AdversarialMethod):
-    """Adversarial SimCLR as the paper compares with (https://arxiv.org/abs/2501.03507)."""
+    """Adversarial SimCLR, the paper's comparison (https://arxiv.org/abs/2501.03507)."""
 
     objective_class = NTXent
     adversary_class = PGD

@@ -1,4 +1,4 @@
-"""What a resumed process needs beyond weights and optimiser: random states, running means."""
+"""Saves and restores random states and running means, which Lightning's checkpoints lack."""
 
 import random
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ State = dict[str, Any]
 
 
 def random_state(device: torch.device) -> State:
-    """The states of the process-wide generators, in tensors and plain values only."""
+    """The states of the process-wide random generators, as tensors and plain values."""
     version, numbers, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     state: State = {
@@ -27,7 +27,7 @@ def random_state(device: torch.device) -> State:
 
 
 def restore_random_state(state: State, device: torch.device) -> None:
-    """Continue the process-wide generators from a :func:`random_state`."""
+    """Set the process-wide random generators to a saved :func:`random_state`."""
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers.tolist()), gauss))
     name, keys, *rest = state["numpy"]
@@ -38,10 +38,10 @@ def restore_random_state(state: State, device: torch.device) -> None:
 
 
 def running_means(trainer: "Trainer") -> State:
-    """Sums and counts behind the epoch's means so far; none at the end of an epoch.
+    """The sums and counts of the epoch's means so far; empty at the end of an epoch.
 
-    Lightning does not save them, so that the means of an epoch that was continued would be those
-    of its second part.
+    Lightning does not save them. Without them, the means of a resumed epoch would be those of its
+    second part.
     """
     if trainer.is_last_batch:
         return {}

@@ -1,4 +1,4 @@
-"""Supervised-FreeAdv: labels instead of views, with free adversarial training (paper, Table 4)."""
+"""Supervised-FreeAdv: free adversarial training that learns from labels (paper, Table 4)."""
 
 from solo_adv.adversaries import Free
 from solo_adv.methods.adversarial import AdversarialMethod
@@ -7,7 +7,7 @@ from solo_adv.objectives import Supervised
 
 
 class SupervisedFreeAdv(AdversarialMethod):
-    """The paper's supervised comparison; ``method_kwargs.loss`` says which of its two readings."""
+    """The paper's supervised comparison. ``method_kwargs.loss`` chooses its loss."""
 
     objective_class = Supervised
     adversary_class = Free

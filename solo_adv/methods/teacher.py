@@ -1,4 +1,4 @@
-"""The teacher that an objective may compare with: a frozen encoder, or the averaged weights."""
+"""The teacher whose outputs an objective may use: a frozen encoder, or the averaged weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ class TeacherSettings:
     Attributes:
         kind: ``none``; ``network``, the frozen encoder in ``checkpoint``; or ``average``, the
             averaged copy of the weights in training (``averaging.decay`` must be above 0).
-        checkpoint: of ``kind=network``: a ``.ckpt`` file or a run's directory, of this package's
+        checkpoint: for ``kind=network``, a ``.ckpt`` file or a run's directory, of this package's
             methods or of solo-learn's.
-        features: of ``kind=network``, which features of it are shown; see ``Encoder``.
-        weights: fingerprint of the teacher's weights. The run fills it in, so that a run with
-            another teacher is another run, and refuses to go on with other weights.
+        features: for ``kind=network``, which of its features the objective sees; see ``Encoder``.
+        weights: fingerprint of the teacher's weights. The run fills it in, so that runs with
+            different teachers are told apart and a run does not continue with another teacher.
 
     Raises:
-        UserError: a value is not accepted, or a key does not go with the kind.
+        UserError: a value is not accepted, or a key contradicts the kind.
     """
 
     kind: str = "none"
@@ -51,15 +51,15 @@ class TeacherSettings:
         if self.kind != "network" and self.checkpoint is not None:
             raise UserError(
                 f"teacher.checkpoint={self.checkpoint} is given, but teacher.kind={self.kind} "
-                "reads none: set teacher.kind=network."
+                "reads no checkpoint: set teacher.kind=network."
             )
 
 
 class FrozenTeacher:
-    """A pretrained encoder in eval mode that is neither trained nor saved with the student.
+    """A pretrained encoder in eval mode. It is neither trained nor saved with the student.
 
     Args:
-        encoder: from pixels (N, 3, h, w) in [0, 1] to features (N, D').
+        encoder: network from pixels (N, 3, h, w) in [0, 1] to features (N, D').
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -67,7 +67,7 @@ class FrozenTeacher:
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Features (N, D') in float32 (float64 for float64 pixels)."""
+        """Compute features (N, D') in float32 (float64 for float64 pixels)."""
         exact = torch.float64 if pixels.dtype == torch.float64 else torch.float32
         self.encoder.to(device=pixels.device, dtype=exact)
         with torch.autocast(pixels.device.type, enabled=False):
@@ -76,11 +76,14 @@ class FrozenTeacher:
 
 
 Teacher = Callable[[Tensor], Tensor]
-"""From clean crops (N, 3, h, w) in [0, 1] to the outputs (N, D') that an objective is shown."""
+"""Takes clean crops (N, 3, h, w) in [0, 1] and returns the outputs (N, D') for the objective."""
 
 
 def read_teacher(settings: TeacherSettings) -> tuple[Encoder, str]:
-    """The encoder of ``kind=network``, frozen and on the CPU, and the fingerprint of its weights.
+    """Load the encoder of ``kind=network``.
+
+    Returns:
+        The encoder, frozen and on the CPU, and the fingerprint of its weights.
 
     Raises:
         UserError: the checkpoint cannot be read, or its weights are not ``settings.weights``.
@@ -90,13 +93,14 @@ def read_teacher(settings: TeacherSettings) -> tuple[Encoder, str]:
     encoder, fingerprint = _read(file, file.stat().st_mtime_ns, settings.features)
     if settings.weights not in (None, fingerprint):
         raise UserError(
-            f"The teacher in {file} has other weights ({fingerprint}) than this run began with "
-            f"({settings.weights}): give the checkpoint that it began with, or start a new run."
+            f"The weights of the teacher in {file} ({fingerprint}) differ from those that this run "
+            f"began with ({settings.weights}): give the checkpoint that it began with, or start a "
+            "new run."
         )
     return encoder, fingerprint
 
 
-@lru_cache(maxsize=1)  # a config is checked more than once
+@lru_cache(maxsize=1)  # because a config is checked more than once
 def _read(file: Path, modified: int, features: str) -> tuple[Encoder, str]:
     encoder = encoder_from(file, features=features)
     return encoder, weights_fingerprint(encoder.state_dict())

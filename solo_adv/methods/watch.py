@@ -1,4 +1,4 @@
-"""Whether the embeddings still span a space, or have collapsed to a point or a line."""
+"""Detects whether the embeddings have collapsed to a point or a line."""
 
 import warnings
 
@@ -37,7 +37,7 @@ def effective_rank(z: Tensor) -> Tensor:
 
 
 class CollapseWatch:
-    """Measures embeddings now and then, and warns once if they have collapsed."""
+    """Measures embeddings whenever it is called, and warns once if they have collapsed."""
 
     def __init__(self) -> None:
         self._low = 0
@@ -47,10 +47,12 @@ class CollapseWatch:
         """Measure one view's embeddings (B, D).
 
         Args:
-            beginning: the run has only begun: fresh networks give nearly equal embeddings.
+            z: embeddings (B, D).
+            beginning: whether the run is in its first epoch. Fresh networks give nearly equal
+                embeddings, which then do not count as collapsed.
 
         Returns:
-            ``effective_rank`` and ``coding_rate`` (nats) of up to 256 of them.
+            ``effective_rank`` and ``coding_rate`` (in nats) of up to 256 embeddings.
         """
         z = z.detach()[:_IMAGES]
         rank = effective_rank(z)

@@ -101,7 +101,7 @@ def test_the_average_as_teacher(compare, fit):
         ({"teacher.kind": "average"}, "averaging.decay is 0"),
         ({"teacher.kind": "netwrk"}, "Did you mean 'network'"),
         ({"teacher.chekpoint": "a"}, "Did you mean 'checkpoint'"),
-        ({"teacher.checkpoint": "a"}, "reads none: set teacher.kind=network"),
+        ({"teacher.checkpoint": "a"}, "reads no checkpoint: set teacher.kind=network"),
         ({"teacher.kind": "network", "teacher.checkpoint": "/no/such"}, "No checkpoint at"),
         ({"teacher": "a"}, "teacher must"),
     ],
@@ -113,7 +113,7 @@ def test_mistakes(compare, changes, words):
 
 def test_a_teacher_of_another_size(compare, teacher):
     changes = {"teacher.kind": "network", "teacher.checkpoint": teacher, "crops.size": 24}
-    with pytest.raises(UserError, match="takes images of 16 pixels and is shown crops of 24"):
+    with pytest.raises(UserError, match="takes images of 16 pixels, and the crops have 24"):
         compare(**changes)
 
 
@@ -124,7 +124,7 @@ def test_a_run_goes_on_with_the_teacher_that_it_began_with(compare, build, fit, 
     torch.manual_seed(1)
     fit(build("emp_ssl"), batches=3).save_checkpoint(tmp_path / "other.ckpt")
     other = compare(**{**settings, "teacher.checkpoint": str(tmp_path / "other.ckpt")})
-    with pytest.raises(UserError, match="give the one that it began with"):
+    with pytest.raises(UserError, match="give the teacher that it began with"):
         other.on_load_checkpoint(torch.load(tmp_path / "run.ckpt", weights_only=True))
-    with pytest.raises(UserError, match="other weights"):
+    with pytest.raises(UserError, match="differ from those that this run began with"):
         compare(**{**settings, "teacher.weights": "0" * 16})
