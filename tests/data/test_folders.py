@@ -38,7 +38,7 @@ def test_labels_of_the_test_split_follow_the_train_classes(tmp_path, folder, pix
     assert test.labels.tolist() == [1, 1, 2, 2]
     assert test.classes == NAMES
     (tmp_path / "val/zebra").mkdir()
-    with pytest.raises(UserError, match="holds the class 'zebra' that"):
+    with pytest.raises(UserError, match="holds the class 'zebra', which"):
         load_split(config(folder, val_path=str(tmp_path / "val")), "test")
 
 
