@@ -342,9 +342,8 @@ def _linf_project(delta: Tensor, images: Tensor, epsilon: float) -> Tensor:
 
 def _into_box(delta: Tensor, images: Tensor) -> Tensor:
     bound = images.neg()
-    torch.maximum(delta, bound, out=delta)
-    torch.minimum(delta, bound.add_(1), out=delta)
-    return delta
+    delta.clamp_(min=bound)
+    return delta.clamp_(max=bound.add_(1))
 
 
 def _lengths(delta: Tensor) -> Tensor:
