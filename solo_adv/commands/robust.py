@@ -5,13 +5,14 @@
 
 from omegaconf import DictConfig
 
-from solo_adv.evaluation.evaluating import evaluate
-from solo_adv.report.markdown import page
 from solo_adv.support.cli import run_app
-from solo_adv.support.processes import process_group
 
 
 def _run(cfg: DictConfig) -> None:
+    from solo_adv.evaluation.evaluating import evaluate
+    from solo_adv.report.markdown import page
+    from solo_adv.support.processes import process_group
+
     with process_group():
         report, files = evaluate(cfg)
     if files:

@@ -5,16 +5,14 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from importlib import resources
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from solo_adv.support.configs import CONFIGS, help_on_choosing, primary_configs
 from solo_adv.support.errors import TRY_AGAIN, RunStopped, UserError, unknown
-
-CONFIGS = "pkg://solo_adv.conf"
 
 
 def run_app(task: Callable[[DictConfig], object], config_name: str | None = None) -> None:
@@ -23,18 +21,22 @@ def run_app(task: Callable[[DictConfig], object], config_name: str | None = None
     Args:
         task: takes the composed config, to which it may add keys.
         config_name: primary config if the command line has no ``--config-name``. With None, a
-            command line without ``--config-name`` is refused.
+            command line without ``--config-name`` is refused, and its ``--help`` lists the methods.
     """
+    chosen = config_name is not None or "--config-name" in _flags()
+    if not chosen and "--help" in _flags():
+        print(help_on_choosing())
+        return
     # Without this Hydra prints its own multi-line report and exits with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     quiet_libraries()
 
-    @hydra.main(config_path=CONFIGS, config_name=config_name, version_base="1.3")
+    @hydra.main(config_path=f"pkg://{CONFIGS}", config_name=config_name, version_base="1.3")
     def app(cfg: DictConfig) -> None:
         OmegaConf.set_struct(cfg, False)
         with user_errors():  # needed here as well, because Hydra would add a line to the message
-            if "--config-name" not in _flags() and config_name is None:
-                names = ", ".join(_primary_configs())
+            if not chosen:
+                names = ", ".join(primary_configs())
                 raise UserError(f"Choose a method with --config-name. Accepted: {names}.")
             task(cfg)
 
@@ -68,7 +70,7 @@ def _message(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.removesuffix(".yaml").rpartition("/")
-        accepted = error.options or [file.removesuffix(".yaml") for file in _primary_configs()]
+        accepted = error.options or [file.removesuffix(".yaml") for file in primary_configs()]
         return str(unknown(group or "--config-name", name, accepted))
     if isinstance(error.__cause__, ConfigKeyError | ConfigAttributeError):
         refused = _unknown_key(error.__cause__)
@@ -93,19 +95,9 @@ def _unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str | None:
 
 
 def _flags() -> set[str]:
-    names = {"-cn": "--config-name"}
+    names = {"-cn": "--config-name", "-h": "--help"}
     flags = (argument.partition("=")[0] for argument in sys.argv[1:])
     return {names.get(flag, flag) for flag in flags}
-
-
-def _primary_configs() -> list[str]:
-    """Names of the configs that describe a pretraining run. Each method has one."""
-    folder = resources.files("solo_adv.conf")
-    return sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if entry.name.endswith(".yaml") and "\nmethod:" in entry.read_text()
-    )
 
 
 def quiet_libraries() -> None:

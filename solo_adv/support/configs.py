@@ -1,0 +1,65 @@
+"""Which configs the package has, and the help that tells a user how to choose one."""
+
+import sys
+from importlib import resources
+
+CONFIGS = "solo_adv.conf"
+
+
+def primary_configs() -> dict[str, str]:
+    """The configs that describe a pretraining run, of which each method has one.
+
+    Returns:
+        For each name, such as ``cfamc.yaml``, the comment in the config's first line, which says
+        what the method is.
+    """
+    found = {}
+    for entry in resources.files(CONFIGS).iterdir():
+        text = entry.read_text(encoding="utf-8") if entry.name.endswith(".yaml") else ""
+        if "\nmethod:" in text:
+            found[entry.name] = text.splitlines()[0].removeprefix("# ")
+    return dict(sorted(found.items()))
+
+
+def config_groups() -> dict[str, list[str]]:
+    """The groups of configs that ``group=option`` chooses from, with the names of the options."""
+    groups = {}
+    for folder in resources.files(CONFIGS).iterdir():
+        if folder.is_dir():
+            names = [file.name for file in folder.iterdir() if file.name.endswith(".yaml")]
+            if names:
+                groups[folder.name] = sorted(name.removesuffix(".yaml") for name in names)
+    return dict(sorted(groups.items()))
+
+
+def help_on_choosing() -> str:
+    """The help for a command line that names no config: the methods, and how to set options."""
+    program = _program()
+    methods, groups = primary_configs(), config_groups()
+    width = max(map(len, methods))
+    return "\n".join(
+        (
+            f"usage: {program} --config-name METHOD.yaml [KEY=VALUE ...]",
+            "",
+            "Methods, each with the paper's settings (--config-name):",
+            *(f"  {name:<{width}}  {line}" for name, line in methods.items()),
+            "",
+            "Settings:",
+            "  KEY=VALUE     changes a setting: max_epochs=5 adversary.epsilon=4/255",
+            "  +KEY=VALUE    adds a setting: +backbone.kwargs.width=16",
+            "  GROUP=OPTION  takes several settings from a config of their own:",
+            *(f"    {name}: {', '.join(options)}" for name, options in groups.items()),
+            "",
+            "All settings of a method and their values:",
+            f"  {program} --config-name cfamc.yaml --help",
+        )
+    )
+
+
+def _program() -> str:
+    """How the running program was started, as a user would type it."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is not None and spec.name.startswith("solo_adv."):
+        return f"python -m {spec.name.removesuffix('.__main__')}"
+    name = sys.argv[0].replace("\\", "/").rpartition("/")[2]
+    return f"python {name}" if name.endswith(".py") else name
