@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from solo_adv.support.lazy import lazy_names
+
 __all__ = [
     "METHODS",
     "UserError",
@@ -23,13 +25,16 @@ if TYPE_CHECKING:
 
 # Torch is imported only when something that needs it is asked for, so that Hydra plugins and
 # command-line help stay quick.
-_HOMES = {
-    "METHODS": "solo_adv.host",
-    "UserError": "solo_adv.support.errors",
-    "add_method": "solo_adv.host.joining",
-    "load_pretrained": "solo_adv.pretrained",
-    "register": "solo_adv.host.plugin",
-}
+_lazy_name = lazy_names(
+    __name__,
+    {
+        "METHODS": "solo_adv.host",
+        "UserError": "solo_adv.support.errors",
+        "add_method": "solo_adv.host.joining",
+        "load_pretrained": "solo_adv.pretrained",
+        "register": "solo_adv.host.plugin",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -37,6 +42,4 @@ def __getattr__(name: str) -> Any:
         return import_module("solo_adv.support.version").package_version()
     if name == "zoo":
         return import_module("solo_adv.zoo")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'solo_adv' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    return _lazy_name(name)

@@ -5,17 +5,13 @@
 ``plugin``, so this module imports nothing until ``METHODS`` is asked for.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from solo_adv.support.lazy import lazy_names
 
 if TYPE_CHECKING:
     from solo_adv.host.standalone import METHODS
 
 __all__ = ["METHODS"]
 
-
-def __getattr__(name: str) -> Any:
-    if name != "METHODS":
-        raise AttributeError(f"module 'solo_adv.host' has no attribute '{name}'")
-    from solo_adv.host.standalone import METHODS  # noqa: PLC0415
-
-    return METHODS
+__getattr__ = lazy_names(__name__, {"METHODS": "solo_adv.host.standalone"})

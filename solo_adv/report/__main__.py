@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from solo_adv.report.entries import find_reports
-from solo_adv.report.merge import merge
 from solo_adv.support.cli import user_errors
 
 
@@ -22,6 +20,8 @@ def main() -> None:
         help="where merged.md, .json and .png are written",
     )
     given = parser.parse_args()
+    from solo_adv.report import find_reports, merge
+
     with user_errors():
         for file in merge(find_reports(given.directories), given.output):
             print(file)

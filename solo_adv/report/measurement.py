@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from solo_adv.adversaries import Ball
 from solo_adv.report.uncertainty import standard_error
+
+if TYPE_CHECKING:
+    from solo_adv.adversaries import Ball
 
 CLEAN = "clean"
 TOP5 = "clean, top-5"
@@ -61,10 +63,12 @@ class Measurement:
         return standard_error(self.accuracy, self.total)
 
     @property
-    def ball(self) -> Ball | None:
+    def ball(self) -> "Ball | None":
         """The ball of perturbations that the attack was allowed; None if nothing attacked."""
         if "epsilon" not in self.settings:
             return None
+        from solo_adv.adversaries import Ball  # noqa: PLC0415  it imports torch
+
         return Ball(self.settings.get("norm", "linf"), self.settings["epsilon"])
 
     @property

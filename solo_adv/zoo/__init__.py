@@ -3,11 +3,26 @@
 ``solo_adv.load_pretrained(name)`` loads one; ``python -m solo_adv.zoo`` is the command line.
 """
 
+from typing import TYPE_CHECKING
+
+from solo_adv.support.lazy import lazy_names
 from solo_adv.zoo.entry import Entry, StoredFile
 from solo_adv.zoo.index import entries, find
 from solo_adv.zoo.index import names as list
-from solo_adv.zoo.loading import load
-from solo_adv.zoo.publishing import publish
-from solo_adv.zoo.remeasuring import evaluate
+
+if TYPE_CHECKING:
+    from solo_adv.zoo.loading import load
+    from solo_adv.zoo.publishing import publish
+    from solo_adv.zoo.remeasuring import evaluate
 
 __all__ = ["Entry", "StoredFile", "entries", "evaluate", "find", "list", "load", "publish"]
+
+# These import torch, which listing the models does not need.
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "evaluate": "solo_adv.zoo.remeasuring",
+        "load": "solo_adv.zoo.loading",
+        "publish": "solo_adv.zoo.publishing",
+    },
+)

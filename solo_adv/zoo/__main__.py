@@ -9,13 +9,9 @@ from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.errors import UserError
 from solo_adv.zoo import index, table
 from solo_adv.zoo.card import card
-from solo_adv.zoo.download import locate, present
 from solo_adv.zoo.entry import Entry, StoredFile
 from solo_adv.zoo.export import TARGETS, export
-from solo_adv.zoo.loading import load_encoder
 from solo_adv.zoo.places import PACKAGED
-from solo_adv.zoo.publishing import publish
-from solo_adv.zoo.remeasuring import evaluate
 
 Task = Callable[[argparse.Namespace], None]
 
@@ -38,6 +34,8 @@ def _info(given: argparse.Namespace) -> None:
 
 
 def _download(given: argparse.Namespace) -> None:
+    from solo_adv.zoo.download import locate
+
     for name in given.names:
         entry = index.find(name)
         for file in _files(entry).values():
@@ -46,6 +44,9 @@ def _download(given: argparse.Namespace) -> None:
 
 def _verify(given: argparse.Namespace) -> None:
     """Check the hashes of the files on this machine, and that the weights fit the network."""
+    from solo_adv.zoo.download import present
+    from solo_adv.zoo.loading import load_encoder
+
     missing = []
     for name in given.names or list(index.entries()):
         entry = index.find(name)
@@ -68,6 +69,8 @@ def _files(entry: Entry) -> dict[str, StoredFile]:
 
 
 def _evaluate(given: argparse.Namespace) -> None:
+    from solo_adv.zoo.remeasuring import evaluate
+
     comparisons = evaluate(
         index.find(given.name),
         data=_settings(given.data),
@@ -98,6 +101,8 @@ def _export(given: argparse.Namespace) -> None:
 
 
 def _publish(given: argparse.Namespace) -> None:
+    from solo_adv.zoo.publishing import publish
+
     entry = publish(
         given.run,
         name=given.name,

@@ -10,7 +10,6 @@ from jsonschema import Draft202012Validator
 
 from solo_adv.support.errors import UserError, unknown
 from solo_adv.zoo import places
-from solo_adv.zoo.download import fetch_index
 from solo_adv.zoo.entry import Entry
 
 INDEX_FILE = "index.json"
@@ -113,6 +112,8 @@ def _models(text: str, source: object) -> dict[str, Entry]:
 def _of_host(host: str) -> dict[str, Entry]:
     if not places.is_url(host):
         return read_index(Path(host).expanduser() / INDEX_FILE)
+    from solo_adv.zoo.download import fetch_index  # noqa: PLC0415  it imports requests
+
     text = fetch_index(f"{host}/{INDEX_FILE}")
     # A host without an index is a mirror for models of other indexes.
     return {} if text is None else _models(text, f"{host}/{INDEX_FILE}")

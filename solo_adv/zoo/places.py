@@ -4,8 +4,6 @@ import os
 from importlib import resources
 from pathlib import Path
 
-import pooch
-
 PACKAGED = Path(str(resources.files("solo_adv.zoo")))
 """The models that come with the package: an ``index.json`` and the files below ``models/``."""
 
@@ -32,7 +30,11 @@ def directories() -> list[Path]:
 def cache() -> Path:
     """Where downloads are kept: ``SOLO_ADV_CACHE``, or the user's cache directory."""
     named = os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser() if named else Path(pooch.os_cache("solo-adv")) / "zoo"
+    if named:
+        return Path(named).expanduser()
+    import pooch  # noqa: PLC0415  it imports requests
+
+    return Path(pooch.os_cache("solo-adv")) / "zoo"
 
 
 def offline() -> bool:
