@@ -16,11 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from solo_adv.evaluation.evaluating import evaluate
 from solo_adv.report.measurement import CLEAN, KNN
 from solo_adv.report.record import Report
 from solo_adv.support.cli import quiet_libraries, user_errors
-from solo_adv.training.pretraining import pretrain
 
 # Both methods get the same crops and the same number of crop passes (10 epochs of 3 replays, or 30
 # epochs of one), so that they differ in the adversary only.
@@ -32,6 +30,9 @@ METHODS = {
 
 def demo(directory: Path) -> list[Report]:
     """Run both methods below ``directory`` and print the table and the reports' paths."""
+    from solo_adv.evaluation.evaluating import evaluate
+    from solo_adv.training.pretraining import pretrain
+
     started = time.monotonic()
     reports, files, minutes = [], [], []
     for method, overrides in METHODS.items():

@@ -3,8 +3,6 @@
 import numpy as np
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from solo_adv.data.config import DataConfig
 from solo_adv.data.decoding import to_square
@@ -21,6 +19,10 @@ def read(config: DataConfig, split: str) -> RawSplit:
 
     They are enlarged from 8x8 to 16x16 pixels, or to ``config.image_size`` if it is given.
     """
+    # scikit-learn takes long to import, and others read this module's constants.
+    from sklearn.datasets import load_digits  # noqa: PLC0415
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415
+
     digits = load_digits()
     train, test = train_test_split(
         np.arange(len(digits.target)),
