@@ -1,16 +1,25 @@
 #!/usr/bin/env bash
-# All rows of Tables 1 to 6, one GPU each:  sbatch scripts/slurm_array.sh
-# The ablations:  sbatch --array=0-33 scripts/slurm_array.sh scripts/jobs_ablations.txt
-# Made by python -m solo_adv.reproduce --write-scripts.
+# One job a row, one GPU each. Rows of Tables 1 to 6:  sbatch scripts/slurm_array.sh
+# Ablations and variants:  sbatch --array=42-75 scripts/slurm_array.sh
+# Several GPUs a row:  sbatch --gpus=4 scripts/slurm_array.sh devices=4
 #SBATCH --job-name=solo-adv
 #SBATCH --array=0-41
 #SBATCH --gpus=1
 #SBATCH --cpus-per-task=8
 #SBATCH --time=2-00:00:00
+#SBATCH --signal=B:USR1@180
 #SBATCH --requeue
 #SBATCH --output=slurm-%A_%a.out
-set -euo pipefail
+set -uo pipefail
 cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"
-mapfile -t JOBS < "${1:-scripts/jobs_tables.txt}"
-read -r ROW DATASET <<< "${JOBS[$SLURM_ARRAY_TASK_ID]}"
-exec bash "scripts/$ROW.sh" "$DATASET" "${@:2}"
+bash scripts/run_row.sh "$SLURM_ARRAY_TASK_ID" "$@" &
+# Three minutes before the time is over, and at a preemption, the run saves and ends with status 75.
+trap 'kill -USR1 $!' USR1
+trap 'kill -TERM $!' TERM
+while kill -0 $! 2> /dev/null; do
+  wait $! # a signal ends the waiting, not the run
+done
+wait $!
+STATUS=$?
+[ "$STATUS" -eq 75 ] && scontrol requeue "$SLURM_JOB_ID"
+exit "$STATUS"

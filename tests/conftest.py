@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -51,3 +52,14 @@ def solo_learn():
 def solo_methods(solo_learn):
     """This package's methods on solo-learn, by name."""
     return importlib.import_module("solo_adv.host.solo_learn").METHODS
+
+
+@pytest.fixture
+def heeding_signals():
+    """No signal is ignored, as some are in a test run that was started in the background."""
+    usual = {signal.SIGINT: signal.default_int_handler}
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+    before = {number: signal.signal(number, usual.get(number, signal.SIG_DFL)) for number in stops}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -33,8 +33,8 @@ ROOMS = (
     "pretrained",
     "cost",
     "preview",
-    "reproduce",
     "commands",
+    "reproduce",
     "solo_learn",
     "",
 )

@@ -2,7 +2,7 @@
 
 from solo_adv.cost.memory import StepMemory, step_memory
 from solo_adv.cost.network import YARDSTICK, Network, measured_throughput, pass_flops
-from solo_adv.cost.work import IMAGES, Cost, clock, cost, evaluation_passes, passes_of_batch
+from solo_adv.cost.work import IMAGES, Cost, cost, evaluation_passes, passes_of_batch
 
 __all__ = [
     "IMAGES",
@@ -10,7 +10,6 @@ __all__ = [
     "Cost",
     "Network",
     "StepMemory",
-    "clock",
     "cost",
     "evaluation_passes",
     "measured_throughput",

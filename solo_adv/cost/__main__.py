@@ -12,10 +12,11 @@ from rich.table import Table
 
 from solo_adv.cost.memory import StepMemory, step_memory
 from solo_adv.cost.network import Network, measured_throughput, pass_flops
-from solo_adv.cost.work import IMAGES, Cost, clock, cost, train_images
+from solo_adv.cost.work import IMAGES, Cost, cost, train_images
 from solo_adv.support.checks import number, whole
 from solo_adv.support.cli import run_app
 from solo_adv.support.errors import UserError
+from solo_adv.support.progress import duration
 from solo_adv.training.config import parse_cfg
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet100": 100, "digits": 10}
@@ -150,7 +151,7 @@ def _time_lines(
     # gradients of the weights and costs less than a crop pass.
     seconds = step.flops * work.batches / (rate * pass_flops(network))
     yield "throughput", f"{rate:,.0f} crop passes a second ({where})"
-    yield "the run", f"{clock(seconds)}, {clock(seconds / cfg.max_epochs)} an epoch"
+    yield "the run", f"{duration(seconds)}, {duration(seconds / cfg.max_epochs)} an epoch"
     if options.price is not None:
         money = seconds / 3600 * options.price
         yield "money", f"{money:,.2f} {options.currency} at {options.price:g} an hour"

@@ -80,14 +80,6 @@ def train_images(cfg: DictConfig, images: int | None = None) -> int:
     return count if cfg.data.fraction == -1 else round(count * cfg.data.fraction)
 
 
-def clock(seconds: float) -> str:
-    """Seconds as text, in a fitting unit."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def passes_of_batch(cfg: DictConfig) -> float:
     """Crop passes of a training step for each image of its batch, given a complete config."""
     views, adversary = build_adversary(cfg, METHODS[cfg.method].adversary_class)

@@ -8,21 +8,25 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from solo_adv.cost import Cost, clock, measured_throughput
-from solo_adv.reproduce.commands import commands, write_scripts
+from solo_adv.cost import Cost, measured_throughput
+from solo_adv.reproduce.commands import printed
 from solo_adv.reproduce.plan import SCALES, Job, Request, plan
 from solo_adv.reproduce.rows import ALL, TABLES
 from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.errors import UserError
+from solo_adv.support.progress import duration
 
 ENTIRE_SET = ""
 
 
 def show(jobs: Sequence[Job], throughput: float | None) -> None:
     """Print the commands of the jobs and what they cost."""
+    from solo_adv.reproduce.run import finished
+
     for job in jobs:
-        print(f"# {job.name}")
-        print("\n".join(commands(job)), end="\n\n")
+        checkpoint = finished(job)
+        print(f"# {job.name}{'' if checkpoint is None else ' (trained)'}")
+        print("\n".join(printed(job, checkpoint)), end="\n\n")
     costs = [job.cost() for job in jobs]
     measured = throughput is None
     rate = measured_throughput() if throughput is None else throughput
@@ -36,7 +40,7 @@ def show(jobs: Sequence[Job], throughput: float | None) -> None:
     passes = sum(spent.pretraining for spent in costs)
     judging = sum(spent.evaluation for spent in costs)
     table.add_section()
-    table.add_row("all", "", "", _millions(passes), _millions(judging), "", clock(whole))
+    table.add_row("all", "", "", _millions(passes), _millions(judging), "", duration(whole))
     Console().print(table)
     where = "measured here just now" if measured else "as given"
     print(
@@ -53,7 +57,7 @@ def _cells(spent: Cost, rate: float) -> list[str]:
         _millions(spent.pretraining),
         _millions(spent.evaluation),
         f"x {spent.relative:.2g}",
-        clock(spent.seconds(rate)),
+        duration(spent.seconds(rate)),
     ]
 
 
@@ -66,13 +70,14 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="python -m solo_adv.reproduce",
         description="Run rows of the paper's tables: pretrain, judge, merge. Continues where it "
-        "was interrupted.",
+        "was interrupted: what is finished is not repeated.",
     )
     add = found.add_argument
     tables = ", ".join((*TABLES, "all"))
-    add("table", nargs="?", help=f"{tables} (tables 1 to 6)")
+    add("table", nargs="?", help=f"{tables} (tables 1 to 6); not needed with --row")
     add("overrides", nargs="*", help="key=value for every pretraining run, such as seed=6")
-    add("--row", action="append", default=[], help="only this row; may be repeated")
+    row_help = "only this row, without a table by the evaluations of all; may be repeated"
+    add("--row", action="append", default=[], help=row_help)
     add("--dataset", action="append", default=[], help=f"only this one of {', '.join(ALL)}")
     add("--scale", default="full", help=" or ".join(SCALES) + ": the same on digits, in minutes")
     add("--dry-run", action="store_true", help="print the commands and what they cost")
@@ -81,7 +86,8 @@ def parser() -> argparse.ArgumentParser:
     add("--data-format", help="image_folder or parquet")
     add("--directory", type=Path, default=Path("reproduce"), help="for all output")
     add("--throughput", type=float, help="crop passes a second, for the expected time")
-    add("--write-scripts", type=Path, metavar="DIR", help="write the launch scripts and stop")
+    add("--list", action="store_true", help="print row and data set of every run")
+    add("--checkpoint", action="store_true", help="print the last checkpoint of every finished run")
     return found
 
 
@@ -91,9 +97,14 @@ def request(given: argparse.Namespace) -> Request:
     Raises:
         UserError: an argument is missing or does not fit.
     """
-    if given.table is None:
-        raise UserError(f"Name a table. Accepted: {', '.join((*TABLES, 'all'))}.")
-    for override in given.overrides:
+    overrides = list(given.overrides)
+    if given.table is not None and "=" in given.table:  # key=value without a table before it
+        overrides.insert(0, given.table)
+        given.table = None
+    if given.table is None and not given.row and not given.list:
+        accepted = ", ".join((*TABLES, "all"))
+        raise UserError(f"Name a table, or a row with --row. Accepted: {accepted}.")
+    for override in overrides:
         if "=" not in override:
             raise UserError(f"'{override}' is not key=value; one table can be named at a time.")
     if given.throughput is not None and given.throughput <= 0:
@@ -105,15 +116,15 @@ def request(given: argparse.Namespace) -> Request:
             raise UserError(f"--data-path {text}: the data set must be one of {', '.join(ALL)}.")
         paths[dataset if equals else ENTIRE_SET] = path if equals else text
     return Request(
-        tables=[given.table],
+        tables=[given.table] if given.table else [],
         rows=given.row,
         datasets=given.dataset,
         scale=given.scale,
         preset=given.preset,
-        directory=given.directory,
+        directory=given.directory.expanduser(),
         data_paths=paths,
         data_format=given.data_format,
-        extra=tuple(given.overrides),
+        extra=tuple(overrides),
     )
 
 
@@ -122,18 +133,27 @@ def main() -> None:
     given = parser().parse_intermixed_args()
     quiet_libraries()
     with user_errors():
-        if given.write_scripts is not None:
-            for path in write_scripts(given.write_scripts):
-                print(path)
-            return
         jobs = plan(request(given))
+        if given.list:
+            print("\n".join(f"{job.row.name} {job.dataset}" for job in jobs))
+            return
         if given.dry_run:
             show(jobs, given.throughput)
             return
-        from solo_adv.reproduce.run import execute
+        from solo_adv.reproduce.run import execute, finished
 
+        if given.checkpoint:
+            for job in jobs:
+                print(_trained(job, finished(job)))
+            return
         for path in execute(jobs):
             print(path)
+
+
+def _trained(job: Job, checkpoint: Path | None) -> Path:
+    if checkpoint is None:
+        raise UserError(f"{job.name} is not trained yet: no finished run is in {job.checkpoints}.")
+    return checkpoint
 
 
 if __name__ == "__main__":

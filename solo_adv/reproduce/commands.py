@@ -1,142 +1,69 @@
-"""A job as shell commands that can be copied, and the launch scripts made of them."""
+"""A job as commands: the words that are run, and the same words printed for a shell."""
 
 import shlex
-from dataclasses import replace
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from solo_adv.paper import MODELS
-from solo_adv.reproduce.plan import Job, Request, plan
-from solo_adv.reproduce.rows import PAPER_TABLES, TABLES
-from solo_adv.support.errors import UserError
+from solo_adv.reproduce.plan import Job
+from solo_adv.reproduce.rows import Evaluation
 
-_DATASET = "$DATASET"
-
-
-def commands(job: Job) -> list[str]:
-    """Pretraining, then each evaluation of its newest checkpoint."""
-    pretraining = ["main_pretrain.py", "--config-name", job.row.config, *job.pretraining]
-    lines = [_line("python", *pretraining)]
-    newest = f"$(ls -t {_finished(job)} | head -n 1)"
-    for evaluation in job.evaluations:
-        overrides = _line(*job.judging(evaluation))
-        lines.append(f"python main_robust.py \"checkpoint='{newest}'\" {overrides}")
-    return lines
+PRETRAIN = "solo_adv.commands.pretrain"
+ROBUST = "solo_adv.commands.robust"
+CHECKPOINT = "$CHECKPOINT"
+"""In printed commands: the shell variable for a path that pretraining has still to give."""
 
 
-def write_scripts(folder: Path) -> list[Path]:
-    """A launch script a row, lists of jobs, and the SLURM array script.
+def pretraining(job: Job) -> list[str]:
+    """The command that trains; on several devices Lightning starts the other processes."""
+    return [python(), "-m", PRETRAIN, "--config-name", job.row.config, *job.pretraining]
 
-    Raises:
-        UserError: the folder cannot be written.
+
+def judging(job: Job, evaluation: Evaluation, checkpoint: Path | str) -> list[str]:
+    """The command that judges a checkpoint; on several devices torchrun starts the processes."""
+    quoted = str(checkpoint).replace("'", r"\'")  # as Hydra reads it
+    start, processes = [python(), "-m"], job.processes
+    if processes > 1:
+        start += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
+    return [*start, ROBUST, f"checkpoint='{quoted}'", *job.judging(evaluation)]
+
+
+def looking_up(job: Job) -> list[str]:
+    """The command that prints the last checkpoint of the job's finished run."""
+    words = [python(), "-m", "solo_adv.reproduce", "--row", job.row.name, "--dataset", job.dataset]
+    words += ["--scale", job.scale, "--directory", str(job.directory)]
+    words += ["--preset", job.preset] if job.preset else []
+    return [*words, "--checkpoint", *job.data, *job.extra]
+
+
+def printed(job: Job, checkpoint: Path | None) -> list[str]:
+    """The job's commands for a shell.
+
+    Args:
+        checkpoint: the last one of the job's run if that is finished, so that it is not repeated.
     """
-    content = scripts()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in content.items():
-            (folder / name).write_text(text)
-            (folder / name).chmod(0o755 if name.endswith(".sh") else 0o644)
-    except OSError as error:
-        raise UserError(
-            f"--write-scripts: cannot write into '{folder}' ({error.strerror})."
-        ) from error
-    return [folder / name for name in content]
-
-
-def scripts() -> dict[str, str]:
-    """Name and content of every file of :func:`write_scripts`."""
-    jobs = plan(Request(tables=list(TABLES)))
-    tables = plan(Request(tables=list(PAPER_TABLES)))
-    by_row: dict[str, list[Job]] = {}
-    for job in jobs:
-        by_row.setdefault(job.row.name, []).append(job)
-    listed = {job.name for job in tables}
-    return {
-        **{f"{row}.sh": _script(found) for row, found in by_row.items()},
-        "jobs_tables.txt": "".join(f"{j.row.name} {j.dataset}\n" for j in tables),
-        "jobs_ablations.txt": "".join(
-            f"{j.row.name} {j.dataset}\n" for j in jobs if j.name not in listed
-        ),
-        "slurm_array.sh": _slurm(len(tables), len(jobs) - len(tables)),
-    }
-
-
-def _script(jobs: list[Job]) -> str:
-    """The script of a row; its jobs differ in the data set only, which is the first argument."""
-    datasets = [job.dataset for job in jobs]
-    row = jobs[0].row
-    tables = [name for name, lines in TABLES.items() if any(j.row == row.name for j in lines)]
-    title = MODELS[row.name].label if row.name in MODELS else f"{row.config}, {row.epochs} epochs"
-    job = replace(jobs[0], dataset=_DATASET)
-    checkpoint = f"*-ep={row.epochs - 1}.ckpt"
-    lines = [
-        "#!/usr/bin/env bash",
-        f"# {title} ({', '.join(tables)}).",
-        f"#   [TAG=name] bash scripts/{row.name}.sh [{'|'.join(datasets)}] [key=value ...]",
-        "# Settings go to pretraining; give runs with other settings a TAG of their own.",
-        "# Continues after an interruption. Made by python -m solo_adv.reproduce --write-scripts.",
-        "set -euo pipefail",
-        'cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"',
-        f"DATASET=${{1:-{datasets[0]}}}",
-        f"NAME={job.name}${{TAG:+-$TAG}}",
-        f"RUNS={_named(job, str(job.checkpoints))}/{row.config}",
-        "PYTHON=${PYTHON:-python}",
-        "",
-        f'if compgen -G "$RUNS/*/{checkpoint}" > /dev/null; then',
-        '  echo "$NAME is already trained."',
-        "else",
-        f"  $PYTHON main_pretrain.py --config-name {row.config} \\",
-        *(f"    {_quoted(_named(job, override))} \\" for override in job.pretraining),
-        '    "${@:2}"',
-        "fi",
-        f'CHECKPOINT=$(ls -t "$RUNS"/*/{checkpoint} | head -n 1)',
-        "",
+    if checkpoint is not None:
+        return [line(judging(job, evaluation, checkpoint)) for evaluation in job.evaluations]
+    return [
+        line(pretraining(job)),
+        f"{CHECKPOINT.removeprefix('$')}=$({line(looking_up(job))})",
+        *(line(judging(job, evaluation, CHECKPOINT)) for evaluation in job.evaluations),
     ]
-    for evaluation in dict.fromkeys(e for job in jobs for e in job.evaluations):
-        overrides = " ".join(_quoted(_named(job, o)) for o in job.judging(evaluation))
-        line = f"$PYTHON main_robust.py \"checkpoint='$CHECKPOINT'\" {overrides}"
-        only = [j.dataset for j in jobs if evaluation in j.evaluations]
-        if only != datasets:
-            line = f'if [[ "$DATASET" =~ ^({"|".join(only)})$ ]]; then\n  {line}\nfi'
-        lines.append(line)
-    return "\n".join(lines) + "\n"
 
 
-def _slurm(count: int, ablations: int) -> str:
-    return f"""#!/usr/bin/env bash
-# All rows of Tables 1 to 6, one GPU each:  sbatch scripts/slurm_array.sh
-# The ablations:  sbatch --array=0-{ablations - 1} scripts/slurm_array.sh scripts/jobs_ablations.txt
-# Made by python -m solo_adv.reproduce --write-scripts.
-#SBATCH --job-name=solo-adv
-#SBATCH --array=0-{count - 1}
-#SBATCH --gpus=1
-#SBATCH --cpus-per-task=8
-#SBATCH --time=2-00:00:00
-#SBATCH --requeue
-#SBATCH --output=slurm-%A_%a.out
-set -euo pipefail
-cd "${{SLURM_SUBMIT_DIR:-$(dirname "${{BASH_SOURCE[0]}}")/..}}"
-mapfile -t JOBS < "${{1:-scripts/jobs_tables.txt}}"
-read -r ROW DATASET <<< "${{JOBS[$SLURM_ARRAY_TASK_ID]}}"
-exec bash "scripts/$ROW.sh" "$DATASET" "${{@:2}}"
-"""
-
-
-def _finished(job: Job) -> str:
-    """Shell pattern of the last checkpoint of the job's finished runs."""
-    epochs = next(o for o in job.pretraining if o.startswith("max_epochs=")).partition("=")[2]
-    runs = shlex.quote(str(job.checkpoints / job.row.config))
-    return f"{runs}/*/*-ep={int(epochs) - 1}.ckpt"
-
-
-def _line(*words: str) -> str:
-    return " ".join(shlex.quote(word) for word in words)
-
-
-def _named(job: Job, text: str) -> str:
-    """With the variable of the script in the place of the run's name."""
-    return text.replace(job.name, "$NAME")
+def line(command: Sequence[str]) -> str:
+    """A command as a shell reads it; the shell fills in :data:`CHECKPOINT`."""
+    return " ".join(map(_quoted, command))
 
 
 def _quoted(word: str) -> str:
-    """Quoted for the shell, variables of the script still to be filled in."""
-    return f'"{word}"' if "$" in word else shlex.quote(word)
+    plain = word.replace(CHECKPOINT, "")
+    if CHECKPOINT in word or ("'" in word and not any(sign in plain for sign in '"$`\\!')):
+        return f'"{word}"'
+    return shlex.quote(word)
+
+
+def python() -> str:
+    """This interpreter: ``python`` where a shell finds it by that name, else its path."""
+    return "python" if shutil.which("python") == sys.executable else sys.executable

@@ -66,7 +66,7 @@ class Job:
 
     @property
     def pretraining(self) -> list[str]:
-        """What follows ``main_pretrain.py --config-name <config>``."""
+        """What follows the name of the config on pretraining's command line."""
         row, tiny = self.row, self.scale == "tiny"
         crops, epochs = row.num_crops, row.epochs
         size = [
@@ -83,12 +83,24 @@ class Job:
         """``checkpoint.dir`` of the run."""
         return self.directory / "trained_models" / self.name
 
+    @property
+    def place(self) -> Path:
+        """The directory of the job's results."""
+        return self.directory / "results" / self.name
+
     def results(self, evaluation: Evaluation) -> Path:
         """``results_dir`` of an evaluation."""
-        return self.directory / "results" / self.name / evaluation.name
+        return self.place / evaluation.name
+
+    @property
+    def processes(self) -> int:
+        """How many processes judge: as many as devices train, where these are given as a number."""
+        given = (override.lstrip("+").partition("=") for override in self.pretraining)
+        devices = {key: value for key, _, value in given}.get("devices", "1").strip("\"'")
+        return int(devices) if devices.isdecimal() else 1
 
     def judging(self, evaluation: Evaluation) -> list[str]:
-        """What follows ``main_robust.py checkpoint=PATH``."""
+        """What follows ``checkpoint=PATH`` on evaluation's command line."""
         overrides = list(evaluation.overrides)
         if self.scale == "tiny":
             many = "autoattack=true" not in overrides
@@ -147,7 +159,8 @@ def composed(name: str, overrides: Iterable[str]) -> DictConfig:
 class Request:
     """What a user asks for; names are checked by :func:`plan`."""
 
-    tables: Sequence[str]
+    tables: Sequence[str] = ()
+    """None named: every table, also those that ``all`` leaves out."""
     rows: Sequence[str] = ()
     datasets: Sequence[str] = ()
     scale: str = "full"
@@ -166,7 +179,7 @@ def plan(request: Request) -> list[Job]:
         UserError: a table, row or data set does not exist, or nothing is left of the request.
     """
     choice("--scale", request.scale, SCALES)
-    names = PAPER_TABLES if "all" in request.tables else tuple(request.tables)
+    names = PAPER_TABLES if "all" in request.tables else tuple(request.tables or TABLES)
     for name in names:
         choice("table", name, (*TABLES, "all"))
     for dataset in request.datasets:

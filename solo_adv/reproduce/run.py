@@ -1,27 +1,42 @@
-"""Executing jobs: pretrain what is not yet finished, evaluate what is not yet judged, merge."""
+"""Running jobs as child processes: pretrain what is not finished, judge what is not, merge."""
 
+import signal
+import sys
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 
-from solo_adv.evaluation.evaluating import evaluate
-from solo_adv.report import merge
-from solo_adv.reproduce.plan import Job, composed
-from solo_adv.support.errors import UserError
+from solo_adv.report import FILE, merge
+from solo_adv.reproduce.commands import judging, line, pretraining
+from solo_adv.reproduce.plan import Job
+from solo_adv.reproduce.rows import Evaluation
+from solo_adv.support.children import Children
+from solo_adv.support.errors import TRY_AGAIN, RunStopped, UserError
+from solo_adv.support.files import write_whole
+from solo_adv.support.progress import duration
 from solo_adv.training.config import parse_cfg
-from solo_adv.training.pretraining import pretrain
 from solo_adv.training.runs import find_finished
+
+LOCK = "lock"
+FINISHED = "finished.txt"
+"""In the directory of a job's results: the evaluations that ended well, as commands."""
+
+
+class FailedJobError(UserError):
+    """A command of a job failed; it has said why on stderr."""
 
 
 def execute(jobs: Sequence[Job]) -> list[Path]:
-    """Run all jobs, each in this process, and merge their reports into their directory.
+    """Run the commands of all jobs and merge their reports into their directory.
 
-    A job that fails does not keep the others from running. Called again, it takes up where it was
-    interrupted and repeats nothing that is finished.
+    A job that fails does not keep the others from running. A signal to this process goes to the
+    command that is running, after which nothing more is started. Called again, it takes up where
+    it was interrupted and repeats nothing that is finished.
 
     Returns:
         The merged files.
@@ -29,21 +44,25 @@ def execute(jobs: Sequence[Job]) -> list[Path]:
     Raises:
         UserError: a setting cannot be, before anything runs; or a job failed, after all others
             have run and been merged.
+        RunStopped: a signal came.
     """
     for job in jobs:
-        job.complete_config()
-    console = Console(stderr=True)
+        _check(job)
+    progress = _Progress(jobs)
     reports: list[Path] = []
     failed: dict[str, UserError] = {}
-    for number, job in enumerate(jobs, 1):
-        console.print(f"[bold]\\[{number}/{len(jobs)}] {escape(job.name)}[/]", highlight=False)
-        begun = time.monotonic()
-        try:
-            reports += run(job)
-        except UserError as error:
-            failed[job.name] = error
-            console.print(f"[red]{escape(f'{job.name} failed: {error}')}[/]", highlight=False)
-        console.print(f"{time.monotonic() - begun:.0f} s", style="dim")
+    with Children() as children:
+        for job in jobs:
+            with progress(job):
+                try:
+                    reports += run(job, children)
+                except UserError as error:
+                    failed[job.name] = error
+                    progress.say(f"[red]{escape(f'{job.name} failed: {error}')}[/]")
+            if children.stopped_by is not None:
+                raise RunStopped(
+                    f"Stopped by {children.stopped_by} at {job.name}; the same command continues."
+                )
     merged = merge(reports, jobs[0].directory) if reports else []
     if failed:
         name, first = next(iter(failed.items()))
@@ -53,29 +72,145 @@ def execute(jobs: Sequence[Job]) -> list[Path]:
     return merged
 
 
-def run(job: Job) -> list[Path]:
-    """Pretrain one job if it is not finished, and judge it; ``evaluate`` finds what is measured.
+def run(job: Job, children: Children) -> list[Path]:
+    """Pretrain a job if it is not finished, and judge it where it is not judged.
+
+    If another process is at the same job, it is waited for.
 
     Returns:
-        Its reports.
+        Its reports; if a signal came, those that there are.
+
+    Raises:
+        FailedJobError: a command failed.
     """
-    checkpoint = find_finished(parse_cfg(job.config()))
-    if checkpoint is None:
-        cfg = job.config()
-        _check_one_process(cfg)
-        checkpoint = pretrain(cfg)
-    assert checkpoint is not None
-    reports = []
+
+    def wait() -> None:
+        print(f"{job.name}: waiting for another process to end it.", file=sys.stderr, flush=True)
+
+    try:
+        job.place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FailedJobError(
+            f"{job.place} cannot be written ({error.strerror}); choose another --directory."
+        ) from error
+    with children.alone(job.place / LOCK, wait):
+        return _run(job, children)
+
+
+def _run(job: Job, children: Children) -> list[Path]:
+    checkpoint = finished(job)
+    if checkpoint is None and children.stopped_by is None:
+        _call(pretraining(job), children)
+        checkpoint = finished(job)
+        if checkpoint is None and children.stopped_by is None:
+            raise FailedJobError(f"no checkpoint of its last epoch is in {job.checkpoints}.")
+    reports: list[Path] = []
     for evaluation in job.evaluations:
-        cfg = composed("robust", job.judging(evaluation))
-        cfg.checkpoint = str(checkpoint)
-        reports.append(evaluate(cfg)[1]["json"])
+        if checkpoint is None or children.stopped_by is not None:
+            break
+        if not judged(job, evaluation, checkpoint):
+            command = judging(job, evaluation, checkpoint)
+            _call(command, children)
+            if children.stopped_by is None:
+                _note(job, command)
+        reports += _reports(job, evaluation, checkpoint)
     return reports
 
 
-def _check_one_process(cfg: DictConfig) -> None:
-    if str(cfg.devices) not in ("1", "auto"):
+def finished(job: Job) -> Path | None:
+    """The last checkpoint of the job's run, if that is finished."""
+    return find_finished(_parsed(job)) if job.checkpoints.exists() else None
+
+
+@cache
+def _parsed(job: Job) -> DictConfig:
+    """The job's config; it is refused if its data are not there."""
+    return parse_cfg(job.config())
+
+
+def judged(job: Job, evaluation: Evaluation, checkpoint: Path) -> bool:
+    """Whether a checkpoint's evaluation has ended well before and its report is still there.
+
+    Evaluations that were made otherwise find their result by themselves.
+    """
+    noted = line(judging(job, evaluation, checkpoint)) in _noted(job)
+    return noted and bool(_reports(job, evaluation, checkpoint))
+
+
+def _call(command: Sequence[str], children: Children) -> None:
+    status = children.run(command)
+    if status == TRY_AGAIN and children.stopped_by is None:
+        children.stopped_by = "a signal to the command that was running"
+    if status != 0 and children.stopped_by is None:
+        how = f"exit status {status}" if status > 0 else signal.Signals(-status).name
+        raise FailedJobError(f"ended with {how}: {line(command)}")
+
+
+def _reports(job: Job, evaluation: Evaluation, checkpoint: Path) -> list[Path]:
+    """The reports of the evaluation on the run of a checkpoint."""
+    version = checkpoint.parent
+    results = job.results(evaluation) / version.parent.name / version.name
+    return sorted(results.glob(f"*/{FILE}"))
+
+
+def _noted(job: Job) -> list[str]:
+    file = job.place / FINISHED
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def _note(job: Job, command: Sequence[str]) -> None:
+    lines = dict.fromkeys([*_noted(job), line(command)])
+    write_whole(job.place / FINISHED, "".join(f"{entry}\n" for entry in lines))
+
+
+def _check(job: Job) -> None:
+    cfg = job.complete_config()
+    if cfg.get("num_nodes", 1) != 1:
         raise UserError(
-            f"solo_adv.reproduce runs in one process, so devices={cfg.devices} does not fit: take "
-            "the commands that --dry-run prints, or the scripts, and give devices to them."
+            f"num_nodes={cfg.num_nodes}: solo_adv.reproduce starts processes on one machine only. "
+            "Give the commands that --dry-run prints to srun or torchrun."
         )
+    if not OmegaConf.select(cfg, "checkpoint.enabled", default=True):
+        raise UserError("checkpoint.enabled=false: without a checkpoint there is nothing to judge.")
+
+
+class _Progress:
+    """Says which job is running, how long it took, and how long the rest will take."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._names = [job.name for job in jobs]
+        self._work = {job.name: job.cost().seconds(1) for job in jobs if not _is_done(job)}
+        self._console = Console(stderr=True)
+        self._seconds = self._done = 0.0
+        self._begun = 0.0
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line, whose words in brackets are markup."""
+        self._console.print(text, style=style, highlight=False, soft_wrap=True)
+
+    def __call__(self, job: Job) -> "_Progress":
+        self._name = job.name
+        return self
+
+    def __enter__(self) -> None:
+        number = self._names.index(self._name) + 1
+        self.say(f"[bold]\\[{number}/{len(self._names)}] {escape(self._name)}[/]")
+        self._begun = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        took = time.monotonic() - self._begun
+        text = f"{self._name}: {duration(took)}"
+        if self._name in self._work:  # those that were finished before say nothing of the rest
+            self._seconds += took
+            self._done += self._work.pop(self._name)
+            left = sum(self._work.values()) * self._seconds / self._done
+            text += f", about {duration(left)} left" if self._work else ""
+        self.say(escape(text), style="dim")
+
+
+def _is_done(job: Job) -> bool:
+    try:
+        checkpoint = finished(job)
+    except UserError:  # running it will say so
+        return False
+    return checkpoint is not None and all(judged(job, e, checkpoint) for e in job.evaluations)

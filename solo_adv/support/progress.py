@@ -71,7 +71,7 @@ def _lines(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
         if now - last > LINE_EVERY_SECONDS and done < total:
             last = now
             left = (now - begun) / done * (total - done)
-            _say(f"{stage}: {done} of {total}, about {_duration(left)} left")
+            _say(f"{stage}: {done} of {total}, about {duration(left)} left")
 
 
 @dataclass
@@ -92,15 +92,19 @@ class Stages:
     def say(self, name: str, seconds: float, *outcome: str) -> None:
         """Print what was done, the outcome, and how long it took, unless ``quiet``."""
         if not self.quiet:
-            _say(f"{name}: {', '.join([*outcome, _duration(seconds)])}")
+            _say(f"{name}: {', '.join([*outcome, duration(seconds)])}")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as text, in the two largest units that fit: ``2 h 5 min``, ``4.2 s``."""
+    if round(seconds) < 60:
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days:,} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def _say(line: str) -> None:

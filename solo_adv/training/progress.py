@@ -9,6 +9,8 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from solo_adv.support.progress import duration
+
 _SECONDS_BETWEEN_LINES = 30.0
 _BATCHES_BETWEEN_READINGS = 20
 
@@ -94,7 +96,7 @@ class RunProgress(ProgressBar):
         here = done - self._batches_at_start
         left = (self._last_line - self._started) / max(1, here) * (total - done)
         print(
-            f"{self._epoch(trainer)}  batch {done}/{total}  left {_clock(left)}  "
+            f"{self._epoch(trainer)}  batch {done}/{total}  left {duration(left)}  "
             f"{self._figures(trainer, pl_module)}",
             file=sys.stderr,
             flush=True,
@@ -133,9 +135,3 @@ def _short(value: Any) -> str:
     if not isinstance(value, int | float):
         return str(value)
     return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"

@@ -22,7 +22,7 @@ def test_what_the_papers_run_costs(cost):
     assert "5,000 batches of 100 images x 16 crops, 15,000 updates" in out
     assert "4,800 crop passes" in out
     assert "24.00 M crop passes" in out
-    assert "6.7 min" in out  # 24 M / 60,000 s
+    assert "6 min 40 s" in out  # 24 M / 60,000 s
     assert "0.33 USD at 3 an hour" in out
     assert "146 MiB" in out  # 50,000 x 3 x 32 x 32 bytes
     assert "18.8 MiB a batch" in out  # 1,600 x 3 x 32 x 32 x 4 bytes

@@ -1,10 +1,7 @@
-"""Rows, plans, costs, commands and scripts of the reproduction; one tiny row end to end (slow)."""
+"""Rows, plans, costs and the command line of the reproduction."""
 
 import json
-import shlex
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,23 +9,10 @@ from solo_adv.cost import evaluation_passes, measured_throughput, passes_of_batc
 from solo_adv.paper import MODELS, model_of
 from solo_adv.paper import TABLES as PRINTED
 from solo_adv.reproduce import __main__ as command_line
-from solo_adv.reproduce import run as running
-from solo_adv.reproduce.commands import commands, scripts
-from solo_adv.reproduce.plan import Job, Request, composed, plan, tiny_epochs
+from solo_adv.reproduce.plan import Request, composed, plan, tiny_epochs
 from solo_adv.reproduce.rows import EVALUATIONS, PAPER_TABLES, ROWS, TABLES
-from solo_adv.reproduce.run import execute
-from solo_adv.support.errors import UserError
 from solo_adv.support.settings import plain
-from solo_adv.training.config import parse_cfg
-from solo_adv.training.runs import Run, find_finished
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-def job(row, dataset="cifar10", evaluations=("standard",), **settings):
-    judged_by = tuple(EVALUATIONS[name] for name in evaluations)
-    return Job(row=ROWS[row], dataset=dataset, evaluations=judged_by, **settings)
-
+from tests.reproduce.jobs import job, leave_run
 
 # ------------------------------------------------------------------ rows
 
@@ -210,166 +194,6 @@ def test_other_networks_cost_in_proportion_to_their_arithmetic():
     assert small.seconds(1000) == pytest.approx(24_000)
 
 
-# ------------------------------------------------------------------ commands and scripts
-
-
-def test_a_printed_command_is_the_planned_run():
-    planned = job("robust_emp_patch_half", evaluations=("robust", "crops32"))
-    pretraining, *evaluations = commands(planned)
-    program, script, flag, name, *overrides = shlex.split(pretraining)
-    assert (program, script, flag) == ("python", "main_pretrain.py", "--config-name")
-    assert plain(composed(name, overrides)) == plain(planned.config())
-    assert [shlex.split(line)[-1] for line in evaluations] == [
-        "results_dir=reproduce/results/robust_emp_patch_half-cifar10/robust",
-        "results_dir=reproduce/results/robust_emp_patch_half-cifar10/crops32",
-    ]
-
-
-def test_the_checkpoint_that_a_command_looks_up_is_the_last_one(tmp_path):
-    planned = job("cfamc_m3", directory=tmp_path / "my runs")
-    run = planned.checkpoints / "cfamc" / "offline-1"
-    run.mkdir(parents=True)
-    for epoch in (1, 9, 19):
-        (run / f"cfamc_m3-cifar10-offline-1-ep={epoch}.ckpt").touch()
-    line = commands(planned)[1].replace("python main_robust.py", "echo")
-    found = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout
-    assert found.startswith(f"checkpoint='{run}/cfamc_m3-cifar10-offline-1-ep=9.ckpt' linear")
-
-
-def test_the_scripts_in_the_repository_are_current():
-    expected = scripts()
-    assert {path.name for path in SCRIPTS.iterdir()} == set(expected)
-    stale = [name for name, text in expected.items() if (SCRIPTS / name).read_text() != text]
-    assert not stale, "run: python -m solo_adv.reproduce --write-scripts scripts"
-
-
-def test_every_job_has_a_script_and_every_script_is_valid_shell():
-    for listing in ("jobs_tables.txt", "jobs_ablations.txt"):
-        for line in scripts()[listing].splitlines():
-            row, dataset = line.split()
-            assert dataset in scripts()[f"{row}.sh"].split("bash scripts/")[1].splitlines()[0]
-    for path in SCRIPTS.glob("*.sh"):
-        subprocess.run(["bash", "-n", path], check=True)
-
-
-def test_a_script_trains_once_and_judges_by_its_tables(tmp_path):
-    """With a stand-in for Python that notes its arguments and leaves a checkpoint."""
-    folder = tmp_path / "scripts"
-    folder.mkdir()
-    (folder / "cfamc_m5.sh").write_text(scripts()["cfamc_m5.sh"])
-    log, python = tmp_path / "log", tmp_path / "python"
-    place = "reproduce/trained_models/cfamc_m5-$SET/cfamc/v"
-    python.write_text(
-        f'#!/bin/bash\necho "$@" >> {log}\nif [ $1 = main_pretrain.py ]; then\n'
-        f'  mkdir -p "{place}"; touch "{place}/x-ep=5.ckpt"\nfi\n'
-    )
-    python.chmod(0o755)
-
-    def run(dataset):
-        log.write_text("")
-        environment = {"PATH": "/usr/bin:/bin", "PYTHON": str(python), "SET": dataset}
-        words = ["bash", folder / "cfamc_m5.sh", dataset, "seed=6"]
-        subprocess.run(words, env=environment, check=True, capture_output=True)
-        return log.read_text().splitlines()
-
-    first = run("cifar10")
-    assert [line.split()[0] for line in first] == ["main_pretrain.py"] + ["main_robust.py"] * 2
-    assert first[0].split()[3:] == [*_of_script("cfamc_m5", "cifar10"), "seed=6"]
-    assert "autoattack=true" in first[2]
-    assert "checkpoint='reproduce/trained_models/cfamc_m5-cifar10/cfamc/v/x-ep=5.ckpt'" in first[2]
-    assert [line.split()[0] for line in run("cifar10")] == ["main_robust.py"] * 2
-    assert not any("autoattack" in line for line in run("imagenet100"))
-
-
-def _of_script(row, dataset):
-    return job(row, dataset).pretraining
-
-
-# ------------------------------------------------------------------ running
-
-
-def fake_run(cfg, *, epoch, version="offline-1", **changes):
-    """What a finished or interrupted run leaves, without training."""
-    cfg = parse_cfg(cfg)
-    cfg.data.num_classes = 10
-    for key, value in changes.items():
-        cfg[key] = value
-    run = Run(cfg, version=version)
-    run.create()
-    run.checkpoint_path(epoch).touch()
-    return run.checkpoint_path(epoch)
-
-
-def test_a_finished_run_of_the_same_config_is_found_and_no_other(tmp_path):
-    planned = job("cfamc_m5", scale="tiny", directory=tmp_path)
-    other = job("cfamc_m5", scale="tiny", directory=tmp_path, extra=("seed=9",))
-    last = planned.config().max_epochs - 1
-    assert find_finished(parse_cfg(planned.config())) is None
-    fake_run(planned.config(), epoch=last - 1)
-    assert find_finished(parse_cfg(planned.config())) is None
-    done = fake_run(planned.config(), epoch=last, version="offline-2")
-    assert find_finished(parse_cfg(planned.config())) == done
-    assert find_finished(parse_cfg(other.config())) is None
-
-
-@pytest.fixture
-def fakes(monkeypatch):
-    """Pretraining and evaluation that only leave their files; the list of what was called."""
-    called = []
-
-    def pretrain(cfg):
-        called.append(f"pretrain {cfg.name}")
-        if "broken" in str(cfg.name):
-            raise UserError("lost")
-        return fake_run(cfg, epoch=cfg.max_epochs - 1)
-
-    def evaluate(cfg):
-        called.append(f"evaluate {cfg.linear}")
-        return None, {"json": Path(cfg.results_dir) / "report.json"}
-
-    monkeypatch.setattr(running, "pretrain", pretrain)
-    monkeypatch.setattr(running, "evaluate", evaluate)
-    monkeypatch.setattr(running, "merge", lambda reports, directory: list(reports))
-    return called
-
-
-def test_a_finished_run_is_not_repeated_and_its_reports_are_asked_for(tmp_path, fakes):
-    few = [job("cfamc_m5", scale="tiny", directory=tmp_path)]
-    more = [job("cfamc_m5", evaluations=("standard", "robust"), scale="tiny", directory=tmp_path)]
-    (report,) = execute(few)
-    assert fakes == ["pretrain cfamc_m5-digits", "evaluate standard"]
-    # evaluate finds what is measured by itself: tests/evaluation/test_evaluating.py
-    assert execute(more)[0] == report
-    assert fakes[2:] == ["evaluate standard", "evaluate robust"]
-
-
-def test_a_failing_row_leaves_the_others_running_and_is_named(tmp_path, fakes):
-    broken = job("cfamc_m5", scale="tiny", preset=None, directory=tmp_path, extra=())
-    broken = Job(**{**vars(broken), "row": _renamed(broken.row, "broken")})
-    sound = job("cfamc_m3", scale="tiny", directory=tmp_path)
-    with pytest.raises(UserError, match=r"1 of 2 runs failed \(broken-digits\).*lost"):
-        execute([broken, sound])
-    assert "pretrain cfamc_m3-digits" in fakes
-
-
-def _renamed(row, name):
-    return type(row)(**{**vars(row), "name": name})
-
-
-def test_a_setting_that_cannot_be_is_refused_before_anything_runs(tmp_path, fakes):
-    sound = job("cfamc_m3", scale="tiny", directory=tmp_path)
-    wrong = job("cfamc_m5", scale="tiny", directory=tmp_path, preset="refrence")
-    with pytest.raises(UserError, match="reference"):
-        execute([sound, wrong])
-    assert fakes == []
-
-
-def test_several_devices_are_refused(tmp_path):
-    planned = job("cfamc_m5", scale="tiny", directory=tmp_path, extra=("devices=2",))
-    with pytest.raises(UserError, match="one process"):
-        running.run(planned)
-
-
 # ------------------------------------------------------------------ command line
 
 
@@ -388,11 +212,36 @@ def test_dry_run_prints_commands_and_cost_and_runs_nothing(monkeypatch, capsys, 
     words = ("table4", "--row", "cfamc_m5", "--dataset", "cifar10", "--dry-run")
     status, captured = command(monkeypatch, capsys, *words, "--throughput", 10_000)
     assert status == 0
-    assert captured.out.count("python main_pretrain.py") == 1
-    assert captured.out.count("python main_robust.py") == 2
+    assert captured.out.count(" -m solo_adv.commands.pretrain ") == 1
+    assert captured.out.count(" -m solo_adv.commands.robust ") == 2
     assert "24.00 M" in captured.out
-    assert "51.0 min" in captured.out  # (24 + 6.6) M at 10,000 a second
+    assert "50 min 57 s" in captured.out  # (24 + 6.6) M at 10,000 a second
     assert not list(tmp_path.iterdir())
+
+
+def test_a_row_without_a_table_is_judged_as_in_all_tables():
+    (found,) = plan(Request(rows=["robust_emp_patch"], datasets=["cifar10"]))
+    assert [e.name for e in found.evaluations] == ["standard", "robust", "crops32"]
+    (variant,) = plan(Request(rows=["robust_simclr_cross"], datasets=["cifar10"]))
+    assert [e.name for e in variant.evaluations] == ["standard", "robust"]
+
+
+def test_settings_can_follow_a_row_without_a_table(monkeypatch, capsys):
+    words = ("--row", "cfamc_m5", "--dataset", "cifar10", "seed=6", "--dry-run")
+    _, captured = command(monkeypatch, capsys, *words, "--throughput", "1")
+    assert " seed=6 " in captured.out
+
+
+def test_a_trained_row_is_printed_with_its_checkpoint(monkeypatch, capsys, tmp_path):
+    planned = job("cfamc_m5", scale="tiny", directory=tmp_path, extra=("seed=6",))
+    done = leave_run(planned.config(), epoch=planned.config().max_epochs - 1)
+    words = ["--row", "cfamc_m5", "--dataset", "cifar10", "--scale", "tiny"]
+    words += ["--directory", tmp_path, "seed=6"]
+    assert command(monkeypatch, capsys, *words, "--checkpoint")[1].out == f"{done}\n"
+    _, captured = command(monkeypatch, capsys, *words, "--dry-run", "--throughput", "1")
+    assert "# cfamc_m5-digits (trained)" in captured.out
+    assert "commands.pretrain" not in captured.out
+    assert f"checkpoint='{done}'" in captured.out
 
 
 def test_without_a_throughput_it_is_measured(monkeypatch, capsys):
@@ -409,6 +258,8 @@ def test_measured_throughput_is_a_rate():
 
 MISTAKES = {
     "no table": ((), "Accepted: table1"),
+    "no table but a setting": (("seed=6",), "Accepted: table1"),
+    "not trained": (("--row", "cfamc_m3", "--checkpoint"), "not trained yet"),
     "unknown table": (("table7",), "table6"),
     "two tables": (("table1", "table2"), "one table"),
     "unknown row": (("table4", "--row", "cfamc_m6"), "cfamc_m5"),
@@ -420,7 +271,6 @@ MISTAKES = {
     "unknown setting": (("table4", "optimiser.lr=1", "--dry-run"), "optimiser"),
     "throughput": (("table4", "--throughput", "0", "--dry-run"), "above 0"),
     "data path": (("table4", "--data-path", "svhn=/d", "--dry-run"), "cifar10"),
-    "unwritable": (("--write-scripts", "/proc/x"), "--write-scripts"),
 }
 
 
@@ -432,29 +282,3 @@ def test_mistakes_are_one_line(case, monkeypatch, capsys):
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
     assert words in captured.err
-
-
-# ------------------------------------------------------------------ end to end
-
-
-@pytest.mark.slow
-def test_a_tiny_row_end_to_end(tmp_path, monkeypatch, capsys):
-    """Pretraining, both heads, the merged report; again, nothing is repeated."""
-    words = ("table1", "--row", "robust_simclr_crop", "--scale", "tiny", "--directory", tmp_path)
-    status, captured = command(monkeypatch, capsys, *words)
-    assert status == 0, captured.err
-    (planned,) = plan(Request(tables=["table1"], rows=["robust_simclr_crop"], scale="tiny"))
-    planned = Job(**{**vars(planned), "directory": tmp_path})
-    held = json.loads((tmp_path / "merged.json").read_text())["reports"]
-    assert [entry["linear"] for entry in held] == ["robust", "standard"]
-    assert {entry["crop_passes"] for entry in held} == {planned.cost().pretraining}
-    assert {entry["model"] for entry in held} == {"robust_simclr_crop-digits"}
-    assert not any(entry["alarms"] for entry in held)
-    assert (tmp_path / "merged.png").stat().st_size > 10_000
-
-    written = {path: path.stat().st_mtime for path in tmp_path.rglob("report.json")}
-    checkpoints = list(tmp_path.rglob("*.ckpt"))
-    status, captured = command(monkeypatch, capsys, *words)
-    assert status == 0, captured.err
-    assert {path: path.stat().st_mtime for path in tmp_path.rglob("report.json")} == written
-    assert list(tmp_path.rglob("*.ckpt")) == checkpoints

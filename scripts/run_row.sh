@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Trains and judges one line of rows.txt; goes on where it was interrupted.
+#   bash scripts/run_row.sh NUMBER [option or key=value ...]      (lines are counted from 0)
+# What follows the number goes to python -m solo_adv.reproduce, whose --help lists the options.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+mapfile -t ROWS < scripts/rows.txt
+NUMBER=${1:?which line of scripts/rows.txt, from 0 to $((${#ROWS[@]} - 1))?}
+read -r ROW DATASET <<< "${ROWS[$NUMBER]:?scripts/rows.txt has no line $NUMBER}"
+exec "${PYTHON:-python}" -m solo_adv.reproduce --row "$ROW" --dataset "$DATASET" "${@:2}"
