@@ -19,6 +19,7 @@ from rich.table import Table
 from solo_adv.report.measurement import CLEAN, KNN
 from solo_adv.report.record import Report
 from solo_adv.support.cli import quiet_libraries, user_errors
+from solo_adv.support.files import write_whole
 
 # Both methods get the same crops and the same number of crop passes (10 epochs of 3 replays, or 30
 # epochs of one), so that they differ in the adversary only.
@@ -56,7 +57,7 @@ def demo(directory: Path) -> list[Report]:
         files.append(written)
     Console().print(_table(reports, minutes))
     summary = directory / "summary.json"
-    summary.write_text(json.dumps(_summary(reports, minutes), indent=2) + "\n")
+    write_whole(summary, json.dumps(_summary(reports, minutes), indent=2) + "\n")
     print(
         "Accuracy in % on the 500 test digits, linear head on frozen features. PGD-20 changes\n"
         "every pixel by at most the fraction shown. A crop pass: one crop, forward and backward.\n"

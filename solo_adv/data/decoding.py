@@ -1,23 +1,20 @@
 """Decodes stored images into uint8 arrays."""
 
 import os
-import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from solo_adv.data.sources import Sources
 from solo_adv.support.errors import UnreadableImageError, UserError
+from solo_adv.support.progress import track
 
 CHUNK = 256  # number of images that a thread takes at a time
-SILENT_SECONDS = 1.0
 
 Result = TypeVar("Result")
 
@@ -160,7 +157,8 @@ def decode_all(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         chunks = [pool.submit(decode_chunk, start) for start in range(0, len(sources), CHUNK)]
         try:
-            _wait(chunks, len(sources), f"Decoding {name}")
+            for _ in track(_one_by_one(chunks), f"Decoding {name}", len(sources)):
+                pass
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -181,20 +179,7 @@ def check_size(image: np.ndarray, size: tuple[int, int], sources: Sources, index
         )
 
 
-def _wait(chunks: Iterable[Future[int]], total: int, title: str) -> None:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
-    task = bar.add_task(title, total=total)
-    begin = time.monotonic()
-    shown = False
-    try:
-        for chunk in as_completed(chunks):
-            bar.advance(task, chunk.result())
-            slow = time.monotonic() - begin > SILENT_SECONDS
-            if slow and not shown and console.is_terminal:
-                bar.start()
-                shown = True
-    finally:
-        if shown:
-            bar.stop()
+def _one_by_one(chunks: Iterable[Future[int]]) -> Iterator[None]:
+    """Yield once for each decoded image, when its chunk is ready."""
+    for chunk in as_completed(chunks):
+        yield from [None] * chunk.result()

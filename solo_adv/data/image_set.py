@@ -1,13 +1,14 @@
 """One split of a data set, either resident (decoded in memory) or streamed."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
 from solo_adv.data.decoding import check_size, decode_or_next
 from solo_adv.data.sources import EncodedSources, Sources
+from solo_adv.support.hashes import sha256
 
 FINGERPRINT_DIGITS = 16
 
@@ -132,14 +133,15 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         A resident set hashes its pixels and labels. A streamed set hashes the name and size of
         each stored image, ``image_size``, and the labels.
         """
-        digest = hashlib.sha256()
+        return sha256(self._contents())[:FINGERPRINT_DIGITS]
+
+    def _contents(self) -> Iterator[Any]:
         if self._sources is None:
-            digest.update(repr(tuple(self.images.shape)).encode())
-            digest.update(self.images.contiguous().numpy().data)
+            yield repr(tuple(self.images.shape)).encode()
+            yield self.images.contiguous().numpy().data
         else:
-            digest.update(repr(self.image_size).encode())
+            yield repr(self.image_size).encode()
             for index in range(len(self)):
                 stored = (self._sources.describe(index), self._sources.size_in_bytes(index))
-                digest.update(repr(stored).encode())
-        digest.update(self.labels.contiguous().numpy().data)
-        return digest.hexdigest()[:FINGERPRINT_DIGITS]
+                yield repr(stored).encode()
+        yield self.labels.contiguous().numpy().data

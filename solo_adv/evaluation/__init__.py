@@ -8,17 +8,13 @@ from solo_adv.evaluation.attacks.judging import CleanAccuracy, clean_accuracy, e
 from solo_adv.evaluation.heads.features import extract
 from solo_adv.evaluation.heads.finetune import FinetuneRecipe, finetune_adversarially
 from solo_adv.evaluation.heads.knn import knn_accuracy
-from solo_adv.evaluation.heads.linear import (
-    HeadRecipe,
-    accuracy,
-    train_head,
-    train_head_on_features,
-)
+from solo_adv.evaluation.heads.linear import HeadRecipe, train_head, train_head_on_features
 from solo_adv.evaluation.images import batches, select
 from solo_adv.evaluation.robust import Outcome, evaluate_robustness
 from solo_adv.evaluation.settings import RobustSettings
 from solo_adv.evaluation.trust.alarms import all_alarms
 from solo_adv.evaluation.trust.probes import Probes, probe
+from solo_adv.support.hits import accuracy
 
 __all__ = [
     "AggregatingEncoder",

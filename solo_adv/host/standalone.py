@@ -16,6 +16,7 @@ from solo_adv.host.joining import join
 from solo_adv.host.settings import StandaloneSettings
 from solo_adv.methods import AdversarialMethod
 from solo_adv.methods.optim import build_optimizer, build_scheduler
+from solo_adv.support.hits import accuracy
 from solo_adv.support.settings import plain
 
 
@@ -132,11 +133,11 @@ class StandaloneMethod(StandaloneSettings, LightningModule):
         """Log ``val_loss``, ``val_acc1`` and ``val_acc5`` (accuracies in percent)."""
         logits, targets = (torch.cat(parts) for parts in zip(*self._validation, strict=True))
         self._validation.clear()
-        top5 = logits.topk(min(5, logits.shape[1])).indices == targets[:, None]
-        metrics = {
+        top1, top5 = accuracy(logits, targets)
+        metrics: dict[str, Tensor | float] = {
             "val_loss": F.cross_entropy(logits.float(), targets),
-            "val_acc1": 100 * top5[:, 0].float().mean(),
-            "val_acc5": 100 * top5.any(1).float().mean(),
+            "val_acc1": 100 * top1,
+            "val_acc5": 100 * top5,
         }
         self.log_dict(metrics, prog_bar=True, sync_dist=True)
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 from solo_adv.report.entries import read_entry
 from solo_adv.report.tables import markdown, screen, to_dict
 from solo_adv.support.errors import UserError
+from solo_adv.support.files import write_whole
 
 WIDTH_OF_LOGS = 140
 
@@ -56,7 +57,7 @@ def merge(files: Iterable[Path], directory: str | Path, *, quiet: bool = False) 
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for kind, path in paths.items():
-            path.write_bytes(content[kind])
+            write_whole(path, content[kind])
     except OSError as error:
         raise UserError(
             f"Cannot write into '{directory}' ({error.strerror}); choose another --output."

@@ -1,17 +1,19 @@
 """Short hashes that show whether a file on disk belongs to what is being measured."""
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from solo_adv.support.hashes import sha256
 
 DIGITS = 16
 
 
 def fingerprint(*parts: object) -> str:
     """The fingerprint of plain values, computed from their ``repr``."""
-    return hashlib.sha256("\0".join(map(repr, parts)).encode()).hexdigest()[:DIGITS]
+    return sha256(["\0".join(map(repr, parts)).encode()])[:DIGITS]
 
 
 def weights_fingerprint(state: Mapping[str, Tensor]) -> str:
@@ -19,17 +21,16 @@ def weights_fingerprint(state: Mapping[str, Tensor]) -> str:
 
     It changes with every bit of them, but not with their order or the version of torch.
     """
-    return _tensors(hashlib.sha256(), sorted(state.items()))
+    return sha256(_bytes(sorted(state.items())))[:DIGITS]
 
 
 def model_fingerprint(model: nn.Module) -> str:
     """The fingerprint of a network: of its ``repr`` and of every bit of its weights."""
-    return _tensors(hashlib.sha256(repr(model).encode()), model.state_dict().items())
+    return sha256([repr(model).encode(), *_bytes(model.state_dict().items())])[:DIGITS]
 
 
-def _tensors(digest: "hashlib._Hash", named: Iterable[tuple[str, Tensor]]) -> str:
+def _bytes(named: Iterable[tuple[str, Tensor]]) -> Iterator[Any]:
     for name, tensor in named:
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        yield f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
         plain = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(plain.view(torch.uint8).numpy().data if plain.numel() else b"")
-    return digest.hexdigest()[:DIGITS]
+        yield plain.view(torch.uint8).numpy().data if plain.numel() else b""

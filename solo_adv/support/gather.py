@@ -6,6 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from solo_adv.support.processes import rank, world_size
+
 
 def gather_batch(z: Tensor, dim: int) -> Tensor:
     """Concatenate ``z``, embeddings or labels, over processes along ``dim``.
@@ -21,7 +23,7 @@ def gather_batch(z: Tensor, dim: int) -> Tensor:
     Returns:
         The joined tensor; ``z`` itself if there is only one process.
     """
-    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+    if world_size() == 1:
         return z
     joined: Tensor = _Gather.apply(z, dim)
     return joined
@@ -33,7 +35,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, dim: int) -> Tensor:
         ctx.dim = dim
-        parts = [z.new_empty(z.shape) for _ in range(dist.get_world_size())]
+        parts = [z.new_empty(z.shape) for _ in range(world_size())]
         dist.all_gather(parts, z.contiguous())
         return torch.cat(parts, dim=dim)
 
@@ -42,4 +44,4 @@ class _Gather(torch.autograd.Function):
         # The all-reduce overwrites its tensor, and autograd may use the given gradient elsewhere.
         gradient = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient)
-        return gradient.chunk(dist.get_world_size(), dim=ctx.dim)[dist.get_rank()], None
+        return gradient.chunk(world_size(), dim=ctx.dim)[rank()], None

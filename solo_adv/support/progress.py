@@ -1,4 +1,4 @@
-"""Shows how far an evaluation has come: with a bar on a terminal, with lines in a log file."""
+"""Shows how far something has come: with a bar on a terminal, with lines in a log file."""
 
 import sys
 import time
@@ -12,6 +12,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -40,17 +41,28 @@ def track(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
     return show(items, stage, total)
 
 
-def _bar(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
-    progress = Progress(
+def new_bar(*more: ProgressColumn, transient: bool = True) -> Progress:
+    """A bar on stderr that shows what is done, how much of it, and the time passed and left.
+
+    Args:
+        more: columns that follow these.
+        transient: whether the bar disappears at the end.
+    """
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left:"),
         TimeRemainingColumn(),
+        *more,
         console=Console(stderr=True),
-        transient=True,
+        transient=transient,
     )
+
+
+def _bar(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
+    progress = new_bar()
     task = progress.add_task(stage, total=total)
     begun = time.monotonic()
     try:
@@ -71,7 +83,7 @@ def _lines(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
         if now - last > LINE_EVERY_SECONDS and done < total:
             last = now
             left = (now - begun) / done * (total - done)
-            _say(f"{stage}: {done} of {total}, about {duration(left)} left")
+            say(f"{stage}: {done} of {total}, about {duration(left)} left")
 
 
 @dataclass
@@ -92,7 +104,7 @@ class Stages:
     def say(self, name: str, seconds: float, *outcome: str) -> None:
         """Print what was done, the outcome, and how long it took, unless ``quiet``."""
         if not self.quiet:
-            _say(f"{name}: {', '.join([*outcome, duration(seconds)])}")
+            say(f"{name}: {', '.join([*outcome, duration(seconds)])}")
 
 
 def duration(seconds: float) -> str:
@@ -107,5 +119,6 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print a line on stderr at once."""
     print(line, file=sys.stderr, flush=True)

@@ -3,13 +3,13 @@
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from lightning.pytorch.plugins import LayerSync
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from solo_adv.support.gather import gather_batch
+from solo_adv.support.processes import world_size
 
 
 class SyncedBatchNorm(LayerSync):
@@ -54,8 +54,7 @@ class ProcessBatchNorm(_BatchNorm):
         return normalised
 
     def _shares(self) -> bool:
-        several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        return several and self.training
+        return world_size() > 1 and self.training
 
     def _shared(self, input: Tensor) -> Tensor:
         exact = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input

@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from solo_adv.crops import CropPipeline, as_unit_float
-from solo_adv.evaluation.heads.linear import accuracy
 from solo_adv.methods.optim import build_optimizer, build_scheduler
+from solo_adv.support.hits import accuracy
 from solo_adv.support.settings import plain
 
 

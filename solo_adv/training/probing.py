@@ -11,6 +11,7 @@ from solo_adv.data import DataConfig
 from solo_adv.data.datamodule import ImageDataModule
 from solo_adv.encoders.loading import encoder_from
 from solo_adv.support.errors import UserError
+from solo_adv.support.files import write_whole
 from solo_adv.support.settings import plain
 from solo_adv.training.config import scale_learning_rates
 from solo_adv.training.linear_probe import LinearProbe
@@ -58,7 +59,7 @@ def train_probe(cfg: DictConfig, checkpoint: Path) -> dict[str, float]:
     }
     if not trainer.is_global_zero:
         return result
-    (run.directory / "results.json").write_text(json.dumps(result, indent=2))
+    write_whole(run.directory / "results.json", json.dumps(result, indent=2))
     print(
         f"Linear evaluation of {checkpoint}: acc@1 {result['acc1']:.2%}, "
         f"acc@5 {result['acc5']:.2%} (best epoch {result['best_acc1']:.2%})"

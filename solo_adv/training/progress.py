@@ -6,12 +6,10 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TextColumn
 
-from solo_adv.support.progress import duration
+from solo_adv.support.progress import LINE_EVERY_SECONDS, duration, new_bar, say
 
-_SECONDS_BETWEEN_LINES = 30.0
 _BATCHES_BETWEEN_READINGS = 20
 
 
@@ -25,7 +23,6 @@ class RunProgress(ProgressBar):
 
     def __init__(self) -> None:
         super().__init__()
-        self._console = Console(stderr=True)
         self._bar: Progress | None = None
         self._started = self._last_line = 0.0
         self._passes_at_start = self._batches_at_start = 0
@@ -41,15 +38,8 @@ class RunProgress(ProgressBar):
         self._started = self._last_line = time.monotonic()
         self._passes_at_start = getattr(pl_module, "crop_passes", 0)
         self._batches_at_start = self._batches_done(trainer)
-        if self._enabled and self._console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[figures]}"),
-                console=self._console,
-            )
+        if self._enabled and sys.stderr.isatty():
+            self._bar = new_bar(TextColumn("{task.fields[figures]}"), transient=False)
             self._task = self._bar.add_task(
                 "",
                 total=self._batches_in_all(trainer),
@@ -70,7 +60,7 @@ class RunProgress(ProgressBar):
                     description=self._epoch(trainer),
                     figures=self._figures(trainer, pl_module),
                 )
-        elif self._enabled and now - self._last_line > _SECONDS_BETWEEN_LINES:
+        elif self._enabled and now - self._last_line > LINE_EVERY_SECONDS:
             self._line(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -95,11 +85,9 @@ class RunProgress(ProgressBar):
         done, total = self._batches_done(trainer), self._batches_in_all(trainer)
         here = done - self._batches_at_start
         left = (self._last_line - self._started) / max(1, here) * (total - done)
-        print(
+        say(
             f"{self._epoch(trainer)}  batch {done}/{total}  left {duration(left)}  "
-            f"{self._figures(trainer, pl_module)}",
-            file=sys.stderr,
-            flush=True,
+            f"{self._figures(trainer, pl_module)}"
         )
 
     def _figures(self, trainer: Trainer, pl_module: LightningModule) -> str:

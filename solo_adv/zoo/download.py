@@ -4,13 +4,10 @@ pooch does the caching (temporary file, sha256, atomic move). This module adds s
 resuming, exponential backoff, and a lock so that only one process downloads a file.
 """
 
-import hashlib
 import math
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pooch
@@ -21,6 +18,7 @@ from urllib3.util.retry import Retry
 
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
+from solo_adv.support.hashes import sha256, sha256_of_file
 from solo_adv.support.progress import track
 from solo_adv.zoo import places
 from solo_adv.zoo.entry import StoredFile
@@ -81,7 +79,7 @@ def fetch_index(url: str) -> str | None:
     Raises:
         UserError: The host cannot be reached.
     """
-    copy = places.cache() / f"index-{hashlib.sha256(url.encode()).hexdigest()[:16]}.json"
+    copy = places.cache() / f"index-{sha256([url.encode()])[:16]}.json"
     if places.offline():
         return copy.read_text(encoding="utf-8", errors="replace") if copy.exists() else None
     try:
@@ -252,39 +250,20 @@ def _join(file: StoredFile, base_urls: Sequence[str]) -> Path:
     parts = [locate(part, base_urls) for part in file.parts]
     target = cached_path(file)
     try:
-        with _temporary(target) as temporary:
-            with open(temporary, "wb") as whole:
-                for part in parts:
-                    with open(part, "rb") as piece:
-                        shutil.copyfileobj(piece, whole)
-            if not _intact(temporary, file):
-                raise UserError(
-                    f"The parts of '{file.path}' do not make the file that the index describes "
-                    "(wrong sha256): whoever published it must do so again."
-                )
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, target)
+        whole = b"".join(part.read_bytes() for part in parts)
+        if sha256([whole]) != file.sha256:
+            raise UserError(
+                f"The parts of '{file.path}' do not make the file that the index describes "
+                "(wrong sha256): whoever published it must do so again."
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, whole)
+        os.chmod(target, 0o644)  # a cache may be shared
     except OSError as error:
         raise _cannot_write(error) from error
     for joined in file.parts:
         cached_path(joined).unlink(missing_ok=True)
     return target
-
-
-class _temporary:
-    """Context: the path of a temporary file beside ``target``, deleted if still there."""
-
-    def __init__(self, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, path = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        os.close(handle)
-        self.path = Path(path)
-
-    def __enter__(self) -> Path:
-        return self.path
-
-    def __exit__(self, *_: object) -> None:
-        self.path.unlink(missing_ok=True)
 
 
 def _only_one_process(target: Path) -> FileLock:
@@ -306,20 +285,6 @@ def _cannot_write(error: OSError) -> UserError:
 
 def _intact(path: Path, file: StoredFile) -> bool:
     try:
-        return path.stat().st_size == file.size and sha256(path) == file.sha256
+        return path.stat().st_size == file.size and sha256_of_file(path) == file.sha256
     except OSError:
         return False
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file's contents in hexadecimal digits."""
-    digest = hashlib.sha256()
-    for block in _blocks(path):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            yield block

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from solo_adv.report.writing import HEAD_FILE
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
 from solo_adv.support.fingerprints import weights_fingerprint
+from solo_adv.support.hashes import sha256
 from solo_adv.training.runs import comparable, is_finished
 from solo_adv.zoo.card import card
 from solo_adv.zoo.entry import HEAD_OF, Entry, Evaluation, StoredFile, described
@@ -218,10 +218,10 @@ def _described_file(
     if part_bytes is not None and len(content) > part_bytes:
         pieces = [content[i : i + part_bytes] for i in range(0, len(content), part_bytes)]
         parts = [
-            StoredFile(path=f"{path}.part{i}", size=len(p), sha256=sha256(p).hexdigest())
+            StoredFile(path=f"{path}.part{i}", size=len(p), sha256=sha256([p]))
             for i, p in enumerate(pieces)
         ]
-    digest = sha256(content).hexdigest()
+    digest = sha256([content])
     return StoredFile(path=path, size=len(content), sha256=digest, parts=tuple(parts))
 
 

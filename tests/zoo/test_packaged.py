@@ -13,6 +13,7 @@ from solo_adv import UserError, load_pretrained
 from solo_adv.report.measurement import under_attack
 from solo_adv.report.record import Report
 from solo_adv.support.fingerprints import weights_fingerprint
+from solo_adv.support.hashes import sha256_of_file
 from solo_adv.zoo import download, evaluate, find, places, table
 from solo_adv.zoo.entry import HEAD_OF
 from solo_adv.zoo.index import packaged
@@ -103,7 +104,7 @@ def test_figures_that_do_not_hold_are_found(published, tmp_path, monkeypatch):
     clean = next(m for m in report["measurements"] if m["name"] == "clean")
     clean["correct"] = clean["total"] - clean["correct"] // 2
     path.write_text(json.dumps(report))
-    file["size"], file["sha256"] = path.stat().st_size, download.sha256(path)
+    file["size"], file["sha256"] = path.stat().st_size, sha256_of_file(path)
     index.write_text(json.dumps(held))
     failed = [c for c in evaluate(find(NAME), quiet=True) if not c.holds]
     assert [(c.head, c.figure) for c in failed] == [(HEAD_OF[report["config"]["linear"]], "clean")]

@@ -17,6 +17,7 @@ from solo_adv.evaluation.images import my_share
 from solo_adv.report.measurement import CLEAN, TOP5, Measurement
 from solo_adv.support.checks import whole
 from solo_adv.support.errors import UserError
+from solo_adv.support.hits import hits
 from solo_adv.support.processes import merged, most
 from solo_adv.support.progress import track
 
@@ -205,8 +206,7 @@ def clean_accuracy(bench: Bench) -> CleanAccuracy:
     for batch in bench.my_batches():
         logits = bench.classifier(batch.images)
         finite = logits.isfinite().all(dim=1, keepdim=True)
-        hits = (logits.topk(min(5, logits.shape[1])).indices == batch.labels[:, None]) & finite
-        counts += torch.stack([hits[:, 0].sum(), hits.sum()]).cpu()
+        counts += (hits(logits, batch.labels) & finite).sum(dim=0).cpu()
     top1, top5 = merged(counts).tolist()
     total, seconds = len(bench.images), round(time.perf_counter() - begun, 3)
     return CleanAccuracy(

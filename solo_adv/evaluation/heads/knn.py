@@ -6,6 +6,7 @@ from torch import Tensor
 
 from solo_adv.support.checks import number, whole
 from solo_adv.support.errors import UserError, unknown
+from solo_adv.support.hits import hits
 
 DISTANCES = ("cosine", "euclidean")
 MAX_CHUNK_ENTRIES = 20_000_000  # entries of the matrix of similarities; they take 80 MB
@@ -58,7 +59,7 @@ def knn_accuracy(
     num_classes = int(max(train_labels.max(), test_labels.max())) + 1
     chunk = max(1, MAX_CHUNK_ENTRIES // max(len(train_features), num_classes))
 
-    hits1 = hits5 = 0
+    correct = torch.zeros(2, dtype=torch.long)
     for features, labels in zip(test_features.split(chunk), test_labels.split(chunk), strict=True):
         if distance == "cosine":
             similarity, neighbours = (features @ train_features.T).topk(k)
@@ -70,11 +71,10 @@ def knn_accuracy(
             weight = 1 / (length + 1e-5)
         votes = weight.new_zeros(len(features), num_classes)
         votes.scatter_add_(1, train_labels[neighbours], weight)
-        ranked = votes.topk(min(5, num_classes))
-        hits = (ranked.indices == labels[:, None]) & (ranked.values > 0)
-        hits1 += int(hits[:, 0].sum())
-        hits5 += int(hits.sum())
-    return hits1 / len(test_labels), hits5 / len(test_labels)
+        named = votes.gather(1, labels[:, None]) > 0  # a class without a vote is no answer
+        correct += (hits(votes, labels) & named).sum(dim=0).cpu()
+    top1, top5 = correct.tolist()
+    return top1 / len(test_labels), top5 / len(test_labels)
 
 
 def _labelled(features: Tensor, labels: Tensor, which: str) -> tuple[Tensor, Tensor]:

@@ -164,15 +164,6 @@ def train_head_on_features(
     return head
 
 
-def accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Top-1 and top-5 accuracy, as fractions, of logits (N, K) for labels (N,).
-
-    With fewer than five classes, all of them count as the top 5.
-    """
-    hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-    return hits[:, 0].double().mean().item(), hits.any(dim=1).double().mean().item()
-
-
 def _update(
     head: nn.Linear, optimizer: torch.optim.Optimizer, features: Tensor, labels: Tensor
 ) -> None:

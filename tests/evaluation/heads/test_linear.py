@@ -128,12 +128,6 @@ def test_number_of_updates_is_the_recipes(monkeypatch, two_features, two_feature
     assert len(count) == 160
 
 
-def test_accuracy_counts_top_1_and_top_5():
-    logits = torch.tensor([[6.0, 5, 4, 3, 2, 1, 0]] * 4)
-    assert accuracy(logits, torch.tensor([0, 4, 5, 6])) == (0.25, 0.5)
-    assert accuracy(logits[:, :2], torch.tensor([0, 1, 1, 1])) == (0.25, 1.0)
-
-
 @pytest.mark.parametrize("adversary", [None, PGD()])
 @pytest.mark.parametrize("label", [-1, 2])
 def test_labels_must_fit_the_head(two_features, two_feature_set, adversary, label):
