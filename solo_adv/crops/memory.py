@@ -1,6 +1,7 @@
-"""Memory for crops on the CPU that the system does not hand out anew, page by page, each time.
+"""Memory for crops on the CPU.
 
-Getting a freed page back from the system takes longer than filling it with crops.
+Getting a freed page back from the system takes longer than filling it with crops. Large results
+are therefore in huge pages. :func:`keep_freed_memory` does something about the others.
 """
 
 import mmap
@@ -18,8 +19,6 @@ def empty_crops(
     count: int, size: int, *, device: torch.device, memory_format: torch.memory_format
 ) -> Tensor:
     """Allocate float32 crops (count, 3, size, size); on Linux large ones get huge pages."""
-    if device.type == "cpu":
-        _keep_freed_memory()
     needed = count * 3 * size * size * torch.float32.itemsize
     if device.type != "cpu" or needed < _KEPT or not hasattr(mmap, "MADV_HUGEPAGE"):
         shape = count, 3, size, size
@@ -34,7 +33,13 @@ def empty_crops(
 
 
 @cache
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
+    """Let glibc keep freed blocks of up to 32 MiB, of everything in this process.
+
+    Other C libraries ignore it. It cannot be undone, and it concerns memory that is not ours, so
+    only ``performance.keep_freed_memory=true`` calls it, or whoever uses the crops without a
+    config.
+    """
     # When a block this large is freed, glibc raises its threshold and keeps later blocks up to
     # that size.
     torch.empty(_KEPT - 2 * mmap.PAGESIZE, dtype=torch.uint8)

@@ -16,6 +16,7 @@ from torch import Tensor
 from solo_adv.adversaries import Adversary, batch_norm_during_attack, parameters_frozen
 from solo_adv.crops import CropOptions, CropPipeline, CropSpec, as_unit_float, join_views
 from solo_adv.crops import build as build_crops
+from solo_adv.crops.memory import keep_freed_memory
 from solo_adv.encoders.batch_norms import batch_norm_branch, with_two_batch_norms
 from solo_adv.encoders.projector import Projector
 from solo_adv.methods import completion
@@ -422,6 +423,8 @@ class AdversarialMethod(Lifecycle):
         if self.global_rank:
             self.crops = self._build_crops(seed=self.cfg.get("seed", 0) + self.global_rank)
         performance = construct(Performance, section(self.cfg, "performance"), "performance")
+        if performance.keep_freed_memory:
+            keep_freed_memory()
         if stage == "fit" and performance.compile != "none":
             self._network = compile_whole(self._pass, performance.mode)
             self.adversary.compiled = True

@@ -20,6 +20,8 @@ class Performance:
             key.
         compile: mode of torch.compile for the network, the loss and the adversary's step; ``none``
             does not compile. ``reduce-overhead`` replays CUDA graphs.
+        keep_freed_memory: whether freed memory of the CPU is kept for the next batch, which
+            concerns the whole process (``crops.keep_freed_memory``).
 
     Raises:
         UserError: a value is not accepted.
@@ -27,9 +29,11 @@ class Performance:
 
     disable_channel_last: bool = False
     compile: str = "none"
+    keep_freed_memory: bool = False
 
     def __post_init__(self) -> None:
         flag("performance.disable_channel_last", self.disable_channel_last)
+        flag("performance.keep_freed_memory", self.keep_freed_memory)
         choice("performance.compile", self.compile, COMPILE)
 
     @property

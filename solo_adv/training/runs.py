@@ -24,10 +24,13 @@ _NOT_PART_OF_THE_RESULT = (
     *("checkpoint", "auto_resume", "wandb", "tensorboard"),
     *("accelerator", "log_every_n_steps", "resume_from_checkpoint"),
 )
-_NOT_PART_OF_THE_DATA = (
-    *("num_workers", "download", "resident", "max_resident_gib"),
-    "num_classes",  # known once the data are read
-)
+_KEYS_NOT_PART_OF_THE_RESULT = {
+    "data": (
+        *("num_workers", "download", "resident", "max_resident_gib"),
+        "num_classes",  # known once the data are read
+    ),
+    "performance": ("keep_freed_memory",),
+}
 
 
 class Run:
@@ -152,8 +155,9 @@ def is_finished(checkpoint: Path, config: Mapping[str, Any]) -> bool:
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that the result depends on, in plain values as JSON holds them."""
     kept = {k: v for k, v in config.items() if k not in _NOT_PART_OF_THE_RESULT}
-    data = kept.get("data") or {}
-    kept["data"] = {k: v for k, v in data.items() if k not in _NOT_PART_OF_THE_DATA}
+    for name, left_out in _KEYS_NOT_PART_OF_THE_RESULT.items():
+        if kept.get(name):
+            kept[name] = {k: v for k, v in kept[name].items() if k not in left_out}
     # Through JSON, so that tuples and numbers compare as they were written.
     held: dict[str, Any] = json.loads(json.dumps(kept))
     return held

@@ -114,5 +114,6 @@ TYPES: dict[str, Check] = {
     "wandb.offline": flag,
     "tensorboard.enabled": flag,
     "performance.disable_channel_last": flag,
+    "performance.keep_freed_memory": flag,
 }
 """Checks of the values that are given, by key; a value of null is left to its default."""

@@ -250,3 +250,13 @@ def test_automatic_precision_asks_the_processor(monkeypatch, amx, avx, expected)
     cfg = OmegaConf.create({"precision": "auto", "accelerator": "cpu"})
     assert resolved_precision(cfg) == expected
     assert resolved_precision(OmegaConf.create({"precision": "64-true"})) == "64-true"
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_allocator_is_tuned_only_if_asked(build, monkeypatch, asked):
+    tuned = []
+    monkeypatch.setattr(
+        "solo_adv.methods.adversarial.keep_freed_memory", lambda: tuned.append(True)
+    )
+    build("cfamc", **{"performance.keep_freed_memory": asked}).setup("fit")
+    assert tuned == [True] * asked
