@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,31 @@ def test_an_import_upward_and_a_circle_are_found():
         "solo_adv.data.b": {"solo_adv.data.a"},
     }
     assert set(circle(there_and_back)) == {"solo_adv.data.a", "solo_adv.data.b"}
+
+
+ONCE = {
+    "top-k accuracy": (r"topk\(min\(", {"support/hits.py"}),
+    "bars": (r"(?<!\w)Progress\(\n", {"support/progress.py"}),
+    "SHA-256": (r"hashlib", {"support/hashes.py", "support/files.py"}),
+    "number of processes": (r"get_world_size|is_initialized", {"support/processes.py"}),
+    # pooch names the file that a finished download is moved to
+    "renaming what is whole": (
+        r"os\.replace|\.replace\(path\)",
+        {"support/files.py", "zoo/download.py"},
+    ),
+}
+
+
+@pytest.mark.parametrize("thing", ONCE)
+def test_what_several_rooms_need_is_in_one_place(thing):
+    pattern, places = ONCE[thing]
+    package = ROOT / "solo_adv"
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if re.search(pattern, path.read_text())
+    }
+    assert found == places
 
 
 def test_contributing_shows_the_same_house():

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from solo_adv.support.errors import UserError
+from solo_adv.support.hashes import sha256_of_file
 
 _UNFINISHED = ".unfinished"
 _DIGEST = ".sha256"
-_CHUNK = 1 << 20
 
 
 class DamagedFileError(UserError):
@@ -150,11 +150,7 @@ def _directory_to_disk(directory: Path) -> None:
 
 
 def _compare(path: Path, expected: str) -> None:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    if digest.hexdigest() != expected:
+    if sha256_of_file(path) != expected:
         raise _damaged(path, "its SHA-256 is not the one it was written with")
 
 
