@@ -43,7 +43,3 @@ def _remedy(error: ImportError) -> str:
 def solo_learn_is_running() -> bool:
     """Whether the application is a script of solo-learn. Only these import from ``solo.args``."""
     return any(name.startswith("solo.args.") for name in sys.modules)
-
-
-def watch() -> None:
-    """Do nothing. Editable installations of earlier versions call this when torch is imported."""
