@@ -14,6 +14,9 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from solo_adv.support.configs import CONFIGS, help_on_choosing, primary_configs
 from solo_adv.support.errors import TRY_AGAIN, RunStopped, UserError, unknown
 
+_ABOUT_HYDRA = {"--hydra-help", "--version", "--shell-completion", "-sc"}
+"""Flags that Hydra answers without a config."""
+
 
 def run_app(task: Callable[[DictConfig], object], config_name: str | None = None) -> None:
     """Compose the config that the command line asks for and run ``task`` on it.
@@ -35,12 +38,12 @@ def run_app(task: Callable[[DictConfig], object], config_name: str | None = None
     def app(cfg: DictConfig) -> None:
         OmegaConf.set_struct(cfg, False)
         with user_errors():  # needed here as well, because Hydra would add a line to the message
-            if not chosen:
-                names = ", ".join(primary_configs())
-                raise UserError(f"Choose a method with --config-name. Accepted: {names}.")
             task(cfg)
 
     with user_errors():
+        if not chosen and not _flags() & _ABOUT_HYDRA:  # Hydra would make a directory first
+            names = ", ".join(primary_configs())
+            raise UserError(f"Choose a method with --config-name. Accepted: {names}.")
         app()
 
 
