@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from solo_adv.cost.network import YARDSTICK, Network, pass_flops
 from solo_adv.data import digits
 from solo_adv.evaluation import RobustSettings
-from solo_adv.host import METHODS
+from solo_adv.host.settings import CHECKS
 from solo_adv.methods.attacked_views import FORWARD
 from solo_adv.methods.completion import build_adversary
 from solo_adv.support.settings import plain
@@ -82,7 +82,7 @@ def train_images(cfg: DictConfig, images: int | None = None) -> int:
 
 def passes_of_batch(cfg: DictConfig) -> float:
     """Crop passes of a training step for each image of its batch, given a complete config."""
-    views, adversary = build_adversary(cfg, METHODS[cfg.method].adversary_class)
+    views, adversary = build_adversary(cfg, CHECKS[cfg.method].adversary_class)
     taught = cfg.teacher.kind != "none"
     return views.passes(adversary, num_crops=cfg.crops.num_crops, taught=taught)
 

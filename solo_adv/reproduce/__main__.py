@@ -3,12 +3,12 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from solo_adv.cost import Cost, measured_throughput
 from solo_adv.reproduce.commands import printed
 from solo_adv.reproduce.plan import SCALES, Job, Request, plan
 from solo_adv.reproduce.rows import ALL, TABLES
@@ -16,11 +16,15 @@ from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.errors import UserError
 from solo_adv.support.progress import duration
 
+if TYPE_CHECKING:
+    from solo_adv.cost import Cost
+
 ENTIRE_SET = ""
 
 
 def show(jobs: Sequence[Job], throughput: float | None) -> None:
     """Print the commands of the jobs and what they cost."""
+    from solo_adv.cost import measured_throughput
     from solo_adv.reproduce.run import finished
 
     for job in jobs:
@@ -50,7 +54,7 @@ def show(jobs: Sequence[Job], throughput: float | None) -> None:
     )
 
 
-def _cells(spent: Cost, rate: float) -> list[str]:
+def _cells(spent: "Cost", rate: float) -> list[str]:
     return [
         f"{spent.updates:,}",
         f"{spent.per_image:,}",

@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
-from solo_adv.cost import Cost, cost
-from solo_adv.host import METHODS
 from solo_adv.reproduce.rows import (
     ALL,
     EVALUATIONS,
@@ -20,6 +19,9 @@ from solo_adv.reproduce.rows import (
 )
 from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError
+
+if TYPE_CHECKING:
+    from solo_adv.cost import Cost
 
 SCALES = ("full", "tiny")
 RESUME_FOR_EVER = "++auto_resume.max_hours=1000000"
@@ -123,11 +125,15 @@ class Job:
         Raises:
             UserError, or Hydra's own errors: a setting does not exist or is out of range.
         """
-        cfg = self.config()
-        return METHODS[cfg.method].add_and_assert_specific_cfg(cfg)
+        from solo_adv.host.settings import CHECKS  # noqa: PLC0415  imports torch
 
-    def cost(self) -> Cost:
+        cfg = self.config()
+        return CHECKS[cfg.method].add_and_assert_specific_cfg(cfg)
+
+    def cost(self) -> "Cost":
         """From the configs alone; nothing is loaded or trained."""
+        from solo_adv.cost import cost  # noqa: PLC0415  imports torch
+
         evaluations = [composed("robust", self.judging(e)) for e in self.evaluations]
         return cost(self.complete_config(), evaluations)
 

@@ -18,8 +18,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from solo_adv.support.processes import rank
-
 T = TypeVar("T")
 BAR_AFTER_SECONDS = 1.0
 LINE_EVERY_SECONDS = 30.0
@@ -35,6 +33,8 @@ def track(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
         stage: what is being done, in words.
         total: number of items.
     """
+    from solo_adv.support.processes import rank  # noqa: PLC0415  imports torch
+
     if rank() > 0:
         return iter(items)
     show = _bar if sys.stderr.isatty() else _lines

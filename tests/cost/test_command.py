@@ -37,7 +37,7 @@ def test_a_throughput_is_measured_if_none_is_given(cost, monkeypatch):
         asked.append((network, precision))
         return 123.0
 
-    monkeypatch.setattr("solo_adv.cost.__main__.measured_throughput", measured)
+    monkeypatch.setattr("solo_adv.cost.summary.measured_throughput", measured)
     status, out, err = cost("--config-name", "cfamc.yaml", *TINY, "precision=bf16-mixed")
     assert status == 0, err
     assert "123 crop passes a second (measured just now" in out

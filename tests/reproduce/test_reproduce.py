@@ -245,7 +245,7 @@ def test_a_trained_row_is_printed_with_its_checkpoint(monkeypatch, capsys, tmp_p
 
 
 def test_without_a_throughput_it_is_measured(monkeypatch, capsys):
-    monkeypatch.setattr(command_line, "measured_throughput", lambda: 30.0)
+    monkeypatch.setattr("solo_adv.cost.network.measured_throughput", lambda: 30.0)
     words = ("table4", "--row", "cfamc_m5", "--dataset", "cifar10", "--dry-run")
     _, captured = command(monkeypatch, capsys, *words)
     assert "30 passes a second" in captured.out
