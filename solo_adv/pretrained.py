@@ -8,6 +8,7 @@ from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.foreign import EncoderSettings
 from solo_adv.encoders.loading import encoder_from
 from solo_adv.support.errors import UserError
+from solo_adv.support.files import given_path
 from solo_adv.zoo.index import ZOO_NAME
 from solo_adv.zoo.loading import load
 
@@ -51,7 +52,7 @@ def load_pretrained(
         UserError: there is no such file or name, the file is no checkpoint or does not fit its
             config, the stem of its backbone is unknown, or the model has no such head.
     """
-    if not Path(path).exists() and ZOO_NAME.fullmatch(str(path)):
+    if not given_path(path).exists() and ZOO_NAME.fullmatch(str(path)):
         return load(str(path), features=features, head=head, settings=settings)
     if head is not None:
         raise UserError(

@@ -19,7 +19,7 @@ from rich.table import Table
 from solo_adv.report.measurement import CLEAN, KNN
 from solo_adv.report.record import Report
 from solo_adv.support.cli import quiet_libraries, user_errors
-from solo_adv.support.files import write_whole
+from solo_adv.support.files import given_path, write_whole
 
 # Both methods get the same crops and the same number of crop passes (10 epochs of 3 replays, or 30
 # epochs of one), so that they differ in the adversary only.
@@ -111,7 +111,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--directory", type=Path, default=Path("demo"), help="where all output goes"
+        "--directory", type=given_path, default=Path("demo"), help="where all output goes"
     )
     directory = parser.parse_args().directory
     quiet_libraries()

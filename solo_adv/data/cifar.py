@@ -13,6 +13,7 @@ from torchvision.datasets.utils import check_integrity
 from solo_adv.data.config import DataConfig
 from solo_adv.data.sources import ArraySources, RawSplit
 from solo_adv.support.errors import UserError
+from solo_adv.support.files import given_path
 
 CLASSES: dict[str, type[CIFAR10]] = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 NETWORK_TIMEOUT = 10  # seconds without an answer
@@ -28,7 +29,7 @@ def read(config: DataConfig, split: str) -> RawSplit:
         UserError: the files are not on disk and could not be downloaded.
     """
     path = config.val_path if split == "test" and config.val_path else config.train_path
-    dataset = _open(config.dataset, Path(str(path)).expanduser(), split == "train", config.download)
+    dataset = _open(config.dataset, given_path(str(path)), split == "train", config.download)
     labels = torch.tensor(dataset.targets, dtype=torch.long)
     return RawSplit(ArraySources(dataset.data), labels, tuple(dataset.classes))
 

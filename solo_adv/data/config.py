@@ -3,11 +3,11 @@
 import glob
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from solo_adv.support.checks import choice, flag, is_number, known_keys, number, whole
 from solo_adv.support.errors import UserError
+from solo_adv.support.files import given_path
 
 DATASETS = ("digits", "cifar10", "cifar100", "imagenet100", "custom")
 FORMATS = ("image_folder", "parquet", "dali")
@@ -117,7 +117,7 @@ class DataConfig:
             return False
         if self.format != "dali":
             return self.format == "parquet"
-        path = Path(self.train_path).expanduser()
+        path = given_path(self.train_path)
         return path.suffix == ".parquet" or any(
             next(path.glob(pattern), None) for pattern in ("*.parquet", "*/*.parquet")
         )
@@ -155,5 +155,5 @@ class DataConfig:
 
 
 def _exists(path: str, *, allow_glob: bool) -> bool:
-    expanded = Path(path).expanduser()
+    expanded = given_path(path)
     return expanded.exists() or (allow_glob and bool(glob.glob(str(expanded))))

@@ -8,6 +8,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 from solo_adv.data.config import DataConfig
 from solo_adv.data.sources import FileSources, RawSplit
 from solo_adv.support.errors import UserError
+from solo_adv.support.files import given_path
 
 
 def read(config: DataConfig, split: str) -> RawSplit | None:
@@ -23,13 +24,13 @@ def read(config: DataConfig, split: str) -> RawSplit | None:
         UserError: there are no images or no class folders, or the test split has a class that
             the train split does not have.
     """
-    train = Path(str(config.train_path)).expanduser()
+    train = given_path(str(config.train_path))
     if split == "train":
         root = train
     elif config.val_path is None:
         return None
     else:
-        root = Path(config.val_path).expanduser()
+        root = given_path(config.val_path)
     if not root.is_dir():
         raise UserError(f"'{root}' is a file; a folder of images is needed.")
     return _unlabelled(root) if config.no_labels else _labelled(root, train)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from solo_adv.data.config import DataConfig
 from solo_adv.support.errors import UserError
+from solo_adv.support.files import given_path
 
 # The Hugging Face hub names shards <split>-00000-of-00001.parquet.
 TRAIN_PREFIXES: tuple[str, ...] = ("train",)
@@ -27,7 +28,7 @@ def find_files(config: DataConfig, split: str) -> list[Path] | None:
         path, prefixes = str(config.train_path), TRAIN_PREFIXES
     else:
         path, prefixes = config.val_path or str(config.train_path), TEST_PREFIXES
-    root = Path(path).expanduser()
+    root = given_path(path)
     if not root.is_dir():
         if split == "test" and config.val_path is None:
             return None

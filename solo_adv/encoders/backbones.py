@@ -16,7 +16,9 @@ from solo_adv.encoders.specification import (
     resolve_name,
     resolve_stem,
 )
+from solo_adv.support.checks import flags
 from solo_adv.support.errors import UserError, unknown
+from solo_adv.support.settings import declared_types
 
 
 class Normalization(nn.Module):
@@ -78,6 +80,7 @@ def build_backbone(
             backbone = _solo_learns_own(name, **kwargs)
         else:
             backbone = _timm_model(name, image_size, **kwargs)
+        flags("backbone.kwargs", kwargs, {**_OURS, **declared_types(type(backbone))})
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -87,6 +90,10 @@ def build_backbone(
             f"for {image_size}-pixel images: {error}"
         ) from error
     return backbone, int(backbone.num_features)  # type: ignore[arg-type]
+
+
+_OURS = {"zero_init_residual": bool}
+"""Options of a backbone that timm knows by another name."""
 
 
 def _check_options(name: str, error: Exception) -> None:

@@ -8,29 +8,48 @@ from typing import Any
 import torch
 
 from solo_adv.support.errors import UserError
-from solo_adv.support.files import verify
+from solo_adv.support.files import first_undamaged, given_path, verify
+
+_POSITION = re.compile(r"ep=(\d+)(?:-batch=(\d+))?$")
 
 
 def find_checkpoint(path: str | Path) -> Path:
     """The checkpoint file that ``path``, a file or a run's directory, means.
 
-    Of a directory the one that is furthest in training, by its name (see :func:`position`).
+    Of a directory the one that is furthest in training, by its name (see :func:`position`). A
+    warning names damaged ones, which are passed over.
 
     Raises:
-        UserError: there is no such file, or no checkpoint in the directory.
+        UserError: there is no such file, or the directory holds no checkpoint, only damaged ones,
+            or those of several runs.
     """
-    path = Path(path).expanduser()
+    path = given_path(path)
     if path.is_dir():
-        files = sorted(path.glob("*.ckpt"), key=position)
-        if not files:
-            raise UserError(f"No checkpoint (*.ckpt) in the directory {path}.")
-        return files[-1]
+        return _newest_in(path)
     if not path.exists():
         raise UserError(
             f"No checkpoint at {path}. Give the .ckpt file that pretraining printed, or its "
             "directory: trained_models/<method>/<version>."
         )
     return path
+
+
+def _newest_in(directory: Path) -> Path:
+    files = sorted(directory.glob("*.ckpt"), key=position, reverse=True)
+    if not files:
+        raise UserError(f"No checkpoint (*.ckpt) in the directory {directory}.")
+    newest: dict[str, Path] = {}
+    for file in files:
+        newest.setdefault(_POSITION.sub("", file.stem), file)
+    if len(newest) > 1:
+        raise UserError(
+            f"{directory} holds checkpoints of {len(newest)} runs, and only you know which is "
+            f"meant. Name one: {', '.join(str(file) for file in newest.values())}."
+        )
+    found = first_undamaged(files)
+    if found is None:
+        raise UserError(f"Every checkpoint in {directory} is damaged or cut off.")
+    return found
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -61,7 +80,7 @@ def position(checkpoint: Path) -> tuple[int, int]:
     It says which checkpoint of a run is the newest; times of modification do not, because copying
     a run changes them.
     """
-    found = re.search(r"ep=(\d+)(?:-batch=(\d+))?$", checkpoint.stem)
+    found = _POSITION.search(checkpoint.stem)
     if found is None:
         return 0, 0
     epoch, batches = found.groups()

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from solo_adv.support.errors import UserError
+from solo_adv.support.files import given_path
 
 
 def read_weights(file: str | Path) -> dict[str, Tensor]:
@@ -17,7 +18,7 @@ def read_weights(file: str | Path) -> dict[str, Tensor]:
         UserError: it cannot be read, or is of another kind.
     """
     try:
-        return load_file(file)
+        return load_file(given_path(file))
     except SafetensorError as error:
         raise UserError(
             f"{file} is no safetensors file ({error}). Pickles under any name are refused, "

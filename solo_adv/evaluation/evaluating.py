@@ -32,6 +32,7 @@ from solo_adv.report.record import Report
 from solo_adv.report.writing import write_report, written_files
 from solo_adv.support.checks import choice, flag
 from solo_adv.support.errors import UserError
+from solo_adv.support.files import given_path
 from solo_adv.support.processes import first_process_first, from_first, local_device, rank
 from solo_adv.support.settings import plain
 
@@ -117,7 +118,7 @@ class _Asked:
 def _asked(cfg: DictConfig) -> _Asked:
     given = plain(cfg)
     path = given.pop("checkpoint")
-    data, results = given.pop("data", None) or {}, Path(given.pop("results_dir")).expanduser()
+    data, results = given.pop("data", None) or {}, given_path(given.pop("results_dir"))
     again = given.pop("again", False)
     flag("again", again)
     device = _device(given.pop("accelerator"))

@@ -22,6 +22,7 @@ from solo_adv.encoders import solo_config
 from solo_adv.encoders.backbones import Normalization, set_stem
 from solo_adv.encoders.specification import STEMS
 from solo_adv.host.joining import join
+from solo_adv.host.schema import check_types
 from solo_adv.methods import AdversarialMethod
 from solo_adv.methods.optim import SCHEDULERS, build_optimizer, build_scheduler
 from solo_adv.support.checks import choice
@@ -84,6 +85,7 @@ class SoloLearnMethod(BaseMethod):
         # solo/args/pretrain.py:143 adds these keys. The args.json of the stand-in host lacks them.
         for key, count in (("num_large_crops", 2), ("num_small_crops", 0)):
             cfg.data.setdefault(key, count)
+        check_types(plain(cfg))
         choice("backbone.name", cfg.backbone.name, BaseMethod._BACKBONES)
         choice("backbone.stem", solo_config.stem(plain(cfg)), STEMS)
         choice("optimizer.name", cfg.optimizer.name, cls._OPTIMIZERS)

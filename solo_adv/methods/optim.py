@@ -1,6 +1,5 @@
 """Optimisers and learning-rate schedules by solo-learn's names, on torch's and timm's own."""
 
-import inspect
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,8 +9,9 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
-from solo_adv.support.checks import choice, known_keys
+from solo_adv.support.checks import choice, flags, known_keys
 from solo_adv.support.errors import UserError
+from solo_adv.support.settings import declared_types
 from solo_adv.support.signatures import constructor
 
 _OF_TORCH: dict[str, type[Optimizer]] = {
@@ -76,18 +76,22 @@ def check_optimizer(name: str, kwargs: Mapping[str, Any]) -> None:
         UserError: it does not; it may still refuse a value.
     """
     choice("optimizer.name", name, OPTIMIZERS)
-    known_keys("optimizer.kwargs", kwargs, _options_of(name))
+    options = _options_of(name)
+    known_keys("optimizer.kwargs", kwargs, options)
+    flags("optimizer.kwargs", kwargs, options)
 
 
-def _options_of(name: str) -> set[str]:
-    """What ``optimizer.kwargs`` may hold."""
+def _options_of(name: str) -> dict[str, Any]:
+    """What ``optimizer.kwargs`` may hold, with declared types."""
     if name == "lars":
-        options = set(constructor("timm.optim.lars", "Lars"))
-        options = options - {*_LARS_NAMES.values(), "always_adapt"} | _LARS_NAMES.keys()
-        options.add("exclude_bias_n_norm")
+        options = constructor("timm.optim.lars", "Lars")
+        options |= {ours: options[theirs] for ours, theirs in _LARS_NAMES.items()}
+        options["exclude_bias_n_norm"] = bool
+        hidden = {*_LARS_NAMES.values(), "always_adapt"}
     else:
-        options = set(inspect.signature(_OF_TORCH[name]).parameters)
-    return options - {"params", "lr", "weight_decay"}
+        options, hidden = declared_types(_OF_TORCH[name]), {"return"}
+    hidden |= {"params", "lr", "weight_decay"}
+    return {key: kind for key, kind in options.items() if key not in hidden}
 
 
 def _class_of(name: str) -> type[Optimizer]:

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from solo_adv.support.checks import whole
 from solo_adv.support.cli import run_app
+from solo_adv.support.files import given_path
 
 
 def _run(cfg: DictConfig, given: argparse.Namespace) -> None:
@@ -29,7 +30,9 @@ def main() -> None:
         usage="%(prog)s --config-name METHOD.yaml [options] [key=value ...]",
         epilog="key=value changes the config, as in pretraining: data=digits crops.backend=dali",
     )
-    parser.add_argument("--output", type=Path, default=Path("preview.png"), help="PNG to write")
+    parser.add_argument(
+        "--output", type=given_path, default=Path("preview.png"), help="PNG to write"
+    )
     parser.add_argument("--images", type=int, default=6, help="number of images")
     parser.add_argument("--views", type=int, default=10, help="crops shown of an image, at most")
     parser.add_argument("--checkpoint", help="checkpoint or run whose encoder is attacked")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from solo_adv.support.cli import user_errors
+from solo_adv.support.files import given_path
 
 
 def main() -> None:
@@ -11,10 +12,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Merge every report.json below the directories into one table and one picture."
     )
-    parser.add_argument("directories", nargs="+", type=Path, metavar="DIR")
+    parser.add_argument("directories", nargs="+", type=given_path, metavar="DIR")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=given_path,
         default=Path("."),
         metavar="DIR",
         help="where merged.md, .json and .png are written",

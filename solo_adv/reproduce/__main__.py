@@ -14,6 +14,7 @@ from solo_adv.reproduce.plan import SCALES, Job, Request, plan
 from solo_adv.reproduce.rows import ALL, TABLES
 from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.errors import UserError
+from solo_adv.support.files import given_path
 from solo_adv.support.progress import duration
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     add("--preset", help="reference: the reference code's choices that change results")
     add("--data-path", action="append", default=[], metavar="[DATASET=]DIR", help="where data lie")
     add("--data-format", help="image_folder or parquet")
-    add("--directory", type=Path, default=Path("reproduce"), help="for all output")
+    add("--directory", type=given_path, default=Path("reproduce"), help="for all output")
     add("--throughput", type=float, help="crop passes a second, for the expected time")
     add("--list", action="store_true", help="print row and data set of every run")
     add("--checkpoint", action="store_true", help="print the last checkpoint of every finished run")

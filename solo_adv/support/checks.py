@@ -68,3 +68,18 @@ def flag(name: str, value: object) -> None:
     """Refuse anything but true and false, with a UserError."""
     if not isinstance(value, bool):
         raise UserError(f"{name} must be true or false; got {value}.")
+
+
+def flags(kind: str, given: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
+    """Refuse a value that is neither true nor false where the declared type is bool.
+
+    Text such as ``no`` or ``off`` counts as true in Python, so it would turn an option on.
+
+    Args:
+        kind: the section of the config, for messages.
+        given: its settings.
+        declared: the types of settings, by name; those of other types are left alone.
+    """
+    for name, value in given.items():
+        if declared.get(name) is bool:
+            flag(f"{kind}.{name}", value)

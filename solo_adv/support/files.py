@@ -6,8 +6,9 @@ beside it in ``<file>.sha256``, in the format of ``sha256sum -c``.
 
 import hashlib
 import os
+import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -97,6 +98,23 @@ def verify(path: Path) -> None:
             raise _damaged(path, str(error)) from error
         if bad is not None:
             raise _damaged(path, f"the CRC of its part {bad} is wrong")
+
+
+def given_path(path: str | Path) -> Path:
+    """The path that a user means: a leading ``~`` stands for the home directory."""
+    return Path(path).expanduser()
+
+
+def first_undamaged(paths: Iterable[Path]) -> Path | None:
+    """The first of ``paths`` that :func:`verify` accepts; a warning names those before it."""
+    for path in paths:
+        try:
+            verify(path)
+        except DamagedFileError as error:
+            warnings.warn(f"Passed over: {error}", stacklevel=3)
+        else:
+            return path
+    return None
 
 
 def remove(path: Path) -> None:

@@ -3,11 +3,11 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from solo_adv.support.checks import known_keys
+from solo_adv.support.checks import flags, known_keys
 from solo_adv.support.errors import UserError
 
 T = TypeVar("T")
@@ -44,6 +44,11 @@ def accepted_settings(build: Callable[..., Any]) -> dict[str, Any]:
     return {name: p.default for name, p in inspect.signature(build).parameters.items()}
 
 
+def declared_types(build: Callable[..., Any]) -> dict[str, Any]:
+    """Names and declared types of what ``build``, a dataclass or a class, takes."""
+    return get_type_hints(build.__init__ if isinstance(build, type) else build)
+
+
 def construct(
     build: Callable[..., T], given: Mapping[str, Any], kind: str, *, besides: Sequence[str] = ()
 ) -> T:
@@ -61,6 +66,7 @@ def construct(
             wrong type.
     """
     known_keys(kind, given, [*accepted_settings(build), *besides])
+    flags(kind, given, declared_types(build))
     try:
         return build(**given)
     except TypeError as error:

@@ -7,6 +7,7 @@ import torch
 from omegaconf import DictConfig
 
 from solo_adv.data import DataConfig
+from solo_adv.host.schema import check_types
 from solo_adv.host.settings import CHECKS, DEFAULTS
 from solo_adv.methods.optim import check_optimizer, check_scheduler
 from solo_adv.methods.performance import AUTO, Performance, resolved_precision
@@ -14,7 +15,6 @@ from solo_adv.support.checks import choice, flag, known_keys, number, whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.settings import plain, section
 from solo_adv.support.signatures import constructor
-from solo_adv.training.schema import check_types
 
 TRAINER_KEYS = constructor("lightning.pytorch.trainer.trainer", "Trainer")
 """What Lightning's Trainer takes, with its types; it is given what of it stands at top level."""
@@ -110,7 +110,7 @@ def _check_keys(cfg: DictConfig, *besides: str) -> None:
 
 def scale_learning_rates(cfg: DictConfig) -> None:
     """Multiply the learning rates by batch_size * devices * nodes / 256, as solo-learn does."""
-    scale = cfg.optimizer.batch_size * _device_count(cfg) * cfg.get("num_nodes", 1) / 256
+    scale = cfg.optimizer.batch_size * device_count(cfg) * cfg.get("num_nodes", 1) / 256
     cfg.optimizer.lr *= scale
     if cfg.optimizer.get("classifier_lr") is not None:
         cfg.optimizer.classifier_lr *= scale
@@ -169,7 +169,12 @@ def _check_run_length(cfg: DictConfig) -> None:
     number("optimizer.lr", cfg.optimizer.get("lr"), above_zero=True)
 
 
-def _device_count(cfg: DictConfig) -> int:
+def device_count(cfg: DictConfig) -> int:
+    """How many processes a node trains with.
+
+    Raises:
+        UserError: ``devices`` does not say so.
+    """
     devices = plain(cfg.get("devices"))
     if devices is None:
         devices = "auto"

@@ -10,11 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 from solo_adv.data.datamodule import ImageDataModule
 from solo_adv.host import METHODS
 from solo_adv.support.errors import UserError
+from solo_adv.support.files import given_path
 from solo_adv.training.config import data_config
 from solo_adv.training.faults import explain
 from solo_adv.training.online_knn import OnlineKNN
 from solo_adv.training.runs import Run, explain_difference, find_unfinished
-from solo_adv.training.trainer import build_trainer
+from solo_adv.training.trainer import build_trainer, check_processes
 
 
 def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
@@ -31,6 +32,7 @@ def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
         UserError: a value in the config, the data or the output directory cannot be used, before
             any training; or the loss became non-finite, with the last good checkpoint named.
     """
+    check_processes(cfg)
     cfg = METHODS[cfg.method].add_and_assert_specific_cfg(cfg)
     seed_everything(cfg.seed, verbose=False)
     data = ImageDataModule(
@@ -83,9 +85,10 @@ def _checkpoint_to_continue(cfg: DictConfig) -> Path | None:
     """The one that the config names, or else that of an unfinished run of the same config."""
     named = cfg.get("resume_from_checkpoint")
     if named is not None:
-        if not Path(named).is_file():
+        file = given_path(named)
+        if not file.is_file():
             raise UserError(f"resume_from_checkpoint does not exist: '{named}'.")
-        return Path(named)
+        return file
     if not (cfg.auto_resume.enabled and cfg.checkpoint.enabled):
         return None
     found = find_unfinished(cfg)

@@ -6,7 +6,6 @@
 
 import json
 import secrets
-import warnings
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from omegaconf import DictConfig
 
 from solo_adv.encoders.checkpoint import position
 from solo_adv.support.errors import UserError
-from solo_adv.support.files import DamagedFileError, verify, write_whole
+from solo_adv.support.files import first_undamaged, given_path, write_whole
 from solo_adv.support.settings import plain
 
 # What may differ between a run and its continuation without changing the result.
@@ -48,7 +47,7 @@ class Run:
     @property
     def directory(self) -> Path:
         """Where everything of the run lies."""
-        return Path(self.cfg.checkpoint.dir).expanduser() / self.cfg.method / self.version
+        return given_path(self.cfg.checkpoint.dir) / self.cfg.method / self.version
 
     @property
     def config_path(self) -> Path:
@@ -82,14 +81,7 @@ class Run:
 
     def last_checkpoint(self) -> Path | None:
         """The furthest checkpoint that is not damaged; a warning names those that are."""
-        for path in self.checkpoints():
-            try:
-                verify(path)
-            except DamagedFileError as error:
-                warnings.warn(f"Passed over: {error}", stacklevel=2)
-            else:
-                return path
-        return None
+        return first_undamaged(self.checkpoints())
 
 
 def find_unfinished(cfg: DictConfig) -> Path | None:
@@ -133,7 +125,7 @@ def _checkpoints_of(cfg: DictConfig) -> Iterator[Path]:
 def _runs(cfg: DictConfig) -> list[tuple[Run, dict[str, Any]]]:
     """Runs of the method and their configs; the one that saved last first."""
     found = []
-    for args in (Path(cfg.checkpoint.dir).expanduser() / cfg.method).glob("*/args.json"):
+    for args in (given_path(cfg.checkpoint.dir) / cfg.method).glob("*/args.json"):
         try:
             saved = json.loads(args.read_text())
         except (OSError, ValueError):

@@ -1,5 +1,6 @@
 """Lightning's Trainer as this package's commands set it up."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from solo_adv.support.errors import UserError
 from solo_adv.support.settings import plain
 from solo_adv.training.batch_norm import SyncedBatchNorm
 from solo_adv.training.checkpoints import CheckedCheckpointIO, Checkpointer
-from solo_adv.training.config import trainer_settings
+from solo_adv.training.config import device_count, trainer_settings
 from solo_adv.training.progress import RunProgress
 from solo_adv.training.runs import Run
 
@@ -57,6 +58,52 @@ def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = 
     except Exception as error:
         reason = " ".join(str(error).split())
         raise UserError(f"Lightning's Trainer refuses these settings: {reason}") from error
+
+
+def check_processes(cfg: DictConfig) -> None:
+    """Refuse more devices than this machine has, and nodes that nothing connects.
+
+    Without this check Lightning starts as many processes as it is told to on a CPU, where they
+    compete for its cores, and waits half an hour for nodes that nobody starts.
+
+    Raises:
+        UserError: it is so.
+    """
+    devices, nodes = plain(cfg.get("devices")), cfg.get("num_nodes") or 1
+    gpus = torch.cuda.device_count() if cfg.get("accelerator") not in ("cpu", "mps") else 0
+    wanted = device_count(cfg)
+    if gpus:
+        indexes = devices if isinstance(devices, list) else range(wanted)
+        missing = [index for index in indexes if index >= gpus]
+        if missing and cfg.get("accelerator") in (None, "auto", "gpu", "cuda"):
+            raise UserError(
+                f"devices={devices}: this machine has {gpus} GPUs, numbered from 0 to {gpus - 1}."
+            )
+    elif cfg.get("accelerator") in (None, "auto", "cpu"):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        if isinstance(devices, list) and devices != [0]:
+            raise UserError(
+                f"devices={devices} names GPUs, and there is none that torch can use here: "
+                "devices=1 trains on the CPU."
+            )
+        if wanted > (cores or 1):
+            raise UserError(
+                f"devices={devices}: there is no GPU that torch can use here, and this CPU has "
+                f"{cores} cores for as many processes at most. Use devices=1."
+            )
+    if nodes > 1 and not any(name in os.environ for name in _OF_A_CLUSTER):
+        raise UserError(
+            f"num_nodes={nodes}, but this process does not know the other nodes: start it on each "
+            f"node with srun, or with torchrun --nnodes={nodes} --rdzv-endpoint=HOST:PORT, or set "
+            "MASTER_ADDR and NODE_RANK."
+        )
+
+
+_OF_A_CLUSTER = (
+    *("MASTER_ADDR", "TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "LSB_JOBID"),
+    *("GROUP_RANK", "OMPI_COMM_WORLD_SIZE", "KUBERNETES_PORT"),
+)
+"""One of these is set wherever Lightning can find the other nodes."""
 
 
 def _listed(value: Any) -> list[Any]:

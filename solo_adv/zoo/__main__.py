@@ -7,6 +7,7 @@ from pathlib import Path
 
 from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.errors import UserError
+from solo_adv.support.files import given_path
 from solo_adv.zoo import index, table
 from solo_adv.zoo.card import card
 from solo_adv.zoo.entry import Entry, StoredFile
@@ -171,19 +172,23 @@ def _parser() -> argparse.ArgumentParser:
     command = add("export", _export, "Write a model for other software.")
     command.add_argument("name")
     command.add_argument("--to", required=True, choices=sorted(TARGETS))
-    command.add_argument("--output", type=Path, metavar="DIR", help="default: NAME-TARGET")
+    command.add_argument("--output", type=given_path, metavar="DIR", help="default: NAME-TARGET")
     command.add_argument("--head", help="with --to onnx: linear or robust_linear")
     command.add_argument("--push", metavar="USER/REPO", help="with --to hf: upload it as well")
 
     command = add("publish", _publish, "Add a finished, evaluated run to a zoo directory.")
-    command.add_argument("run", type=Path, metavar="RUN_DIR")
+    command.add_argument("run", type=given_path, metavar="RUN_DIR")
     command.add_argument("--name", required=True)
     command.add_argument("--summary", required=True, help="one honest sentence")
     command.add_argument(
-        "--reports", nargs="+", type=Path, metavar="DIR", help="default: results/<method>/<version>"
+        "--reports",
+        nargs="+",
+        type=given_path,
+        metavar="DIR",
+        help="default: results/<method>/<version>",
     )
     command.add_argument(
-        "--zoo", type=Path, default=PACKAGED, metavar="DIR", help="default: the package's zoo"
+        "--zoo", type=given_path, default=PACKAGED, metavar="DIR", help="default: the package's zoo"
     )
     command.add_argument("--licence", default="MIT")
     command.add_argument("--commit", help="commit of the code that trained the run")

@@ -9,6 +9,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from solo_adv.support.errors import UserError, unknown
+from solo_adv.support.files import given_path
 from solo_adv.zoo import places
 from solo_adv.zoo.entry import Entry
 
@@ -111,7 +112,7 @@ def _models(text: str, source: object) -> dict[str, Entry]:
 
 def _of_host(host: str) -> dict[str, Entry]:
     if not places.is_url(host):
-        return read_index(Path(host).expanduser() / INDEX_FILE)
+        return read_index(given_path(host) / INDEX_FILE)
     from solo_adv.zoo.download import fetch_index  # noqa: PLC0415  it imports requests
 
     text = fetch_index(f"{host}/{INDEX_FILE}")

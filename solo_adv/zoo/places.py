@@ -4,6 +4,8 @@ import os
 from importlib import resources
 from pathlib import Path
 
+from solo_adv.support.files import given_path
+
 PACKAGED = Path(str(resources.files("solo_adv.zoo")))
 """The models that come with the package: an ``index.json`` and the files below ``models/``."""
 
@@ -24,14 +26,14 @@ def is_url(host: str) -> bool:
 
 def directories() -> list[Path]:
     """Zoos on this machine: the packaged one and those of :func:`hosts`."""
-    return [PACKAGED, *(Path(host).expanduser() for host in hosts() if not is_url(host))]
+    return [PACKAGED, *(given_path(host) for host in hosts() if not is_url(host))]
 
 
 def cache() -> Path:
     """Where downloads are kept: ``SOLO_ADV_CACHE``, or the user's cache directory."""
     named = os.environ.get(CACHE_VARIABLE)
     if named:
-        return Path(named).expanduser()
+        return given_path(named)
     import pooch  # noqa: PLC0415  it imports requests
 
     return Path(pooch.os_cache("solo-adv")) / "zoo"

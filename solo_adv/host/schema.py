@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from solo_adv.support.checks import flag, is_number, number, whole
@@ -11,7 +12,9 @@ Check = Callable[[str, Any], None]
 
 
 def check_types(config: Mapping[str, Any]) -> None:
-    """Hold what a pretraining config says against :data:`SECTIONS` and :data:`TYPES`.
+    """Check what a pretraining config says against :data:`SECTIONS` and :data:`TYPES`.
+
+    Both hosts call it, for those settings that they share by name.
 
     Raises:
         UserError: a value is of another type or out of range.
@@ -38,6 +41,16 @@ def _mapping(name: str, value: object) -> None:
 def _text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise UserError(f"{name} must be text; got {value}.")
+
+
+def _run_name(name: str, value: object) -> None:
+    """A name that becomes part of file names."""
+    _text(name, value)
+    if Path(str(value)).name != value or str(value).startswith((".", "~")):
+        raise UserError(
+            f"{name} must be a plain name, because files are named after it; got {value}. "
+            "checkpoint.dir=DIR chooses the directory."
+        )
 
 
 def _channels(name: str, value: object) -> None:
@@ -74,11 +87,11 @@ _from_one = partial(whole, minimum=1)
 SECTIONS = (
     *("backbone", "method_kwargs", "adversary", "crops", "data", "optimizer", "scheduler"),
     *("knn_eval", "checkpoint", "auto_resume", "wandb", "tensorboard", "performance"),
-    *("teacher", "averaging"),
+    *("teacher", "averaging", "dali"),
 )
 NEEDED = ("backbone", "data", "optimizer", "scheduler")
 TYPES: dict[str, Check] = {
-    "name": _text,
+    "name": _run_name,
     "seed": _seed,
     "devices": _devices,
     "num_nodes": _from_one,
@@ -113,6 +126,7 @@ TYPES: dict[str, Check] = {
     "wandb.enabled": flag,
     "wandb.offline": flag,
     "tensorboard.enabled": flag,
+    "dali.encode_indexes_into_labels": flag,
     "performance.disable_channel_last": flag,
     "performance.keep_freed_memory": flag,
 }
