@@ -84,9 +84,9 @@ def check_optimizer(name: str, kwargs: Mapping[str, Any]) -> None:
 def _options_of(name: str) -> dict[str, Any]:
     """What ``optimizer.kwargs`` may hold, with declared types."""
     if name == "lars":
-        options = constructor("timm.optim.lars", "Lars")
-        options |= {ours: options[theirs] for ours, theirs in _LARS_NAMES.items()}
-        options["exclude_bias_n_norm"] = bool
+        theirs = constructor("timm.optim.lars", "Lars")
+        renamed = {ours: theirs[name] for ours, name in _LARS_NAMES.items()}
+        options = {**theirs, **renamed, "exclude_bias_n_norm": bool}
         hidden = {*_LARS_NAMES.values(), "always_adapt"}
     else:
         options, hidden = declared_types(_OF_TORCH[name]), {"return"}

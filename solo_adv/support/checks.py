@@ -78,8 +78,12 @@ def flags(kind: str, given: Mapping[str, Any], declared: Mapping[str, Any]) -> N
     Args:
         kind: the section of the config, for messages.
         given: its settings.
-        declared: the types of settings, by name; those of other types are left alone.
+        declared: the types of settings, by name. Settings of other types than ``bool`` and
+            ``bool | None`` are left alone.
     """
     for name, value in given.items():
-        if declared.get(name) is bool:
+        wanted = declared.get(name)
+        if wanted == bool | None and value is None:
+            continue
+        if wanted in (bool, bool | None):
             flag(f"{kind}.{name}", value)

@@ -33,7 +33,8 @@ def constructor(module: str, name: str) -> dict[str, Any]:
         name: name of the class.
 
     Returns:
-        The type of each parameter by its name. A parameter without a declared type has ``Any``.
+        The type of each parameter by its name. A parameter without a declared type has ``bool`` if
+        its default is true or false, else ``Any``.
         :class:`Opaque` replaces every type that is neither a builtin, nor from the standard
         library, nor an alias of such types.
     """
@@ -42,12 +43,27 @@ def constructor(module: str, name: str) -> dict[str, Any]:
     except (ImportError, LookupError, OSError, SyntaxError):
         found = getattr(import_module(module), name)
         hints = get_type_hints(found.__init__)
-        return {key: hints.get(key, Any) for key in inspect.signature(found).parameters}
-    _, *declared = (*arguments.posonlyargs, *arguments.args)
+        return {
+            key: hints.get(key, _implied(parameter.default))
+            for key, parameter in inspect.signature(found).parameters.items()
+        }
+    declared = (*arguments.posonlyargs, *arguments.args)
+    defaults = dict(zip(reversed(declared), reversed(arguments.defaults), strict=False))
+    defaults |= {
+        argument: default
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        if default is not None
+    }
     return {
         argument.arg: _type(argument.annotation, module)
-        for argument in (*declared, *arguments.kwonlyargs)
+        if argument.annotation is not None
+        else _implied(getattr(defaults.get(argument), "value", None))
+        for argument in (*declared[1:], *arguments.kwonlyargs)
     }
+
+
+def _implied(default: object) -> Any:
+    return bool if isinstance(default, bool) else Any
 
 
 def package_folder(package: str) -> Path:
@@ -79,10 +95,8 @@ def _init_of(source: ast.Module, name: str) -> ast.FunctionDef:
     raise LookupError(name)
 
 
-def _type(expression: ast.expr | None, module: str) -> Any:
+def _type(expression: ast.expr, module: str) -> Any:
     """Evaluate an expression of types that stands in ``module``."""
-    if expression is None:
-        return Any
     code = compile(ast.Expression(expression), module, "eval")
     try:
         return eval(code, {"__builtins__": {}}, _Names(module))

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from solo_adv.support.errors import UserError
+from solo_adv.support.processes import usable_cores
 from solo_adv.support.settings import plain
 from solo_adv.training.batch_norm import SyncedBatchNorm
 from solo_adv.training.checkpoints import CheckedCheckpointIO, Checkpointer
@@ -61,13 +62,13 @@ def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = 
 
 
 def check_processes(cfg: DictConfig) -> None:
-    """Refuse more devices than this machine has, and nodes that nothing connects.
+    """Refuse more devices than this machine has, and several nodes without a cluster around them.
 
     Without this check Lightning starts as many processes as it is told to on a CPU, where they
     compete for its cores, and waits half an hour for nodes that nobody starts.
 
     Raises:
-        UserError: it is so.
+        UserError: one of these is asked for; the message says what is there.
     """
     devices, nodes = plain(cfg.get("devices")), cfg.get("num_nodes") or 1
     gpus = torch.cuda.device_count() if cfg.get("accelerator") not in ("cpu", "mps") else 0
@@ -80,13 +81,13 @@ def check_processes(cfg: DictConfig) -> None:
                 f"devices={devices}: this machine has {gpus} GPUs, numbered from 0 to {gpus - 1}."
             )
     elif cfg.get("accelerator") in (None, "auto", "cpu"):
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        cores = usable_cores()
         if isinstance(devices, list) and devices != [0]:
             raise UserError(
                 f"devices={devices} names GPUs, and there is none that torch can use here: "
                 "devices=1 trains on the CPU."
             )
-        if wanted > (cores or 1):
+        if wanted > cores:
             raise UserError(
                 f"devices={devices}: there is no GPU that torch can use here, and this CPU has "
                 f"{cores} cores for as many processes at most. Use devices=1."

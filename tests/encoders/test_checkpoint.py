@@ -6,6 +6,7 @@ import pytest
 
 from solo_adv import UserError
 from solo_adv.encoders.checkpoint import find_checkpoint, position
+from solo_adv.support.files import write_checked
 
 
 def test_the_newest_is_the_furthest_whatever_the_times_say(tmp_path):
@@ -27,3 +28,24 @@ def test_the_home_directory_may_be_written_as_a_tilde(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a-ep=0.ckpt").touch()
     assert find_checkpoint("~") == find_checkpoint("~/a-ep=0.ckpt") == tmp_path / "a-ep=0.ckpt"
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_and_named(tmp_path):
+    for epoch in range(2):
+        write_checked(tmp_path / f"a-ep={epoch}.ckpt", lambda file: file.write(b"weights"))
+    (tmp_path / "a-ep=1.ckpt").write_bytes(b"weigh")
+    with pytest.warns(UserWarning, match="a-ep=1.ckpt"):
+        assert find_checkpoint(tmp_path).name == "a-ep=0.ckpt"
+    (tmp_path / "a-ep=0.ckpt").write_bytes(b"we")
+    with pytest.warns(UserWarning), pytest.raises(UserError, match="Every checkpoint in"):
+        find_checkpoint(tmp_path)
+
+
+def test_checkpoints_of_several_runs_in_one_directory_are_refused_and_named(tmp_path):
+    for name in ("a-ep=0", "a-ep=3", "b-ep=2-batch=7"):
+        (tmp_path / f"{name}.ckpt").touch()
+    with pytest.raises(UserError, match="checkpoints of 2 runs") as refused:
+        find_checkpoint(tmp_path)
+    assert "a-ep=3.ckpt" in str(refused.value)
+    assert "b-ep=2-batch=7.ckpt" in str(refused.value)
+    assert "a-ep=0.ckpt" not in str(refused.value)
