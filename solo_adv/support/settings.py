@@ -46,7 +46,9 @@ def accepted_settings(build: Callable[..., Any]) -> dict[str, Any]:
 
 def declared_types(build: Callable[..., Any]) -> dict[str, Any]:
     """Names and declared types of what ``build``, a dataclass or a class, takes."""
-    return get_type_hints(inspect.getattr_static(build, "__init__") if inspect.isclass(build) else build)
+    return get_type_hints(
+        inspect.getattr_static(build, "__init__") if inspect.isclass(build) else build
+    )
 
 
 def construct(

@@ -37,7 +37,10 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_named(tmp_path):
     with pytest.warns(UserWarning, match="a-ep=1.ckpt"):
         assert find_checkpoint(tmp_path).name == "a-ep=0.ckpt"
     (tmp_path / "a-ep=0.ckpt").write_bytes(b"we")
-    with pytest.warns(UserWarning), pytest.raises(UserError, match="Every checkpoint in"):
+    with (
+        pytest.warns(UserWarning, match="a-ep=0"),
+        pytest.raises(UserError, match="Every checkpoint in"),
+    ):
         find_checkpoint(tmp_path)
 
 

@@ -29,9 +29,11 @@ def parts(declared):
 def test_it_is_what_the_class_itself_says(where, found):
     read = constructor(*where)
     hints = get_type_hints(found.__init__)
-    assert list(read) == list(inspect.signature(found).parameters)
+    parameters = inspect.signature(found).parameters
+    assert list(read) == list(parameters)
     for name, declared in read.items():
-        assert set(parts(declared)) == set(parts(hints.get(name, Any))), name
+        implied = bool if isinstance(parameters[name].default, bool) else Any
+        assert set(parts(declared)) == set(parts(hints.get(name, implied))), name
 
 
 def test_without_a_source_the_class_is_asked(monkeypatch):

@@ -60,7 +60,7 @@ def test_the_cpu_of_a_machine_with_gpus(machine):
 @pytest.mark.parametrize("name", trainer._OF_A_CLUSTER)
 def test_nodes_need_something_that_connects_them(machine, monkeypatch, name):
     machine(gpus=1)
-    with pytest.raises(UserError, match="num_nodes=2.*srun.*torchrun"):
+    with pytest.raises(UserError, match=r"num_nodes=2.*srun.*torchrun"):
         check(devices=1, num_nodes=2)
     monkeypatch.setenv(name, "1")
     check(devices=1, num_nodes=2)
