@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from solo_adv.crops.annealing import Annealing
 from solo_adv.crops.spec import CropSpec
 from solo_adv.support.checks import choice, flag, known_keys, whole
 from solo_adv.support.errors import UserError
+from solo_adv.support.settings import construct
 
 BACKENDS = ("torch", "dali", "torchvision")
 SOURCES = ("device", "loader")
@@ -26,6 +28,8 @@ class CropOptions:
             time. None makes them in chunks that suit the device and passes all through the network
             at once.
         compile: Whether the operations go through ``torch.compile``.
+        anneal: How the strength of the augmentation falls over the run; an `Annealing` or a mapping
+            with its fields.
 
     Raises:
         UserError: A value is not accepted.
@@ -35,6 +39,7 @@ class CropOptions:
     source: str = "device"
     chunk: int | None = None
     compile: bool = False
+    anneal: Annealing = field(default_factory=Annealing)
 
     def __post_init__(self) -> None:
         choice("crops.backend", self.backend, BACKENDS)
@@ -42,6 +47,9 @@ class CropOptions:
         if self.chunk is not None:
             whole("crops.chunk", self.chunk, 1)
         flag("crops.compile", self.compile)
+        if not isinstance(self.anneal, Annealing):
+            anneal = construct(Annealing, self.anneal or {}, "crops.anneal")
+            object.__setattr__(self, "anneal", anneal)
         if self.backend == "torchvision" and (self.chunk is not None or self.compile):
             raise UserError(
                 "crops.backend=torchvision works crop by crop: "
@@ -63,4 +71,6 @@ def read_crops(config: Mapping[str, Any]) -> tuple[CropSpec, CropOptions]:
     options = {field.name for field in fields(CropOptions)}
     known_keys("crops", config, [*(field.name for field in fields(CropSpec)), *options])
     spec = CropSpec(**{key: value for key, value in config.items() if key not in options})
-    return spec, CropOptions(**{key: config[key] for key in options if key in config})
+    read = CropOptions(**{key: config[key] for key in options if key in config})
+    read.anneal.check(spec)
+    return spec, read

@@ -99,7 +99,7 @@ class AdversarialMethod(Lifecycle):
         self.teacher = self._build_teacher()
         self.crops = self._build_crops(seed=cfg.get("seed", 0))
         self.spec, options = self.crop_settings(cfg)
-        self._drawn_from = self.spec
+        self._drawn_from, self.anneal = self.spec, options.anneal
         if options.source == "loader" and self.spec_at(1.0) != self.spec:
             raise UserError(
                 f"method={cfg.method} changes its crops over the run, so it must draw them itself: "
@@ -224,10 +224,10 @@ class AdversarialMethod(Lifecycle):
     def spec_at(self, progress: float) -> CropSpec:
         """The crops to draw when the share ``progress`` (0 to 1) of the run is done.
 
-        By default they are always the config's, ``self.spec``. A method whose augmentation changes
-        over the run overrides this. It must not change ``num_crops`` and ``size``.
+        By default they are the config's, ``self.spec``, weakened as ``crops.anneal`` says. A method
+        with another schedule overrides this. It must not change ``num_crops`` and ``size``.
         """
-        return self.spec
+        return self.anneal.at(self.spec, progress)
 
     def prepare(self, crops: Tensor, labels: Tensor) -> Tensor | None:
         """Compute the teacher's outputs for the objective, once for each batch.

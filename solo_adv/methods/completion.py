@@ -1,5 +1,6 @@
 """Completes the config of a method: applies presets, fills in defaults, checks every setting."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -81,11 +82,14 @@ def fill_in(
             **section(cfg, "adversary"),
         }
     )
+    usual, given = CropOptions.defaults(), section(cfg, "crops")
+    if isinstance(given.get("anneal", {}), Mapping):
+        given["anneal"] = {**usual["anneal"], **given.get("anneal", {})}
     cfg.crops = {
-        **CropOptions.defaults(),
+        **usual,
         **plain_spec(CropSpec.preset(default_crops)),
         "size": None,
-        **section(cfg, "crops"),
+        **given,
     }
     for name, settings in (
         ("performance", Performance),

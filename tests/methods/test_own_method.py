@@ -42,22 +42,36 @@ def test_crops_that_change_are_not_drawn_by_a_loader(build, monkeypatch):
         build("cfamc", **{"crops.source": "loader"})
 
 
-def test_crops_change_as_the_run_goes_on(build, fit, monkeypatch):
-    drawn = []
+def drawn_specs(method, monkeypatch):
+    """A list that grows by the spec of every batch of crops that the method draws."""
+    specs, draw = [], method.crops.draw
+    monkeypatch.setattr(
+        method.crops, "draw", lambda *size: specs.append(method.crops.spec) or draw(*size)
+    )
+    return specs
 
+
+def test_crops_change_as_the_run_goes_on(build, fit, monkeypatch):
     def milder(self, progress):
         return replace(self.spec, jitter_prob=0.8 - 0.8 * progress)
 
     monkeypatch.setattr(AdversarialMethod, "spec_at", milder)
     method = build("emp_ssl", max_epochs=2)
-    draw = method.crops.draw
-    monkeypatch.setattr(
-        method.crops,
-        "draw",
-        lambda *size: drawn.append(method.crops.spec.jitter_prob) or draw(*size),
-    )
+    specs = drawn_specs(method, monkeypatch)
     fit(method, batches=2)
-    assert drawn == pytest.approx([0.8, 0.6, 0.4, 0.2])
+    assert [spec.jitter_prob for spec in specs] == pytest.approx([0.8, 0.6, 0.4, 0.2])
+
+
+def test_the_config_anneals_the_crops_of_any_method(build, fit, monkeypatch):
+    anneal = {"over": 0.5, "scale": 0.68}
+    method = build("cfamc", max_epochs=2, **{"crops.anneal": anneal})
+    assert method.cfg.crops.anneal == {**anneal, "stages": 0}
+    specs = drawn_specs(method, monkeypatch)
+    fit(method, batches=2)
+    assert [spec.jitter_prob for spec in specs] == pytest.approx([0.8, 0.4, 0.0, 0.0])
+    assert [spec.scale[0] for spec in specs] == pytest.approx([0.08, 0.38, 0.68, 0.68])
+    with pytest.raises(UserError, match=r"use crops\.source=device"):
+        build("cfamc", **{"crops.anneal": anneal, "crops.source": "loader"})
 
 
 @pytest.mark.slow
