@@ -1,4 +1,4 @@
-"""Backbones by name, from timm, with the CIFAR stems of the field and an optional width."""
+"""Builds backbones by name from timm, with the usual CIFAR stems and an optional width."""
 
 import inspect
 import re
@@ -22,10 +22,11 @@ from solo_adv.support.settings import declared_types
 
 
 class Normalization(nn.Module):
-    """From pixels (N, 3, H, W) in [0, 1] to what the backbone takes.
+    """Normalises pixels (N, 3, H, W) in [0, 1] for the backbone.
 
     Args:
-        mean, std: of the three channels; None: 0 and 1, which leaves pixels as they are.
+        mean: mean of each of the three channels; None is 0.
+        std: standard deviation of each of the three channels; None is 1.
     """
 
     mean: Tensor
@@ -40,30 +41,32 @@ class Normalization(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels, differentiable."""
+        """Normalise pixels (N, 3, H, W), differentiably."""
         return pixels if self.is_identity else (pixels - self.mean) / self.std
 
     def undo(self, normalized: Tensor) -> Tensor:
-        """Pixels again; rounding may have left [0, 1] by a hair."""
+        """Turn normalised images back into pixels, clamped to [0, 1] against rounding errors."""
         return normalized if self.is_identity else (normalized * self.std + self.mean).clamp(0, 1)
 
 
 def build_backbone(
     name: str, *, image_size: int, stem: str = "auto", **kwargs: Any
 ) -> tuple[nn.Module, int]:
-    """A backbone without classifier, from images (N, 3, H, W) to features (N, D).
+    """Build a backbone without classifier, from images (N, 3, H, W) to features (N, D).
 
     Args:
-        name: any timm model, for instance ``resnet18``, ``resnet50``, ``vit_tiny_patch16_224``; or
-            solo-learn's name of one (``vit_tiny``), or one of solo-learn's own
+        name: any timm model, for instance ``resnet18``, ``resnet50`` or ``vit_tiny_patch16_224``;
+            solo-learn's name of such a model (``vit_tiny``); or a network of solo-learn's own
             (``wide_resnet28w2``), for which solo-learn must be importable.
         image_size: side of the square images, in pixels.
-        stem: for ``resnet*``: ``cifar`` (3x3 stride 1 padding 1, no max-pooling, as the paper's
-            code), ``cifar_padding2`` (the same with padding 2, as solo-learn), ``imagenet`` (7x7
-            stride 2, max-pooling) or ``auto``.
-        kwargs: passed to timm; for ``resnet*`` also ``width``, the channels of the first stage
-            (64; each stage has twice those of the one before), and ``layers``, the blocks of each
-            stage. Other models ignore these two, which presets for small images set.
+        stem: the first layers of a ``resnet*``: ``cifar`` (3x3, stride 1, padding 1, no
+            max-pooling, as in the paper's code), ``cifar_padding2`` (the same with padding 2, as in
+            solo-learn), ``imagenet`` (7x7, stride 2, max-pooling), or ``auto``, which takes
+            ``cifar`` for images of up to 64 pixels and ``imagenet`` for larger ones.
+        kwargs: passed to timm. A ``resnet*`` also takes ``width``, the number of channels of the
+            first stage (64 by default; each further stage has twice as many as the one before), and
+            ``layers``, the number of blocks of each stage. Other models ignore these two, which
+            presets for small images set.
 
     Returns:
         The module and D.
@@ -93,14 +96,14 @@ def build_backbone(
 
 
 _OURS = {"zero_init_residual": bool}
-"""Options of a backbone that timm knows by another name."""
+"""Options that this module takes and timm has under another name, with their types."""
 
 
 def _check_options(name: str, error: Exception) -> None:
-    """Say of an option that the network does not have which it has.
+    """If the network refused an option, raise an error that lists the options it has.
 
     Raises:
-        UserError: the error is of one.
+        UserError: ``error`` says that an option is unknown.
     """
     found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     if found and is_timm_model(name):
@@ -110,7 +113,7 @@ def _check_options(name: str, error: Exception) -> None:
 
 
 def set_stem(resnet: nn.Module, stem: str, width: int = 64) -> None:
-    """Give a ResNet a new first convolution (and pooling): ``stem`` as in `build_backbone`."""
+    """Replace a ResNet's first convolution and pooling by the ``stem`` of `build_backbone`."""
     if stem == "imagenet":
         conv = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
@@ -135,15 +138,16 @@ def _resnet(
     zero_init_residual: bool = False,
     **kwargs: Any,
 ) -> nn.Module:
-    # timm has one fixed width behind a single-convolution stem. Its deep stem has a free one, so
-    # ask for that and put the single convolution in its place.
+    # With a stem of a single convolution, timm fixes the width at 64. With its deep stem the width
+    # is free, so a ResNet with a deep stem is built and its stem is replaced.
     backbone = _create(
         name,
         num_classes=0,
         channels=tuple(width * 2**stage for stage in range(4)),
         stem_type="deep",
         stem_width=width // 2,
-        **{"zero_init_last": zero_init_residual, **kwargs},  # torchvision's name, and timm's
+        # timm and torchvision have different names for this option; both are accepted.
+        **{"zero_init_last": zero_init_residual, **kwargs},
     )
     set_stem(backbone, stem, width)
     return backbone
@@ -154,7 +158,7 @@ def _timm_model(
 ) -> nn.Module:
     try:
         return _create(name, num_classes=0, **{"img_size": image_size, **kwargs})
-    except TypeError:  # convolutional models have no fixed image size
+    except TypeError:  # convolutional models take no image size
         return _create(name, num_classes=0, **kwargs)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoint files: which one is meant, and what it holds."""
+"""Finds checkpoint files and reads them."""
 
 import re
 from pathlib import Path
@@ -14,14 +14,14 @@ _POSITION = re.compile(r"ep=(\d+)(?:-batch=(\d+))?$")
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """The checkpoint file that ``path``, a file or a run's directory, means.
+    """Find the checkpoint file for ``path``, which is a file or a run's directory.
 
-    Of a directory the one that is furthest in training, by its name (see :func:`position`). A
-    warning names damaged ones, which are passed over.
+    In a directory it is the checkpoint that is furthest in training, according to its name (see
+    :func:`position`). Damaged checkpoints are passed over, and a warning names them.
 
     Raises:
         UserError: there is no such file, or the directory holds no checkpoint, only damaged ones,
-            or those of several runs.
+            or checkpoints of several runs.
     """
     path = given_path(path)
     if path.is_dir():
@@ -53,20 +53,20 @@ def _newest_in(directory: Path) -> Path:
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
-    """The contents of a training checkpoint; nothing in it is executed.
+    """Read a training checkpoint without executing anything in it.
 
     Raises:
-        UserError: it is not one.
+        UserError: the file is damaged or is not a training checkpoint.
     """
     verify(file)
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise UserError(
-            f"{file} is not a readable checkpoint: it is no PyTorch file, or holds more than "
+            f"{file} is not a readable checkpoint: it is not a PyTorch file, or it holds more than "
             "tensors and plain values, which is refused because loading it would run code."
         ) from error
-    except Exception as error:  # damaged files, where they have no checksum, fail in many ways
+    except Exception as error:  # a damaged file without a checksum raises many types
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{file} is not a readable checkpoint: {reason}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
@@ -75,10 +75,10 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 
 def position(checkpoint: Path) -> tuple[int, int]:
-    """How many epochs, and batches of the next one, are done, by the checkpoint's name.
+    """How many epochs, and batches of the next epoch, the checkpoint's name says are done.
 
-    It says which checkpoint of a run is the newest; times of modification do not, because copying
-    a run changes them.
+    It decides which checkpoint of a run is the newest. Times of modification do not, because
+    copying a run changes them.
     """
     found = _POSITION.search(checkpoint.stem)
     if found is None:

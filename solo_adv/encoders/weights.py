@@ -1,4 +1,4 @@
-"""Weights in safetensors files, and into a network: nothing in a file is ever executed."""
+"""Reads weights from safetensors files, which cannot run code, and loads them into networks."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,16 +12,16 @@ from solo_adv.support.files import given_path
 
 
 def read_weights(file: str | Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, on the CPU.
+    """Read the tensors of a safetensors file, on the CPU.
 
     Raises:
-        UserError: it cannot be read, or is of another kind.
+        UserError: the file cannot be read, or is not a safetensors file.
     """
     try:
         return load_file(given_path(file))
     except SafetensorError as error:
         raise UserError(
-            f"{file} is no safetensors file ({error}). Pickles under any name are refused, "
+            f"{file} is not a safetensors file ({error}). Pickles are refused under any name, "
             "because loading one would run code."
         ) from error
     except OSError as error:
@@ -29,13 +29,15 @@ def read_weights(file: str | Path) -> dict[str, Tensor]:
 
 
 def fill(network: nn.Module, state: Mapping[str, Tensor], source: object) -> None:
-    """Put weights into a network that has exactly these names and shapes.
+    """Load weights into a network that has exactly these names and shapes.
 
     Args:
+        network: the network.
+        state: its weights by name.
         source: where the weights come from, for the message.
 
     Raises:
-        UserError: a name is missing or foreign, or a shape differs.
+        UserError: a name is missing or unknown, or a shape differs.
     """
     try:
         network.load_state_dict(state)
@@ -45,13 +47,14 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], source: object) -> Non
 
 
 def read_head(file: str | Path, features_dim: int) -> nn.Linear:
-    """A linear head in eval mode from the ``head.safetensors`` that lies beside a report.
+    """Read a linear head, in eval mode, from the ``head.safetensors`` beside a report.
 
     Args:
-        features_dim: the length of the features (N, features_dim) that it must take.
+        file: the file.
+        features_dim: dimension of the features (N, features_dim) that the head must take.
 
     Raises:
-        UserError: it cannot be read, or takes other features.
+        UserError: the file cannot be read, or the head takes features of another dimension.
     """
     state = read_weights(file)
     num_classes = len(state.get("bias", ()))

@@ -1,4 +1,4 @@
-"""Types of the settings that no dataclass holds, checked before anything else looks at them."""
+"""Checks the types of the settings that no dataclass holds, before anything else reads them."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,12 +12,12 @@ Check = Callable[[str, Any], None]
 
 
 def check_types(config: Mapping[str, Any]) -> None:
-    """Check what a pretraining config says against :data:`SECTIONS` and :data:`TYPES`.
+    """Check a pretraining config against :data:`SECTIONS`, :data:`NEEDED` and :data:`TYPES`.
 
-    Both hosts call it, for those settings that they share by name.
+    Both hosts call this, so it checks only settings that have the same name under both.
 
     Raises:
-        UserError: a value is of another type or out of range.
+        UserError: a section is missing, or a value has the wrong type or is out of range.
     """
     for name in SECTIONS:
         if name in config:
@@ -44,7 +44,7 @@ def _text(name: str, value: object) -> None:
 
 
 def _run_name(name: str, value: object) -> None:
-    """A name that becomes part of file names."""
+    """Check a name that becomes part of file names."""
     _text(name, value)
     if Path(str(value)).name != value or str(value).startswith((".", "~")):
         raise UserError(
@@ -70,7 +70,7 @@ def _seed(name: str, value: object) -> None:
 
 
 def _options(besides: tuple[str, ...]) -> Check:
-    """Keys and values that do not say again what has a key of its own."""
+    """Make a check that refuses the keys ``besides``, which are set elsewhere in the config."""
 
     def check(name: str, value: object) -> None:
         _mapping(name, value)
@@ -130,4 +130,4 @@ TYPES: dict[str, Check] = {
     "performance.disable_channel_last": flag,
     "performance.keep_freed_memory": flag,
 }
-"""Checks of the values that are given, by key; a value of null is left to its default."""
+"""The check of each key. A value of null is not checked, because it means the default."""

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules by solo-learn's names, on torch's and timm's own."""
+"""Builds torch's and timm's optimisers and learning-rate schedules by solo-learn's names."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -33,20 +33,22 @@ def build_optimizer(
     exclude_bias_n_norm_wd: bool = False,
     **kwargs: Any,
 ) -> Optimizer:
-    """The optimiser ``name`` over parameter groups, with solo-learn's option names.
+    """Build an optimiser for parameter groups, with solo-learn's names of options.
 
     Args:
         name: ``sgd``, ``lars``, ``adam`` or ``adamw``.
-        groups: dicts with ``params`` and, where they differ, ``lr`` and ``weight_decay``.
+        groups: dicts with ``params`` and, if they differ from the defaults, ``lr`` and
+            ``weight_decay``.
         lr: learning rate as the optimiser uses it (already scaled by the batch size).
         weight_decay: L2 penalty (decoupled for ``adamw``).
-        exclude_bias_n_norm_wd: no weight decay on one-dimensional parameters.
-        kwargs: the optimiser's own options. For ``lars``: ``eta`` (trust coefficient), ``clip_lr``
-            (never above ``lr``), ``exclude_bias_n_norm`` (one-dimensional parameters take the plain
-            learning rate, without weight decay), ``momentum``, ``nesterov``.
+        exclude_bias_n_norm_wd: whether one-dimensional parameters get no weight decay.
+        kwargs: the optimiser's own options. ``lars`` has ``eta`` (the trust coefficient),
+            ``clip_lr`` (whether rates never exceed ``lr``), ``exclude_bias_n_norm`` (whether
+            one-dimensional parameters get the plain learning rate and no weight decay),
+            ``momentum`` and ``nesterov``.
 
     Raises:
-        UserError: unknown name or option.
+        UserError: the name or an option is unknown.
     """
     check_optimizer(name, kwargs)
     split = exclude_bias_n_norm_wd
@@ -73,7 +75,7 @@ def check_optimizer(name: str, kwargs: Mapping[str, Any]) -> None:
     """Refuse a name or an option that :func:`build_optimizer` does not know.
 
     Raises:
-        UserError: it does not; it may still refuse a value.
+        UserError: the name or an option is unknown. Values are not checked.
     """
     choice("optimizer.name", name, OPTIMIZERS)
     options = _options_of(name)
@@ -82,7 +84,7 @@ def check_optimizer(name: str, kwargs: Mapping[str, Any]) -> None:
 
 
 def _options_of(name: str) -> dict[str, Any]:
-    """What ``optimizer.kwargs`` may hold, with declared types."""
+    """The keys that ``optimizer.kwargs`` may have, with their declared types."""
     if name == "lars":
         theirs = constructor("timm.optim.lars", "Lars")
         renamed = {ours: theirs[name] for ours, name in _LARS_NAMES.items()}
@@ -104,7 +106,8 @@ def _class_of(name: str) -> type[Optimizer]:
 
 
 def _prepare(group: Mapping[str, Any], plain: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """A group as it is, or, with ``plain``, its one-dimensional parameters apart under these."""
+    """Split a group into one of its one-dimensional parameters, which get the options ``plain``,
+    and one of the others. With None it stays whole."""
     options = {k: v for k, v in group.items() if k not in ("params", "name")}
     params: list[nn.Parameter] = list(group["params"])
     if plain is None:
@@ -120,7 +123,7 @@ def check_scheduler(name: str, lr_decay_steps: list[int] | None) -> None:
     """Refuse a schedule that :func:`build_scheduler` does not know, or ``step`` without its epochs.
 
     Raises:
-        UserError: it is one.
+        UserError: the name is unknown, or ``step`` has no epochs.
     """
     choice("scheduler.name", name, SCHEDULERS)
     if name == "step" and not lr_decay_steps:
@@ -137,22 +140,26 @@ def build_scheduler(
     min_lr: float = 0.0,
     lr_decay_steps: list[int] | None = None,
 ) -> LRScheduler | None:
-    """The schedule ``name``, to be stepped once a batch (``step``: once an epoch); None for none.
+    """Build a learning-rate schedule that advances once a batch; ``step`` advances once an epoch.
 
     Args:
-        name: ``warmup_cosine`` (linear warm-up, then half a cosine down to ``min_lr``), ``step``
-            (times 0.1 at each of ``lr_decay_steps`` epochs), ``none``, or ``reference_cyclic``:
-            the reference code's, a cosine meant for one step a batch but stepped at every replay,
-            so that the rate cycles replays/2 times and ends at its peak if they are even.
-        optimizer: whose groups keep the ratio of their learning rates.
-        total_steps: batches in the whole run; replays of a batch do not count.
-        warmup_steps: batches of warm-up.
+        name: ``warmup_cosine`` (a linear warm-up, then half a cosine down to ``min_lr``), ``step``
+            (times 0.1 at each of the epochs ``lr_decay_steps``), ``none``, or
+            ``reference_cyclic``, the schedule of the reference code. That is a cosine meant to
+            advance once a batch, but advanced at every replay, so that the rate cycles replays/2
+            times and, if the number of replays is even, ends at its peak.
+        optimizer: the optimiser, whose groups keep the ratio of their learning rates.
+        total_steps: number of batches in the whole run; replays of a batch do not count.
+        warmup_steps: number of batches of warm-up.
         warmup_start_lr: learning rate at the first batch, if there is a warm-up.
         min_lr: learning rate at the end.
-        lr_decay_steps: epochs, for ``step``.
+        lr_decay_steps: the epochs at which ``step`` lowers the rate.
+
+    Returns:
+        The schedule; None for ``none``.
 
     Raises:
-        UserError: unknown name, or ``step`` without its epochs.
+        UserError: the name is unknown, or ``step`` has no epochs.
     """
     check_scheduler(name, lr_decay_steps)
     if name == "none":

@@ -45,7 +45,7 @@ def accepted_settings(build: Callable[..., Any]) -> dict[str, Any]:
 
 
 def declared_types(build: Callable[..., Any]) -> dict[str, Any]:
-    """Names and declared types of what ``build``, a dataclass or a class, takes."""
+    """Names and declared types of the arguments of ``build``, a dataclass or another class."""
     return get_type_hints(
         inspect.getattr_static(build, "__init__") if inspect.isclass(build) else build
     )

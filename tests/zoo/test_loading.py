@@ -146,6 +146,6 @@ def test_a_pickle_under_another_name_does_not_run(published, tmp_path, monkeypat
         _describe(file, path)
         (tmp_path / "zoo" / "index.json").write_text(json.dumps(held))
         monkeypatch.setenv("SOLO_ADV_ZOO_URL", str(tmp_path / "zoo"))
-        with pytest.raises(UserError, match=r"no safetensors file.*run code"):
+        with pytest.raises(UserError, match=r"not a safetensors file.*run code"):
             load_pretrained(published.name)
     assert not mark.exists()
