@@ -1,1 +1,1 @@
-"""A pretraining or probing run: its config, its Trainer, its checkpoints and its end."""
+"""Runs pretraining and linear evaluation: config, Trainer, checkpoints, resuming, errors."""

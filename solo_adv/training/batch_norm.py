@@ -1,4 +1,4 @@
-"""Batch normalisation by the statistics of the batches of all processes, on GPUs and CPUs."""
+"""Batch normalisation with the joint statistics of all processes' batches, on GPUs and CPUs."""
 
 from typing import Any
 
@@ -13,42 +13,44 @@ from solo_adv.support.processes import world_size
 
 
 class SyncedBatchNorm(LayerSync):
-    """For Lightning: gives the layers of a model the statistics of all processes.
+    """Lightning plugin that makes a model's batch norms use the statistics of all processes.
 
-    Lightning's own takes the activation away from timm's layers that have one (``BatchNormAct2d``).
+    Lightning's own plugin removes the activation of timm's layers that have one
+    (``BatchNormAct2d``).
 
     Args:
-        gpu: whether the model is on GPUs, where torch's own layers do it.
+        gpu: whether the model is on GPUs, where torch's own synchronised layers are used.
     """
 
     def __init__(self, *, gpu: bool) -> None:
         self.gpu = gpu
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """The model with layers that share; they hold the same parameters and buffers."""
+        """Replace the batch norms; the new layers hold the same parameters and buffers."""
         if self.gpu:
             synced: nn.Module = convert_sync_batchnorm(model)
             return synced
         return _with_process_batch_norm(model)
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """The model as it is: alone, the layers do what they did before."""
+        """Return the model unchanged, because in a single process its layers do nothing special."""
         return model
 
 
 class ProcessBatchNorm(_BatchNorm):
     """Normalises (N, C, ...) by the mean and variance over N of all processes.
 
-    As ``torch.nn.SyncBatchNorm``, which is for GPUs only. Gradients flow through the statistics to
-    all processes, of which each must hold the whole loss (``objectives.gather_batch``).
+    It does what ``torch.nn.SyncBatchNorm`` does on GPUs only. Gradients flow through the statistics
+    to all processes, so each process must compute the loss of the whole batch
+    (``objectives.gather_batch``).
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
-        pass  # of any number of dimensions
+        pass  # any number of dimensions is accepted
 
     def forward(self, input: Tensor) -> Tensor:
         normalised = self._shared(input) if self._shares() else super().forward(input)
-        for name in ("drop", "act"):  # of timm's layers
+        for name in ("drop", "act"):  # timm's layers have these as submodules
             if name in self._modules:
                 normalised = getattr(self, name)(normalised)
         return normalised
@@ -76,7 +78,7 @@ class ProcessBatchNorm(_BatchNorm):
         assert self.num_batches_tracked is not None
         self.num_batches_tracked += 1
         weight = self.momentum
-        if weight is None:  # a plain mean over all batches
+        if weight is None:  # the running statistics are the plain mean over all batches
             weight = 1 / float(self.num_batches_tracked)
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), weight)
         self.running_var.lerp_(variance.to(self.running_var.dtype), weight)
@@ -91,7 +93,7 @@ def _global_statistics(input: Tensor, dims: list[int]) -> tuple[Tensor, Tensor, 
     means, variances, counts = parts.split([channels, channels, 1], dim=1)
     share = counts / counts.sum()
     mean = (share * means).sum(0)
-    # Of the variances and of what lies between the means: no difference of large numbers.
+    # Adding variances and squared distances of the means avoids a difference of large numbers.
     variance = (share * (variances + (means - mean) ** 2)).sum(0)
     return mean, variance, counts.sum(0)
 

@@ -1,4 +1,4 @@
-"""When checkpoints are written on the stand-in host, and that they are whole."""
+"""Decides when the stand-in host writes checkpoints, and makes sure that they are complete."""
 
 import signal
 import threading
@@ -17,11 +17,12 @@ from solo_adv.support.errors import RunStopped, UserError
 from solo_adv.support.files import remove, remove_unfinished, write_checked
 from solo_adv.training.runs import Run, ends_epoch
 
-_BATCHES_BETWEEN_AGREEMENTS = 20  # of several processes, on whether to save or stop
+_BATCHES_BETWEEN_AGREEMENTS = 20
+"""How often several processes agree on whether to save or stop."""
 
 
 class CheckedCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoints, written whole or not at all, and checked before they are used."""
+    """Writes Lightning's checkpoints completely or not at all, and checks what it reads."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
@@ -29,7 +30,7 @@ class CheckedCheckpointIO(TorchCheckpointIO):
         """Write ``checkpoint`` to ``path``, and its checksum beside it.
 
         Raises:
-            UserError: the disk is full or gone; what lay at ``path`` lies there still.
+            UserError: the disk is full or gone. An older file at ``path`` is then unchanged.
         """
         path = Path(path)
         try:
@@ -41,25 +42,26 @@ class CheckedCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """The checkpoint at ``path``; nothing in it is executed, whatever Lightning asks.
+        """Read the checkpoint at ``path``. Nothing in it is executed, whatever the arguments say.
 
         Raises:
-            UserError: it is not what was written, or not a training checkpoint.
+            UserError: the file differs from what was written, or is not a training checkpoint.
         """
         return read_checkpoint(Path(path))
 
 
 class Checkpointer(Callback):
-    """Saves at the end of epochs, after so many minutes, and when the run is told to stop.
+    """Saves at the end of epochs, every so many minutes, and when the run is told to stop.
 
-    Always after the last epoch. The last checkpoint and the one before it are kept, for the case
-    that the last is damaged; of a finished run the last.
+    The last epoch is always saved. The last two checkpoints are kept, because the last one may
+    become damaged. A finished run keeps only the last one.
 
     Args:
-        run: where to.
-        frequency: epochs between checkpoints.
-        minutes: also this long after the last one, between two batches; None: not.
-        keep_prev: keep all that were written at the end of an epoch.
+        run: the run whose directory gets the checkpoints.
+        frequency: number of epochs from one checkpoint to the next.
+        minutes: a checkpoint is also written between two batches if the last one is this old; None
+            writes none between batches.
+        keep_prev: whether to keep all checkpoints that were written at the end of an epoch.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Checkpointer(Callback):
         self._last_path: Path | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        # New runs have names of chance: all processes are in the first one's.
+        # Each process gives a new run a random name; all of them use that of the first process.
         self.run.version = trainer.strategy.broadcast(self.run.version)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -92,9 +94,9 @@ class Checkpointer(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if trainer.is_last_batch:
-            return  # the end of the epoch is near
+            return  # on_train_epoch_end, which comes next, saves if needed
         if trainer.world_size > 1 and (batch_idx + 1) % _BATCHES_BETWEEN_AGREEMENTS:
-            return  # to agree with the other processes takes time
+            return  # an agreement takes time, so the processes do not agree after every batch
         stop = _any_process(trainer, self._stop.received is not None)
         if stop or _any_process(trainer, self._is_time()):
             check_finite = getattr(pl_module, "check_finite", None)
@@ -137,16 +139,18 @@ class Checkpointer(Callback):
 
     def _end(self, trainer: Trainer) -> None:
         cause = f"Stopped by {self._stop.received or 'a signal to another process'}."
-        if not trainer.is_global_zero:  # which saves, for all
+        if not trainer.is_global_zero:  # only the first process knows what was saved
             raise RunStopped(cause)
         raise RunStopped(f"{cause} Saved as {self._last_path}; the same command continues it.")
 
 
 class StopSignals:
-    """Notes SIGTERM and SIGUSR1, by which clusters announce the end; a second one ends at once.
+    """Notes SIGTERM and SIGUSR1, with which clusters announce that they will end a process.
+
+    A second signal ends the process at once.
 
     Attributes:
-        received: name of the first signal that came.
+        received: name of the first signal that came; None before.
     """
 
     def __init__(self) -> None:
@@ -154,7 +158,7 @@ class StopSignals:
         self._before: dict[signal.Signals, Any] = {}
 
     def listen(self) -> None:
-        """Take the signals over, in the main thread."""
+        """Start handling the signals. Outside the main thread this does nothing."""
         if threading.current_thread() is not threading.main_thread():
             return
         for name in ("SIGTERM", "SIGUSR1"):  # Windows has no SIGUSR1
@@ -163,7 +167,7 @@ class StopSignals:
                 self._before[number] = signal.signal(number, self._note)
 
     def ignore(self) -> None:
-        """Give them back."""
+        """Restore the handlers that were there before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
@@ -177,7 +181,7 @@ class StopSignals:
 
 
 def _any_process(trainer: Trainer, flag: bool) -> bool:
-    """Whether it is true in any process, so that all act alike."""
+    """Whether ``flag`` is true in any process. All processes get the same answer."""
     if trainer.world_size == 1:
         return flag
     return bool(trainer.strategy.reduce_boolean_decision(flag, all=False))

@@ -1,4 +1,4 @@
-"""The complete config of a pretraining run: solo-learn's schema, checked before any work."""
+"""Completes and checks the config of a run, which has solo-learn's schema, before any work."""
 
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin
@@ -17,7 +17,7 @@ from solo_adv.support.settings import plain, section
 from solo_adv.support.signatures import constructor
 
 TRAINER_KEYS = constructor("lightning.pytorch.trainer.trainer", "Trainer")
-"""What Lightning's Trainer takes, with its types; it is given what of it stands at top level."""
+"""The arguments of Lightning's Trainer, with their types. A config has them as top-level keys."""
 
 _SECTIONS: dict[str, dict[str, Any]] = {
     "checkpoint": {
@@ -31,7 +31,7 @@ _SECTIONS: dict[str, dict[str, Any]] = {
     "wandb": {"enabled": False, "entity": None, "project": "solo-adv", "offline": False},
     "tensorboard": {"enabled": False},
 }
-# Of the sections that the host completes, the keys that have no default.
+# The keys without a default, in the sections that the host completes.
 _WITHOUT_DEFAULT = {
     "backbone": ("name", "batch_norms"),
     "optimizer": ("name", "batch_size", "lr", "classifier_lr", "weight_decay"),
@@ -60,7 +60,7 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
     The learning rates are scaled by batch_size * devices * nodes / 256.
 
     Raises:
-        UserError: an unknown key, method or data set, or a value out of range.
+        UserError: a key, the method or the data set is unknown, or a value is out of range.
     """
     _check_keys(cfg)
     choice("method", cfg.get("method"), CHECKS)
@@ -84,10 +84,10 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
 
 
 def check_probe_cfg(cfg: DictConfig) -> None:
-    """Complete and check a config of linear evaluation, as far as it is pretraining's.
+    """Complete and check the settings that linear evaluation shares with pretraining.
 
     Raises:
-        UserError: an unknown key, or a value of another type.
+        UserError: a key is unknown, or a value has the wrong type.
     """
     _check_keys(cfg, "pretrained_feature_extractor", "features", "augment", "pretrain_method")
     flag("augment", cfg.get("augment"))
@@ -127,17 +127,17 @@ def trainer_settings(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _check_trainer_settings(cfg: DictConfig) -> None:
-    """Hold them against the types that Lightning's Trainer declares.
+    """Check the Trainer's settings against the types that Lightning's Trainer declares.
 
     Raises:
-        UserError: a value is of another type.
+        UserError: a value has the wrong type.
     """
     for key, value in trainer_settings(cfg).items():
         accepted = _simple_types(TRAINER_KEYS[key])
         if key == "precision":
             accepted = [AUTO, *accepted]
         if accepted and not any(_fits(value, kind) for kind in accepted):
-            # In the order of _NAMES: Python keeps the members of a union in no order of their own.
+            # Listed in the order of _NAMES, because Python does not keep the order of a union.
             kinds = [kind for kind in _NAMES if kind in accepted]
             kinds += [kind for kind in accepted if kind not in _NAMES]
             names = dict.fromkeys(_NAMES.get(kind, repr(kind)) for kind in kinds)
@@ -145,7 +145,10 @@ def _check_trainer_settings(cfg: DictConfig) -> None:
 
 
 def _simple_types(declared: Any) -> list[Any]:
-    """Classes and literal values of a type; empty if a config cannot hold all it allows."""
+    """The classes and literal values that a declared type allows.
+
+    The list is empty if the type allows something that a config cannot hold.
+    """
     parts = list(get_args(declared)) or [declared]
     if get_origin(declared) is Literal:
         return parts
@@ -173,7 +176,7 @@ def device_count(cfg: DictConfig) -> int:
     """How many processes a node trains with.
 
     Raises:
-        UserError: ``devices`` does not say so.
+        UserError: ``devices`` is neither a number, nor a list of GPU indexes, nor ``auto``.
     """
     devices = plain(cfg.get("devices"))
     if devices is None:

@@ -1,4 +1,4 @@
-"""What ended a training run, in one line: the cause, what is left of the run, what to do."""
+"""Explains in one line why a training run ended, what was saved, and what to do."""
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -9,18 +9,21 @@ from solo_adv.training.runs import Run
 
 
 def explain(error: Exception, run: Run) -> str | None:
-    """The message for an error that is not this package's fault; None for one that may be.
+    """Make the message for an error that is not a bug of this package.
 
-    The batch of a loss that is not finite is saved beside the checkpoints.
+    If a loss was not finite, its batch is saved beside the checkpoints.
+
+    Returns:
+        The message; None if the error may be a bug.
     """
     if isinstance(error, NonFiniteLossError):
-        # The same command would end alike: it is not proposed.
+        # The same command would fail again, so the message does not propose it.
         return f"{error} {_last_good(run)} {_save_batch(error, run)}"
     cause = None
     if isinstance(error, UserError):
         cause = str(error)
     elif isinstance(error, OSError):
-        cause = f"The run ended as a file could not be read or written: {error}."
+        cause = f"The run ended because a file could not be read or written: {error}."
     elif isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
         reason = " ".join(str(error).split())
         cause = (

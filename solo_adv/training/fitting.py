@@ -1,4 +1,4 @@
-"""A pretraining run with a complete config: from the data to the last checkpoint."""
+"""Trains with a complete config, from the data to the last checkpoint."""
 
 from pathlib import Path
 
@@ -23,14 +23,16 @@ def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
 
     Args:
         cfg: as :func:`solo_adv.training.config.parse_cfg` leaves it.
-        print_config: print all settings as they are used, which ``args.json`` holds too.
+        print_config: whether to print all settings as they are used, which are also written to
+            ``args.json``.
 
     Returns:
         The path of the last checkpoint; None if checkpoints are off.
 
     Raises:
-        UserError: a value in the config, the data or the output directory cannot be used, before
-            any training; or the loss became non-finite, with the last good checkpoint named.
+        UserError: before training, if a value in the config, the data or the output directory
+            cannot be used. During training, if the loss is not finite or a file cannot be read or
+            written; the message names the last good checkpoint.
     """
     check_processes(cfg)
     cfg = METHODS[cfg.method].add_and_assert_specific_cfg(cfg)
@@ -82,7 +84,7 @@ def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
 
 
 def _checkpoint_to_continue(cfg: DictConfig) -> Path | None:
-    """The one that the config names, or else that of an unfinished run of the same config."""
+    """The checkpoint that the config names, or else that of an unfinished run of this config."""
     named = cfg.get("resume_from_checkpoint")
     if named is not None:
         file = given_path(named)

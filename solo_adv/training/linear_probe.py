@@ -18,9 +18,9 @@ class LinearProbe(LightningModule):
     """A linear classifier on a frozen encoder.
 
     Args:
-        encoder: from pixels (N, 3, H, W) in [0, 1] to features (N, features_dim); stays as it is.
+        encoder: maps pixels (N, 3, H, W) in [0, 1] to features (N, features_dim); not trained.
         num_classes: number of classes.
-        cfg: with ``optimizer``, ``scheduler`` and ``max_epochs``.
+        cfg: a config with ``optimizer``, ``scheduler`` and ``max_epochs``.
         crops: draws one crop of each training image; None trains on the whole images.
     """
 
@@ -28,7 +28,7 @@ class LinearProbe(LightningModule):
         self, encoder: nn.Module, num_classes: int, cfg: DictConfig, crops: CropPipeline | None
     ) -> None:
         super().__init__()
-        # Not a child: it is neither trained nor saved again.
+        # In a list the encoder is not a submodule, so it is neither trained nor saved again.
         self._encoder = [encoder.requires_grad_(False).eval()]
         self.classifier = nn.Linear(int(encoder.features_dim), num_classes)  # type: ignore[arg-type]
         self.cfg = cfg

@@ -16,14 +16,14 @@ MAX_TEST_IMAGES = 2_000
 
 
 class OnlineKNN(Callback):
-    """Logs ``val_knn_acc1``, in percent, on whole images: fixed subsets of both splits.
+    """Logs ``val_knn_acc1``, the kNN accuracy in percent on fixed subsets of both splits.
 
-    Every process computes the same figure on the same images.
+    The images are not cropped. Every process computes the same figure on the same images.
 
     Args:
         k: number of neighbours.
         distance: ``cosine`` or ``euclidean``.
-        batch_size: images in a forward pass.
+        batch_size: number of images in a forward pass.
     """
 
     def __init__(self, *, k: int, distance: str, batch_size: int = 500) -> None:

@@ -1,4 +1,4 @@
-"""Pretraining as a config says."""
+"""Checks a config of pretraining, then trains."""
 
 from pathlib import Path
 
@@ -12,17 +12,19 @@ def pretrain(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
 
     Args:
         cfg: composed by Hydra; completed in place.
-        print_config: print all settings as they are used, which ``args.json`` holds too.
+        print_config: whether to print all settings as they are used, which are also written to
+            ``args.json``.
 
     Returns:
         The path of the last checkpoint; None if checkpoints are off.
 
     Raises:
-        UserError: the config, the data or the output directory cannot be used, before any
-            training; or the loss became non-finite, with the last good checkpoint named.
+        UserError: before training, if the config, the data or the output directory cannot be used.
+            During training, if the loss is not finite or a file cannot be read or written; the
+            message names the last good checkpoint.
     """
     cfg = parse_cfg(cfg)
-    # Lightning takes seconds to import, and a mistake in the config is answered before.
+    # Lightning takes seconds to import; a mistake in the config is reported before that.
     from solo_adv.training.fitting import fit  # noqa: PLC0415
 
     return fit(cfg, print_config=print_config)

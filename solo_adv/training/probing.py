@@ -1,4 +1,4 @@
-"""A run of linear evaluation with a checked config: from the data to the accuracies."""
+"""Runs linear evaluation with a checked config, from the data to the accuracies."""
 
 import json
 from pathlib import Path
@@ -23,11 +23,12 @@ def train_probe(cfg: DictConfig, checkpoint: Path) -> dict[str, float]:
     """Train and test a linear classifier on the encoder in a checkpoint.
 
     Args:
-        cfg: as ``conf/linear.yaml``, checked.
+        cfg: a checked config with the keys of ``conf/linear.yaml``.
         checkpoint: a ``.ckpt`` file.
 
     Returns:
-        Top-1 and top-5 accuracy on the test split, fractions, after the last and the best epoch.
+        Top-1 and top-5 accuracy on the test split as fractions, after the last epoch (``acc1``,
+        ``acc5``) and after the best one (``best_acc1``, ``best_acc5``).
 
     Raises:
         UserError: the checkpoint or the data cannot be used.
@@ -69,7 +70,7 @@ def train_probe(cfg: DictConfig, checkpoint: Path) -> dict[str, float]:
 
 
 def _augmentation(size: int) -> CropSpec:
-    """solo-learn's for this task: random resized crops and flips, no change of colour."""
+    """solo-learn's augmentation for linear evaluation: random resized crops and flips only."""
     plain_colours = {"jitter_prob": 0.0, "grayscale_prob": 0.0, "blur_prob": 0.0}
     return CropSpec.preset("multi_crop", num_crops=1, size=size, solarize_prob=0.0, **plain_colours)
 

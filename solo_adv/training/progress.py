@@ -1,4 +1,4 @@
-"""Progress of a training run: one bar with the time left for the whole of it, and its figures."""
+"""Shows the progress of a training run: one bar with the time left, and the run's figures."""
 
 import sys
 import time
@@ -14,11 +14,11 @@ _BATCHES_BETWEEN_READINGS = 20
 
 
 class RunProgress(ProgressBar):
-    """A live bar on a terminal; elsewhere a line an epoch, and every half minute in long ones.
+    """A live bar on a terminal; elsewhere a line each epoch and each half minute of a long epoch.
 
-    Figures: the loss and its terms, learning rate, crop passes a second (forward and backward of
-    one crop; PGD's inner steps count), accuracy of the online classifier and, where it is on, of
-    the online kNN.
+    The figures shown are the loss and its terms, the learning rate, the crop passes a second (a
+    crop pass is one crop forward and backward; PGD's inner steps count), and the accuracies of the
+    online classifier and, if it is enabled, of the online kNN.
     """
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class RunProgress(ProgressBar):
 
     @staticmethod
     def _every(trainer: Trainer) -> int:
-        # Reading a metric makes the host wait for a GPU.
+        # Reading a metric makes Python wait for the GPU.
         return 1 if trainer.strategy.root_device.type == "cpu" else _BATCHES_BETWEEN_READINGS
 
 

@@ -1,7 +1,7 @@
-"""Runs on disk, as solo-learn lays them out, and the way back to an unfinished one.
+"""Knows where runs lie on disk, in solo-learn's layout, and finds the run to continue.
 
-``<checkpoint.dir>/<method>/<version>/<name>-<version>-ep=N.ckpt`` with ``args.json`` beside it, and
-``...-ep=N-batch=M.ckpt`` where M batches of epoch N are done.
+A checkpoint is ``<checkpoint.dir>/<method>/<version>/<name>-<version>-ep=N.ckpt``, or
+``...-ep=N-batch=M.ckpt`` if only M batches of epoch N are done. ``args.json`` lies beside it.
 """
 
 import json
@@ -18,7 +18,8 @@ from solo_adv.support.errors import UserError
 from solo_adv.support.files import first_undamaged, given_path, write_whole
 from solo_adv.support.settings import plain
 
-# What may differ between a run and its continuation without changing the result.
+# These settings may differ between a run and its continuation, because they do not change the
+# result.
 _NOT_PART_OF_THE_RESULT = (
     *("checkpoint", "auto_resume", "wandb", "tensorboard"),
     *("accelerator", "log_every_n_steps", "resume_from_checkpoint"),
@@ -26,7 +27,7 @@ _NOT_PART_OF_THE_RESULT = (
 _KEYS_NOT_PART_OF_THE_RESULT = {
     "data": (
         *("num_workers", "download", "resident", "max_resident_gib"),
-        "num_classes",  # known once the data are read
+        "num_classes",  # not known before the data are read
     ),
     "performance": ("keep_freed_memory",),
 }
@@ -37,7 +38,7 @@ class Run:
 
     Args:
         cfg: complete config.
-        version: name of the directory below the method's; a new one if None.
+        version: name of the run's directory; None makes a new, random name.
     """
 
     def __init__(self, cfg: DictConfig, version: str | None = None) -> None:
@@ -46,23 +47,23 @@ class Run:
 
     @property
     def directory(self) -> Path:
-        """Where everything of the run lies."""
+        """The directory that holds all files of the run."""
         return given_path(self.cfg.checkpoint.dir) / self.cfg.method / self.version
 
     @property
     def config_path(self) -> Path:
-        """Where the config of the run lies, as it is used."""
+        """The file that holds the complete config of the run."""
         return self.directory / "args.json"
 
     def create(self) -> None:
         """Make the directory and write the config into it.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: the directory cannot be written.
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            # Whole or not at all: a run whose config is cut off would not be found again.
+            # A run whose config is cut off would not be found again.
             write_whole(self.config_path, json.dumps(plain(self.cfg), indent=2))
         except OSError as error:
             raise UserError(
@@ -71,24 +72,24 @@ class Run:
             ) from error
 
     def checkpoint_path(self, epoch: int, batches: int | None = None) -> Path:
-        """Where the checkpoint after ``epoch`` (from 0), or so many of its batches, lies."""
+        """Path of the checkpoint after ``epoch``, counted from 0, or after some of its batches."""
         within = "" if batches is None else f"-batch={batches}"
         return self.directory / f"{self.cfg.name}-{self.version}-ep={epoch}{within}.ckpt"
 
     def checkpoints(self) -> list[Path]:
-        """All checkpoints in the directory, the furthest first."""
+        """All checkpoints in the directory; the one furthest in training comes first."""
         return sorted(self.directory.glob("*.ckpt"), key=position, reverse=True)
 
     def last_checkpoint(self) -> Path | None:
-        """The furthest checkpoint that is not damaged; a warning names those that are."""
+        """The checkpoint furthest in training that is not damaged; a warning names damaged ones."""
         return first_undamaged(self.checkpoints())
 
 
 def find_unfinished(cfg: DictConfig) -> Path | None:
-    """The checkpoint to continue from: of the newest unfinished run of the same config.
+    """Find the checkpoint to continue from, in the newest unfinished run of the same config.
 
-    It is not older than ``auto_resume.max_hours``. Anything that changes the result must agree: a
-    run with another epsilon is another run.
+    Checkpoints older than ``auto_resume.max_hours`` are not considered. All settings that change
+    the result must agree: a run with another epsilon is another run.
     """
     oldest = (datetime.now() - timedelta(hours=cfg.auto_resume.max_hours)).timestamp()
     for checkpoint in _checkpoints_of(cfg):
@@ -103,7 +104,11 @@ def find_finished(cfg: DictConfig) -> Path | None:
 
 
 def explain_difference(cfg: DictConfig) -> str | None:
-    """Why the newest run of the same name, if it is of another config, is not continued."""
+    """Say why the newest run with the same name but another config is not continued.
+
+    Returns:
+        One line that lists the differing settings; None if there is no such run.
+    """
     wanted = comparable(plain(cfg))
     for run, saved in _runs(cfg):
         there = comparable(saved)
@@ -123,7 +128,7 @@ def _checkpoints_of(cfg: DictConfig) -> Iterator[Path]:
 
 
 def _runs(cfg: DictConfig) -> list[tuple[Run, dict[str, Any]]]:
-    """Runs of the method and their configs; the one that saved last first."""
+    """Runs of the method with their configs; the run that saved last comes first."""
     found = []
     for args in (given_path(cfg.checkpoint.dir) / cfg.method).glob("*/args.json"):
         try:
@@ -140,17 +145,17 @@ def _last_written(run: Run) -> float:
 
 
 def is_finished(checkpoint: Path, config: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint is of the last epoch that its config asks for."""
+    """Whether a checkpoint was written after the last epoch that its config asks for."""
     return position(checkpoint) >= (config["max_epochs"], 0)
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that the result depends on, in plain values as JSON holds them."""
+    """The settings that the result depends on, as plain values of JSON."""
     kept = {k: v for k, v in config.items() if k not in _NOT_PART_OF_THE_RESULT}
     for name, left_out in _KEYS_NOT_PART_OF_THE_RESULT.items():
         if kept.get(name):
             kept[name] = {k: v for k, v in kept[name].items() if k not in left_out}
-    # Through JSON, so that tuples and numbers compare as they were written.
+    # JSON turns the values into what args.json holds; tuples, for instance, become lists.
     held: dict[str, Any] = json.loads(json.dumps(kept))
     return held
 
@@ -174,5 +179,5 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def ends_epoch(checkpoint: Path) -> bool:
-    """Whether it was written at the end of an epoch, by its name."""
+    """Whether the checkpoint's name says that it was written at the end of an epoch."""
     return position(checkpoint)[1] == 0

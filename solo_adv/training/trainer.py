@@ -1,4 +1,4 @@
-"""Lightning's Trainer as this package's commands set it up."""
+"""Builds Lightning's Trainer from a config, and checks that the machine has its devices."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ from solo_adv.training.runs import Run
 
 
 def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = None) -> Trainer:
-    """A Trainer with progress, checkpoints and loggers, from the config's top-level keys.
+    """Build a Trainer with progress, checkpoints and loggers from the config's top-level keys.
 
     Raises:
         UserError: Lightning does not accept the settings, or a logger is not installed.
@@ -62,13 +62,14 @@ def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = 
 
 
 def check_processes(cfg: DictConfig) -> None:
-    """Refuse more devices than this machine has, and several nodes without a cluster around them.
+    """Refuse more devices than this machine has, and several nodes if nothing connects them.
 
-    Without this check Lightning starts as many processes as it is told to on a CPU, where they
-    compete for its cores, and waits half an hour for nodes that nobody starts.
+    Without this check Lightning would start any number of processes on a CPU, where they compete
+    for its cores, and would wait half an hour for nodes that nobody starts.
 
     Raises:
-        UserError: one of these is asked for; the message says what is there.
+        UserError: the config asks for such devices or nodes. The message says which devices there
+            are, or how to start the nodes.
     """
     devices, nodes = plain(cfg.get("devices")), cfg.get("num_nodes") or 1
     gpus = torch.cuda.device_count() if cfg.get("accelerator") not in ("cpu", "mps") else 0
@@ -104,7 +105,7 @@ _OF_A_CLUSTER = (
     *("MASTER_ADDR", "TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "LSB_JOBID"),
     *("GROUP_RANK", "OMPI_COMM_WORLD_SIZE", "KUBERNETES_PORT"),
 )
-"""One of these is set wherever Lightning can find the other nodes."""
+"""Where Lightning can find the other nodes, one of these environment variables is set."""
 
 
 def _listed(value: Any) -> list[Any]:
@@ -115,14 +116,14 @@ def _listed(value: Any) -> list[Any]:
 
 @rank_zero_only
 def _set_aside(metrics: Path) -> None:
-    """Keep what a run logged before it was continued, as ``metrics-1.csv`` and so on."""
-    if metrics.exists():  # Lightning would delete it
+    """Rename what a run logged before it was continued to ``metrics-1.csv`` and so on."""
+    if metrics.exists():  # Lightning would delete the file
         earlier = len(list(metrics.parent.glob("metrics-*.csv")))
         metrics.rename(metrics.with_name(f"metrics-{earlier + 1}.csv"))
 
 
 def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
-    """The metrics in a file, and where the config asks for them.
+    """Build the logger that writes ``metrics.csv`` and those that the config enables.
 
     Raises:
         UserError: a logger is not installed or cannot be reached.
@@ -149,7 +150,7 @@ def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
         raise UserError(
             f"{error} Install it with pip install 'solo-adv[tensorboard]' or 'solo-adv[wandb]'."
         ) from error
-    except Exception as error:  # wandb has many of its own
+    except Exception as error:  # wandb raises many types of its own
         reason = " ".join(str(error).split())
         raise UserError(
             f"wandb cannot be used: {reason}. wandb.offline=true keeps the log on disk, to be sent "
