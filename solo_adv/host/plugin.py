@@ -9,6 +9,10 @@ solo-learn until :func:`register` is called.
 """
 
 import sys
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
 
 from solo_adv.support.errors import UserError
 
@@ -43,3 +47,19 @@ def _remedy(error: ImportError) -> str:
 def solo_learn_is_running() -> bool:
     """Whether the application is a script of solo-learn. Only these import from ``solo.args``."""
     return any(name.startswith("solo.args.") for name in sys.modules)
+
+
+class ResolvedPrecision(Callback):
+    """Replaces ``precision=auto`` before a script of solo-learn reads the config.
+
+    Our methods replace it themselves. solo-learn's own methods and its ``main_linear.py`` hand it
+    to Lightning, which does not know ``auto``. The configs of this package name this class in
+    ``hydra.callbacks``. Hydra does not call it in a multirun, in which ``precision`` must be given.
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra with the composed config, which it then gives to the script."""
+        if solo_learn_is_running():
+            from solo_adv.methods.performance import resolved_precision  # noqa: PLC0415
+
+            config.precision = resolved_precision(config)

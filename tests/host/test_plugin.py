@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -117,6 +118,21 @@ def test_configs_of_solo_learn_go_before_ours(tmp_path):
     )
     out = run(tmp_path, IMPERSONATOR, "--config-path", ".", "--config-name", "cfamc.yaml")
     assert out.splitlines() == ["registered", "mine 1 9 1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "made"),
+    [
+        ("simclr", "auto", "bf16-mixed|32-true"),
+        ("linear", "auto", "bf16-mixed|32-true"),
+        ("linear", "16-mixed", "16-mixed"),
+    ],
+)
+def test_no_script_of_solo_learn_is_given_the_precision_auto(tmp_path, name, given, made):
+    told = "cfg.method, cfg.adversary.replays, cfg.augmentations[0].crop_size, len(cfg.devices)"
+    script = IMPERSONATOR.replace(told, "cfg.precision")
+    out = run(tmp_path, script, "--config-name", f"{name}.yaml", f"precision={given}")
+    assert re.fullmatch(f"registered\n({made})\n", out)
 
 
 @pytest.fixture

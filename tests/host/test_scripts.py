@@ -132,8 +132,7 @@ def test_our_configs_copied_into_its_folder(script, solo_learn, tmp_path):
 def test_its_own_simclr_takes_our_config_of_that_name(script, untouched, tmp_path):
     """With the views that the stand-in host would crop."""
     arguments = [argument for argument in SMALL if "num_crops" not in argument]
-    arguments += ["knn_eval.enabled=false", "precision=32-true"]
-    script("main_pretrain.py", "--config-name", "simclr.yaml", *arguments)
+    script("main_pretrain.py", "--config-name", "simclr.yaml", *arguments, "knn_eval.enabled=false")
     assert list(tmp_path.glob("simclr/*/*.ckpt"))
 
 
