@@ -45,7 +45,7 @@ class Annealing:
         whole("crops.anneal.stages", self.stages, 0)
 
     def check(self, spec: CropSpec) -> None:
-        """Refuse an end of the run that would be stronger than its start.
+        """Refuse settings with which the augmentation would become stronger during the run.
 
         Raises:
             UserError: ``scale`` is below the smallest box that ``spec`` starts with.

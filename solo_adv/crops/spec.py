@@ -113,7 +113,7 @@ class CropSpec:
         """Refuse a spec whose crops have another number or size than this one's.
 
         Raises:
-            UserError: they do.
+            UserError: ``num_crops`` or ``size`` differs.
         """
         for name in ("num_crops", "size"):
             if getattr(self, name) != getattr(other, name):

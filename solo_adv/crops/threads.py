@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 @contextmanager
 def computing_alone() -> Iterator[int]:
-    """Torch computes in the calling thread alone meanwhile; yields how many threads it had."""
+    """Context in which torch computes in the calling thread alone; yields its number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -75,7 +75,7 @@ class AttackedViews:
         """Refuse settings that contradict the number of crops or of batch norms.
 
         Raises:
-            UserError: they contradict it.
+            UserError: the settings contradict one of them.
         """
         if num_crops < 2 and self.views == "second":
             raise UserError("adversary.views=second needs crops.num_crops of at least 2; got 1.")

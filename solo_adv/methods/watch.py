@@ -9,8 +9,8 @@ from solo_adv.objectives import total_coding_rate
 
 _IMAGES = 256  # enough to see a collapse, and cheap
 COLLAPSED_BELOW = 2.0
-"""Effective rank of embeddings that all point the same way, give or take."""
-_READINGS = 2  # in a row, as one may be chance
+"""Embeddings whose effective rank is below this all point in nearly the same direction."""
+_READINGS = 2  # low ranks in a row before a warning, because a single one may be chance
 
 
 def effective_rank(z: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
-"""Every row of the paper's tables by name: ``python -m solo_adv.reproduce table4 --row cfamc_m5``.
+"""Reproduces rows of the paper's tables: ``python -m solo_adv.reproduce table4 --row cfamc_m5``.
 
-A row is data (``rows.py``); a plan turns rows into configs, commands and costs; a run executes it.
+``rows.py`` holds the rows as data, ``plan.py`` turns them into configs and costs, ``commands.py``
+into commands, and ``run.py`` runs these.
 """
 
 from solo_adv.reproduce.plan import Job, plan

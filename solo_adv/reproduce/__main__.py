@@ -71,7 +71,7 @@ def _millions(passes: int) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command line accepts."""
+    """Make the parser of the command line."""
     found = argparse.ArgumentParser(
         prog="python -m solo_adv.reproduce",
         description="Run rows of the paper's tables: pretrain, judge, merge. Continues where it "
@@ -97,13 +97,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def request(given: argparse.Namespace) -> Request:
-    """From the command line to a request.
+    """Turn the parsed command line into a request.
 
     Raises:
-        UserError: an argument is missing or does not fit.
+        UserError: an argument is missing or cannot be used.
     """
     overrides = list(given.overrides)
-    if given.table is not None and "=" in given.table:  # key=value without a table before it
+    if given.table is not None and "=" in given.table:  # no table was named before key=value
         overrides.insert(0, given.table)
         given.table = None
     if given.table is None and not given.row and not given.list:

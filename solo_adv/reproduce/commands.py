@@ -1,4 +1,4 @@
-"""A job as commands: the words that are run, and the same words printed for a shell."""
+"""Turns a job into commands, either to run or to print for a shell."""
 
 import shlex
 import shutil
@@ -12,17 +12,18 @@ from solo_adv.reproduce.rows import Evaluation
 PRETRAIN = "solo_adv.commands.pretrain"
 ROBUST = "solo_adv.commands.robust"
 CHECKPOINT = "$CHECKPOINT"
-"""In printed commands: the shell variable for a path that pretraining has still to give."""
+"""Printed commands have this shell variable in place of a path that is not known before training.
+"""
 
 
 def pretraining(job: Job) -> list[str]:
-    """The command that trains; on several devices Lightning starts the other processes."""
+    """The command that trains. On several devices Lightning starts the other processes."""
     return [python(), "-m", PRETRAIN, "--config-name", job.row.config, *job.pretraining]
 
 
 def judging(job: Job, evaluation: Evaluation, checkpoint: Path | str) -> list[str]:
-    """The command that judges a checkpoint; on several devices torchrun starts the processes."""
-    quoted = str(checkpoint).replace("'", r"\'")  # as Hydra reads it
+    """The command that judges a checkpoint. On several devices torchrun starts the processes."""
+    quoted = str(checkpoint).replace("'", r"\'")  # Hydra reads \' within quotes as '
     start, processes = [python(), "-m"], job.processes
     if processes > 1:
         start += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
@@ -38,10 +39,12 @@ def looking_up(job: Job) -> list[str]:
 
 
 def printed(job: Job, checkpoint: Path | None) -> list[str]:
-    """The job's commands for a shell.
+    """The job's commands as lines for a shell.
 
     Args:
-        checkpoint: the last one of the job's run if that is finished, so that it is not repeated.
+        job: the job.
+        checkpoint: the last checkpoint of the job's finished run, whose training is left out; None
+            if the run is not finished.
     """
     if checkpoint is not None:
         return [line(judging(job, evaluation, checkpoint)) for evaluation in job.evaluations]
@@ -53,7 +56,7 @@ def printed(job: Job, checkpoint: Path | None) -> list[str]:
 
 
 def line(command: Sequence[str]) -> str:
-    """A command as a shell reads it; the shell fills in :data:`CHECKPOINT`."""
+    """Quote a command for a shell, which is to replace :data:`CHECKPOINT` by its value."""
     return " ".join(map(_quoted, command))
 
 
@@ -65,5 +68,5 @@ def _quoted(word: str) -> str:
 
 
 def python() -> str:
-    """This interpreter: ``python`` where a shell finds it by that name, else its path."""
+    """This interpreter: ``python`` if a shell finds it under that name, else its path."""
     return "python" if shutil.which("python") == sys.executable else sys.executable

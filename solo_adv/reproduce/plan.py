@@ -1,4 +1,4 @@
-"""From tables and rows to jobs: a pretraining run each, with the evaluations that judge it."""
+"""Turns tables and rows into jobs: pretraining runs with the evaluations that judge them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -50,7 +50,7 @@ class Job:
 
     row: Row
     dataset: str
-    """As the paper has it; ``tiny`` runs on digits whatever it is."""
+    """The paper's data set. With ``scale="tiny"`` the job runs on digits instead."""
     evaluations: tuple[Evaluation, ...]
     scale: str = "full"
     preset: str | None = None
@@ -58,17 +58,17 @@ class Job:
     data: tuple[str, ...] = ()
     """Overrides that say where the data lie."""
     extra: tuple[str, ...] = ()
-    """Overrides of every pretraining run, for instance ``seed=6``."""
+    """Further overrides of the pretraining run, for instance ``seed=6``."""
 
     @property
     def name(self) -> str:
-        """Row, data set and preset: the name of the run and of its directories."""
+        """Name of the run and of its directories, from row, data set and preset."""
         dataset = "digits" if self.scale == "tiny" else self.dataset
         return "-".join(part for part in (self.row.name, dataset, self.preset) if part)
 
     @property
     def pretraining(self) -> list[str]:
-        """What follows the name of the config on pretraining's command line."""
+        """The overrides on pretraining's command line, after the name of the config."""
         row, tiny = self.row, self.scale == "tiny"
         crops, epochs = row.num_crops, row.epochs
         size = [
@@ -82,7 +82,7 @@ class Job:
 
     @property
     def checkpoints(self) -> Path:
-        """``checkpoint.dir`` of the run."""
+        """The run's ``checkpoint.dir``."""
         return self.directory / "trained_models" / self.name
 
     @property
@@ -91,18 +91,18 @@ class Job:
         return self.directory / "results" / self.name
 
     def results(self, evaluation: Evaluation) -> Path:
-        """``results_dir`` of an evaluation."""
+        """The evaluation's ``results_dir``."""
         return self.place / evaluation.name
 
     @property
     def processes(self) -> int:
-        """How many processes judge: as many as devices train, where these are given as a number."""
+        """How many processes judge: as many as train if ``devices`` is a number, else one."""
         given = (override.lstrip("+").partition("=") for override in self.pretraining)
         devices = {key: value for key, _, value in given}.get("devices", "1").strip("\"'")
         return int(devices) if devices.isdecimal() else 1
 
     def judging(self, evaluation: Evaluation) -> list[str]:
-        """What follows ``checkpoint=PATH`` on evaluation's command line."""
+        """The overrides on the evaluation's command line, after ``checkpoint=PATH``."""
         overrides = list(evaluation.overrides)
         if self.scale == "tiny":
             many = "autoattack=true" not in overrides
@@ -131,7 +131,7 @@ class Job:
         return CHECKS[cfg.method].add_and_assert_specific_cfg(cfg)
 
     def cost(self) -> "Cost":
-        """From the configs alone; nothing is loaded or trained."""
+        """Compute the cost from the configs alone; nothing is loaded or trained."""
         from solo_adv.cost import cost  # noqa: PLC0415  imports torch
 
         evaluations = [composed("robust", self.judging(e)) for e in self.evaluations]
@@ -139,12 +139,16 @@ class Job:
 
 
 def tiny_crops(num_crops: int) -> int:
-    """A quarter of the crops, but two where there are two or more."""
+    """The number of crops at the scale ``tiny``: a quarter, but at least two if there are two."""
     return num_crops if num_crops <= 2 else max(2, num_crops // 4)
 
 
 def tiny_epochs(epochs: int) -> int:
-    """Few epochs that keep the order of the rows: the long ones are those of two crops."""
+    """The number of epochs at the scale ``tiny``.
+
+    Rows with two crops train for hundreds of epochs, so theirs are divided by more. Rows that train
+    longer than others in the paper still do.
+    """
     return max(1, round(epochs / 50 if epochs >= _MANY_EPOCHS else epochs / 5))
 
 
@@ -154,7 +158,7 @@ def _tiny_crops_of(override: str) -> str:
 
 
 def composed(name: str, overrides: Iterable[str]) -> DictConfig:
-    """A config of this package, open to new keys."""
+    """Compose a config of this package that accepts new keys."""
     with initialize_config_module("solo_adv.conf", version_base="1.3"):
         cfg = compose(name, list(overrides))
     OmegaConf.set_struct(cfg, False)
@@ -166,23 +170,23 @@ class Request:
     """What a user asks for; names are checked by :func:`plan`."""
 
     tables: Sequence[str] = ()
-    """None named: every table, also those that ``all`` leaves out."""
+    """Names of tables. If there are none, all tables are meant, also those that ``all`` omits."""
     rows: Sequence[str] = ()
     datasets: Sequence[str] = ()
     scale: str = "full"
     preset: str | None = None
     directory: Path = Path("reproduce")
     data_paths: dict[str, str] = field(default_factory=dict)
-    """By data set; the key ``""`` is for all that have none."""
+    """The path of each data set. The key ``""`` stands for all data sets without a key."""
     data_format: str | None = None
     extra: tuple[str, ...] = ()
 
 
 def plan(request: Request) -> list[Job]:
-    """The jobs of a request, each run once however many tables have it.
+    """Make the jobs of a request. A run that several tables have is one job.
 
     Raises:
-        UserError: a table, row or data set does not exist, or nothing is left of the request.
+        UserError: a table, row or data set does not exist, or no row is left.
     """
     choice("--scale", request.scale, SCALES)
     names = PAPER_TABLES if "all" in request.tables else tuple(request.tables or TABLES)
@@ -238,7 +242,7 @@ def _where(request: Request, dataset: str) -> tuple[str, ...]:
 
 
 def _needed(evaluations: Iterable[Evaluation]) -> tuple[Evaluation, ...]:
-    """Each once, without those that another covers."""
+    """Remove duplicates and the evaluations that another one covers."""
     unique = list(dict.fromkeys(evaluations))
     covered = {name for evaluation in unique for name in evaluation.covers}
     return tuple(e for e in unique if e.name not in covered)

@@ -1,7 +1,7 @@
-"""The rows: what is pretrained, and how each table judges it. Data only.
+"""The rows as data: what is pretrained, and how each table judges it.
 
-A row's name is that of the paper's model where it is one (``solo_adv.paper.MODELS``). Settings
-that are the method's defaults in ``conf/`` are left out, except those that tell rows apart.
+A row that trains a model of the paper has that model's name in ``solo_adv.paper.MODELS``. Settings
+that are the method's defaults in ``conf/`` are left out, except those that distinguish rows.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Evaluation:
     name: str
     overrides: tuple[str, ...]
     covers: tuple[str, ...] = ()
-    """Evaluations that are not needed beside this one."""
+    """Names of evaluations whose results this one contains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A row in a table: on which data, and by which evaluations."""
+    """A row of a table, with the data sets and the evaluations that the table has for it."""
 
     row: str
     datasets: tuple[str, ...]
@@ -89,7 +89,7 @@ def _robust_simclr(name: str, *overrides: str) -> Row:
 
 
 def _cross_entropy(name: str, replays: int) -> Row:
-    # One view: what the paper's minutes for this row fit (docs/reproduction.md).
+    # One view fits the minutes that the paper gives for this row (docs/reproduction.md).
     return Row(
         name=name,
         config="supervised_freeadv",
@@ -153,7 +153,7 @@ ROWS = {
         _emp("robust_emp_patch_three_quarters", 30, *_patches_of(0.75)),
         _robust_simclr("robust_simclr_patch_half", *_patches_of(0.5)),
         _robust_simclr("robust_simclr_patch_three_quarters", *_patches_of(0.75)),
-        # Where the paper can be read in two ways
+        # Other readings of what the paper leaves open
         _cfamc("cfamc_m3_step_epsilon", 3, 10, "adversary.step_size=8/255"),
         _robust_simclr("robust_simclr_cross", "adversary.pair=cross"),
         _robust_simclr("robust_simclr_both", "adversary.pair=cross", "adversary.views=both"),

@@ -1,4 +1,4 @@
-"""Running jobs as child processes: pretrain what is not finished, judge what is not, merge."""
+"""Runs jobs as child processes: pretrains and judges what is not finished, and merges reports."""
 
 import signal
 import sys
@@ -24,26 +24,26 @@ from solo_adv.training.runs import find_finished
 
 LOCK = "lock"
 FINISHED = "finished.txt"
-"""In the directory of a job's results: the evaluations that ended well, as commands."""
+"""File in the directory of a job's results: the commands of the evaluations that ended well."""
 
 
 class FailedJobError(UserError):
-    """A command of a job failed; it has said why on stderr."""
+    """A command of a job failed. The command itself has said why on stderr."""
 
 
 def execute(jobs: Sequence[Job]) -> list[Path]:
     """Run the commands of all jobs and merge their reports into their directory.
 
-    A job that fails does not keep the others from running. A signal to this process goes to the
-    command that is running, after which nothing more is started. Called again, it takes up where
-    it was interrupted and repeats nothing that is finished.
+    If a job fails, the others still run. A signal to this process is passed on to the command that
+    is running, and no further command is started. The next call continues where this one was
+    interrupted and repeats nothing that is finished.
 
     Returns:
         The merged files.
 
     Raises:
-        UserError: a setting cannot be, before anything runs; or a job failed, after all others
-            have run and been merged.
+        UserError: before anything runs, if a setting cannot be used; or, after all jobs have run
+            and their reports are merged, if a job failed.
         RunStopped: a signal came.
     """
     for job in jobs:
@@ -73,12 +73,12 @@ def execute(jobs: Sequence[Job]) -> list[Path]:
 
 
 def run(job: Job, children: Children) -> list[Path]:
-    """Pretrain a job if it is not finished, and judge it where it is not judged.
+    """Pretrain a job if it is not finished, and run its missing evaluations.
 
-    If another process is at the same job, it is waited for.
+    If another process is working on the same job, this one waits for it.
 
     Returns:
-        Its reports; if a signal came, those that there are.
+        The job's reports; if a signal came, those that exist.
 
     Raises:
         FailedJobError: a command failed.
@@ -118,20 +118,21 @@ def _run(job: Job, children: Children) -> list[Path]:
 
 
 def finished(job: Job) -> Path | None:
-    """The last checkpoint of the job's run, if that is finished."""
+    """The last checkpoint of the job's run; None if the run is not finished."""
     return find_finished(_parsed(job)) if job.checkpoints.exists() else None
 
 
 @cache
 def _parsed(job: Job) -> DictConfig:
-    """The job's config; it is refused if its data are not there."""
+    """The job's complete config. Composing it fails if the data are missing."""
     return parse_cfg(job.config())
 
 
 def judged(job: Job, evaluation: Evaluation, checkpoint: Path) -> bool:
-    """Whether a checkpoint's evaluation has ended well before and its report is still there.
+    """Whether an earlier run of this command ended well and the report is still there.
 
-    Evaluations that were made otherwise find their result by themselves.
+    Results of evaluations that other commands made do not count here, but the evaluation itself
+    finds them and repeats nothing.
     """
     noted = line(judging(job, evaluation, checkpoint)) in _noted(job)
     return noted and bool(_reports(job, evaluation, checkpoint))
@@ -147,7 +148,7 @@ def _call(command: Sequence[str], children: Children) -> None:
 
 
 def _reports(job: Job, evaluation: Evaluation, checkpoint: Path) -> list[Path]:
-    """The reports of the evaluation on the run of a checkpoint."""
+    """The reports that an evaluation has written for the run of a checkpoint."""
     version = checkpoint.parent
     results = job.results(evaluation) / version.parent.name / version.name
     return sorted(results.glob(f"*/{FILE}"))
@@ -185,7 +186,7 @@ class _Progress:
         self._begun = 0.0
 
     def say(self, text: str, style: str | None = None) -> None:
-        """Print a line, whose words in brackets are markup."""
+        """Print a line with rich's markup."""
         self._console.print(text, style=style, highlight=False, soft_wrap=True)
 
     def __call__(self, job: Job) -> "_Progress":
@@ -200,7 +201,7 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         took = time.monotonic() - self._begun
         text = f"{self._name}: {duration(took)}"
-        if self._name in self._work:  # those that were finished before say nothing of the rest
+        if self._name in self._work:  # jobs that were already finished tell nothing about the rest
             self._seconds += took
             self._done += self._work.pop(self._name)
             left = sum(self._work.values()) * self._seconds / self._done
@@ -211,6 +212,6 @@ class _Progress:
 def _is_done(job: Job) -> bool:
     try:
         checkpoint = finished(job)
-    except UserError:  # running it will say so
+    except UserError:  # running the job raises the same error
         return False
     return checkpoint is not None and all(judged(job, e, checkpoint) for e in job.evaluations)

@@ -64,10 +64,12 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, held: Mapping[str, Any]) -> "Evaluation":
-        """From an index of this or the first format, which had a field for each figure.
+        """Read an evaluation from an index of this format or of the first one.
+
+        The first format has a field for each figure.
 
         Raises:
-            UserError: a measurement is of more correct images than there were.
+            UserError: a measurement counts more correct images than there were.
         """
         if "measurements" not in held:
             held = evaluation_of_format_1(held)
@@ -79,7 +81,7 @@ class Evaluation:
         return cls(**{**held, "measurements": measurements, "report": report})
 
     def to_dict(self) -> dict[str, Any]:
-        """For the index: of the measurements only what sets them apart and the counts."""
+        """The evaluation for the index; a measurement keeps its counts and what identifies it."""
         kept = ("name", "correct", "total", "settings")
         measurements = [{name: getattr(m, name) for name in kept} for m in self.measurements]
         return asdict(self) | {"measurements": measurements, "report": self.report.to_dict()}
@@ -159,7 +161,7 @@ class Entry:
 
 HEADS = ("linear", "robust_linear")
 HEAD_OF = {"standard": "linear", "robust": "robust_linear"}
-"""From a report's ``linear`` to the name of the head in the zoo."""
+"""The name of a head in the zoo, by the ``linear`` of its report."""
 
 
 def described(config: Mapping[str, Any]) -> dict[str, Any]:

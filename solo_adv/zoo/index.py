@@ -17,7 +17,7 @@ INDEX_FILE = "index.json"
 ZOO_NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
 """Names of models; a text that does not match is a path."""
 FORMAT = 2
-"""Of the index. In the first, an evaluation had a field for each figure; it is still read."""
+"""The index's format. The first one, with a field for each figure, can still be read."""
 EMPTY: dict[str, Any] = {"format": FORMAT, "base_urls": [], "models": []}
 
 
