@@ -1,1 +1,1 @@
-"""A package, so that processes which tests start do not take solo-learn's for it."""
+"""Makes ``tests`` a package, so that processes started by tests do not import solo-learn's."""

@@ -1,4 +1,4 @@
-"""Shared by all tests: where solo-learn is, and few threads on small problems."""
+"""Fixtures that all tests share, the path of solo-learn, and a small number of threads."""
 
 import importlib
 import importlib.util
@@ -16,12 +16,12 @@ torch.set_num_threads(1)
 WHY = "solo-learn is not importable; SOLO_LEARN_ROOT=/path/to/its/checkout adds it"
 _ROOT = os.environ.get("SOLO_LEARN_ROOT")
 if _ROOT:
-    sys.path.append(_ROOT)  # it has a package called tests, too
+    sys.path.append(_ROOT)  # appended, because solo-learn has a package called tests, too
 
 
 @pytest.fixture
 def command(monkeypatch, tmp_path, capsys):
-    """Runs a command in an empty folder; returns exit status, standard output and error."""
+    """A function that runs a command in an empty folder and returns exit status, output, errors."""
     monkeypatch.chdir(tmp_path)
 
     def run(name, *arguments):
@@ -41,7 +41,7 @@ def command(monkeypatch, tmp_path, capsys):
 
 @pytest.fixture(scope="session")
 def solo_learn():
-    """The root of solo-learn's checkout, or a skip."""
+    """The root of solo-learn's checkout. Without one the test is skipped."""
     spec = importlib.util.find_spec("solo")
     if spec is None or spec.origin is None:
         pytest.skip(WHY)
@@ -56,7 +56,7 @@ def solo_methods(solo_learn):
 
 @pytest.fixture
 def heeding_signals():
-    """No signal is ignored, as some are in a test run that was started in the background."""
+    """Give signals their usual handlers, because a background process may ignore some of them."""
     usual = {signal.SIGINT: signal.default_int_handler}
     stops = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
     before = {number: signal.signal(number, usual.get(number, signal.SIG_DFL)) for number in stops}

@@ -1,4 +1,4 @@
-"""The plan of the house: a room imports only from the rooms below it, and there is no circle."""
+"""A room imports only from the rooms below it, and no modules import each other in a circle."""
 
 import ast
 import graphlib
@@ -55,9 +55,10 @@ def modules(root: Path = ROOT) -> dict[str, Path]:
 
 
 def imports_of(source: str, known: set[str]) -> set[str]:
-    """The modules that a source imports anywhere: at the top, in a function, for type checkers.
+    """Find the modules that a source imports: at the top, in functions, or for type checkers.
 
-    Also those it names in full in a string that is handed to ``import_module``.
+    Modules whose full name is a string in the source count as well, because ``import_module`` takes
+    such strings.
     """
     found = set()
     for node in ast.walk(ast.parse(source)):
@@ -73,7 +74,7 @@ def imports_of(source: str, known: set[str]) -> set[str]:
 
 
 def room_of(module: str) -> str:
-    """The room that a module is in: the longest name of a room that it begins with."""
+    """The room of a module, which has the longest name with which the module's name begins."""
     inner = module.removeprefix("solo_adv").removeprefix(".")
     names = [room for room in ROOMS if inner == room or inner.startswith(f"{room}.")]
     if not names:
@@ -83,13 +84,13 @@ def room_of(module: str) -> str:
 
 @pytest.fixture(scope="module")
 def arrows() -> dict[str, set[str]]:
-    """For every module of the package the modules that it imports."""
+    """The modules that each module of the package imports."""
     sources = modules()
     return {name: imports_of(path.read_text(), set(sources)) for name, path in sources.items()}
 
 
 def upward(arrows: dict[str, set[str]]) -> list[str]:
-    """Imports of a room that stands above one's own."""
+    """The imports of a room from above the importing one."""
     return [
         f"{module} imports {target}"
         for module, targets in arrows.items()
@@ -100,8 +101,8 @@ def upward(arrows: dict[str, set[str]]) -> list[str]:
 
 
 def circle(arrows: dict[str, set[str]]) -> list[str]:
-    """A circle of modules that import each other; empty if there is none."""
-    # A package's __init__ repeats names of its files, which is how its rooms are entered.
+    """Find modules that import each other in a circle; the list is empty if there are none."""
+    # Imports of a package by its own files do not count: its __init__ imports those files.
     graph = {
         module: {t for t in targets if t != module and not module.startswith(f"{t}.")}
         for module, targets in arrows.items()
@@ -164,7 +165,7 @@ ONCE = {
     "bars": (r"(?<!\w)Progress\(\n", {"support/progress.py"}),
     "SHA-256": (r"hashlib", {"support/hashes.py", "support/files.py"}),
     "number of processes": (r"get_world_size|is_initialized", {"support/processes.py"}),
-    # pooch names the file that a finished download is moved to
+    # This names the file to which pooch moves a finished download.
     "renaming what is whole": (
         r"os\.replace|\.replace\(path\)",
         {"support/files.py", "zoo/download.py"},

@@ -1,4 +1,4 @@
-"""``python -m solo_adv.solo_learn``: a script runs as it does by itself."""
+"""``python -m solo_adv.solo_learn`` runs a script as it would run by itself."""
 
 import sys
 
@@ -28,7 +28,7 @@ def checkout(tmp_path):
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Runs the command in this process; returns its exit status, output and errors."""
+    """A function that runs the command in this process; returns exit status, output, errors."""
     monkeypatch.setattr(sys, "path", list(sys.path))
 
     def command(*arguments):
@@ -70,7 +70,7 @@ def test_help_is_the_commands_own(run):
 
 
 def test_mistakes_are_one_line(checkout, run, monkeypatch):
-    # None in sys.modules is what Python has for a package that cannot be imported.
+    # With None in sys.modules a package cannot be imported.
     monkeypatch.setitem(sys.modules, "solo", None)
     monkeypatch.setitem(sys.modules, "solo.methods", None)
     for arguments, words in (

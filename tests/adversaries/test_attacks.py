@@ -1,4 +1,4 @@
-"""PGD and free: a table of settings, each held to the threat model and to a plain reference."""
+"""PGD and free training keep the threat model and agree with plain loops, for many settings."""
 
 from typing import Any, NamedTuple
 
@@ -52,7 +52,7 @@ CASES = [
 
 
 def run(adversary, model, optimizer, batches):
-    """The training step's use of an adversary; yields crops and perturbation of every pass."""
+    """Use an adversary as the training step does; yield crops and perturbation of every pass."""
     for seed in range(batches):
         x = images(seed, dtype=next(model.parameters()).dtype)
         for _ in range(adversary.replays):
@@ -78,7 +78,7 @@ def test_never_outside_ball_or_box(case):
 @pytest.mark.parametrize("random_start", [False, True])
 def test_pgd_leaves_no_trace(batch_norm, random_start):
     model = network()
-    model(images()).sum().backward()  # gradients of some earlier update
+    model(images()).sum().backward()  # leaves gradients, as an earlier update would
     gradients = [p.grad.clone() for p in model.parameters()]
     buffers = [b.clone() for b in model.buffers()]
     flags = [(m.training, getattr(m, "track_running_stats", None)) for m in model.modules()]
@@ -141,7 +141,7 @@ def test_pgd_finds_the_maximum_of_a_linear_loss():
 
 
 def test_euclidean_pgd_equals_a_plain_loop():
-    """Away from the box, where the projection is a division by the length."""
+    """The images are far from the pixel box, so that projecting only divides by the length."""
     model = network().eval().double()
     x = 0.4 + 0.2 * images(dtype=torch.float64)
     delta = PGD(0.3, 0.1, 5, norm="l2").perturb(x, lambda p: model(p).square().sum())
@@ -177,7 +177,7 @@ def test_random_start_repeats_with_its_generator():
 
 
 def test_free_equals_algorithm_1():
-    """Two batches of three replays against the loop of the paper, written plainly."""
+    """The loop of the paper, written plainly, gives the same for two batches of three replays."""
     # In float64: in float32 the sign of a gradient near zero depends on rounding.
     model, twin = network().double(), network().double()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)

@@ -1,4 +1,4 @@
-"""The shared maths of all attacks: lengths, balls, box, steps."""
+"""The mathematics that all attacks share: lengths, projections, steps and starts in the ball."""
 
 import copy
 import pickle
@@ -22,7 +22,7 @@ BALLS = [
 
 
 def drawn(shape=(16, 3, 12, 12), dtype=torch.float32, scale=4.0):
-    """Images, the first three on the edge of the box, and perturbations of many sizes."""
+    """Draw images, of which three lie on the edge of the box, and perturbations of many sizes."""
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(shape, dtype=torch.float64, generator=generator)
     images[0], images[1], images[2] = 0, 1, images[2].round()
@@ -135,7 +135,7 @@ def test_projection_is_the_nearest_point():
 
 @pytest.mark.parametrize("epsilon", [0.3, 1.0, 1.7])
 def test_the_euclidean_projection_solves_the_quadratic_programme(epsilon):
-    """Against a general solver, which knows neither multipliers nor that zero is allowed."""
+    """A general solver, which does not know that the zero perturbation is allowed, agrees."""
     images, delta = drawn((24, 3, 2, 2), torch.float64, scale=2.0)
     ours = Ball("l2", epsilon).project(delta.clone(), images).flatten(1).numpy()
     for image, wanted, found in zip(
@@ -179,7 +179,7 @@ def test_the_euclidean_projection_equals_a_bisection(epsilon, dtype, tolerance):
         torch.testing.assert_close(ours[number].double(), at(large), rtol=0, atol=tolerance)
     cut = (ours == lowest.to(ours)) | (ours == highest.to(ours))
     lengths = ours.double().flatten(1).norm(dim=1)
-    assert ((lengths > 0.999 * epsilon) & cut.flatten(1).any(1)).any()  # both bounds at once
+    assert ((lengths > 0.999 * epsilon) & cut.flatten(1).any(1)).any()  # both bounds hold at once
 
 
 # ---------------------------------------------------------------- steps
@@ -214,7 +214,7 @@ def test_the_euclidean_step_is_taken_image_by_image_and_projected():
     moved = ball.step(delta, gradient, images, step_size=0.5)
     assert moved is delta
     torch.testing.assert_close(moved, expected)
-    assert torch.equal(moved[3], before)  # no gradient: no move
+    assert torch.equal(moved[3], before)  # without a gradient the perturbation stays
 
 
 def test_the_euclidean_step_survives_overflow():
@@ -264,7 +264,7 @@ def test_starts_are_admitted_and_repeat_with_their_generator(norm, epsilon):
 
 
 def test_starts_are_uniform_in_the_ball():
-    """In a ball of few dimensions, well inside the box: the length's distribution, directions."""
+    """Lengths and directions are distributed correctly in three dimensions, far from the box."""
     images = torch.full((4000, 1, 1, 3), 0.5)
     generator = torch.Generator().manual_seed(0)
     inside_box = Ball("linf", 0.25).start(images, generator).flatten()
@@ -272,7 +272,7 @@ def test_starts_are_uniform_in_the_ball():
     start = Ball("l2", 0.25).start(images, generator).flatten(1)
     lengths = start.norm(dim=1) / 0.25
     assert kstest(lengths.numpy() ** 3, "uniform").pvalue > 0.01
-    # Of a uniform direction in three dimensions every coordinate is uniform (Archimedes).
+    # Every coordinate of a uniform direction in three dimensions is uniform (Archimedes).
     for coordinate in (start / start.norm(dim=1, keepdim=True)).T:
         assert kstest(coordinate.numpy(), "uniform", (-1, 2)).pvalue > 0.01
 

@@ -1,10 +1,10 @@
-"""The threat model checked without the code that keeps it, in exact arithmetic."""
+"""Checks the threat model in exact arithmetic, independently of the package's code."""
 
 from fractions import Fraction
 
 
 def assert_admitted(norm, epsilon, images, delta):
-    """No perturbation (N, ...) longer than epsilon and no pixel outside [0, 1], not by a bit."""
+    """Assert that no perturbation (N, ...) is longer than epsilon and no pixel leaves [0, 1]."""
     assert delta.isfinite().all()
     assert (images + delta).min().item() >= 0
     assert (images + delta).max().item() <= 1

@@ -1,4 +1,4 @@
-"""The runner of the GPU list: order, time budget, continuing and failures."""
+"""The runner of the list of GPU measurements: order, time budget, continuing and failures."""
 
 import sys
 from pathlib import Path
@@ -66,7 +66,9 @@ def test_an_item_that_cannot_resume_waits_for_more_time(script, capsys):
     todo = [script("slow", "import time; time.sleep(60)"), script("after", "log.write('after ')")]
     run(todo, State(Path("state.json")), SPARE_SECONDS + 2)
     assert log() == []
-    run(todo, State(Path("state.json")), SPARE_SECONDS + 2)  # no more time than before: skipped
+    run(
+        todo, State(Path("state.json")), SPARE_SECONDS + 2
+    )  # skipped, because there is no more time than before
     assert log() == ["after"]
     assert "slow: skipped" in capsys.readouterr().out
     assert not State(Path("state.json")).is_done("slow")

@@ -1,4 +1,4 @@
-"""The table of a profile: every moment counts for exactly one part, the innermost."""
+"""A profile's table counts every moment for exactly one part, which is the innermost."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from benchmarks.profile import MARK, PARTS, STEP, by_part, synchronising
 
 
 def event(name, start, end):
-    """A mark from ``start`` to ``end`` in microseconds."""
+    """Make a mark from ``start`` to ``end``, in microseconds."""
     time_range = SimpleNamespace(start=start, end=end)
     return SimpleNamespace(
         name=name, time_range=time_range, device_type=SimpleNamespace(name="CPU")

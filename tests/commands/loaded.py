@@ -1,8 +1,8 @@
-"""Runs commands and says which modules each has imported by its end.
+"""Runs commands and records which modules each has imported when it ends.
 
-``python loaded.py RESULT.json`` reads from standard input, as JSON, the module and
-arguments of each command. Every command runs in a fork of this process, in which Hydra is imported,
-and torch for the commands that may import it.
+``python loaded.py RESULT.json`` reads JSON from standard input: the module and arguments of each
+command. Every command runs in a fork of this process. This process has imported Hydra before, and
+torch for the commands that may import it.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import Any
 
 
 def run(module: str, arguments: list[str]) -> int:
-    """Run a module as ``python -m`` does; its exit status."""
+    """Run a module as ``python -m`` does, and return its exit status."""
     sys.argv = [module, *arguments]
     try:
         with (
@@ -31,7 +31,7 @@ def run(module: str, arguments: list[str]) -> int:
 
 
 def in_a_fork(module: str, *arguments: str) -> dict[str, Any]:
-    """Exit status of a command, and the names of all modules that are imported at its end."""
+    """Run a command; return its exit status and the names of all modules imported at its end."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -47,7 +47,7 @@ def in_a_fork(module: str, *arguments: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The commands without torch first, then those with it."""
+    """Run the commands that must not import torch, then those that may."""
     asked = json.load(sys.stdin)
     import_module("hydra")
     answers = {name: in_a_fork(*command) for name, command in asked["light"].items()}

@@ -1,4 +1,4 @@
-"""The command line as a user types it: jobs end to end, and mistakes as one line with status 2."""
+"""Command lines as a user types them: whole jobs, and mistakes answered in one line, status 2."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ TINY = [
 
 @pytest.fixture
 def checkpoint(command, tmp_path):
-    """A finished one-epoch run."""
+    """The last checkpoint of a run of one epoch."""
     status, out, err = command("main_pretrain", "--config-name", "cfamc", *TINY, "max_epochs=1")
     assert status == 0, err
     return tmp_path / out.strip().split("Checkpoint: ")[1]
@@ -84,7 +84,7 @@ def test_robust_evaluation(command, checkpoint):
     assert [a["settings"]["epsilon"] for a in attacks] == [2 / 255, 8 / 255]
     assert {m["total"] for m in report["measurements"]} == {20}
     assert report["config"]["linear"] == "robust"
-    assert report["crop_passes"] == 3 * 2 * 64 * 4  # replays, crops, batch, batches
+    assert report["crop_passes"] == 3 * 2 * 64 * 4  # replays x crops x batch size x batches
     assert png.endswith("report.png")
     assert md.endswith("report.md")
 
@@ -138,7 +138,7 @@ def test_resumed_weights_equal_uninterrupted_ones(command, monkeypatch, tmp_path
 
 
 def _stop_after_epoch(monkeypatch, epoch):
-    """Once: end the process, as it were, after the checkpoint of this epoch (from 0)."""
+    """End the command once, after it has saved this epoch, counted from 0."""
     save = Checkpointer.on_train_epoch_end
 
     def save_and_stop(self, trainer, method):

@@ -1,4 +1,4 @@
-"""Commands answer at once: help, mistakes and lists import nothing that takes long."""
+"""Help, mistakes and lists are answered at once, without imports that take long."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ WITH_TORCH = {
     *("paper: help", "paper: wrong table", "report: wrong place"),
     *("reproduce: wrong value", "cost: wrong value", "preview: wrong value"),
 }
-"""Answers that need torch, whose import is the yardstick of ``benchmarks.startup``."""
+"""Commands whose answers need torch. ``benchmarks.startup`` compares with the import of torch."""
 
 
 @pytest.fixture(scope="module")

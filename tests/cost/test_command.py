@@ -102,8 +102,8 @@ def test_operations_of_a_pass_are_those_counted_by_hand(monkeypatch):
 
     monkeypatch.setattr("solo_adv.cost.network.build_backbone", one_convolution)
     network = Network("by hand", "{}", size, hidden, output)
-    # Multiplications and additions of the convolution forward and for its weights (its input needs
-    # no gradient), and of the three layers of the projector forward, for weights, for inputs.
+    # Multiplications and additions: the convolution's forward pass and weight gradient (its input
+    # needs none), and the projector's three layers with forward pass and both gradients.
     convolution = 2 * size * size * channels * 3 * 9
     projector = 2 * (channels * hidden + hidden * hidden + hidden * output)
     assert pass_flops(network) == 2 * convolution + 3 * projector

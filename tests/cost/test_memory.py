@@ -1,4 +1,4 @@
-"""Memory of a step, against bytes counted by hand."""
+"""The predicted memory of a step equals the bytes counted by hand."""
 
 import gc
 
@@ -37,7 +37,7 @@ def test_live_bytes_of_a_perceptron_are_those_counted_by_hand(fake):
         assert live.live == live.peak == state
         a = x @ first
         h = a.relu()
-        del a  # relu keeps its result, and not what it was given
+        del a  # relu keeps its output for the backward pass, not its input
         y = h @ second
         alive = state + FLOAT * (batch * hidden + batch * outputs)
         assert live.live == alive
@@ -49,9 +49,9 @@ def test_live_bytes_of_a_perceptron_are_those_counted_by_hand(fake):
         gc.collect()
         gradients = FLOAT * (inputs * hidden + hidden * outputs)
         assert live.live == state + gradients
-        # At the peak of the backward pass: all that the forward pass left, the loss and its
-        # gradient of one number each, the gradient of the second matrix, those of both sides of
-        # the relu.
+        # At the peak of the backward pass these are alive: all that the forward pass left, the
+        # loss and its gradient (one number each), the gradient of the second matrix, and the
+        # gradients before and after the relu.
         held = alive + FLOAT * (2 + hidden * outputs + 2 * batch * hidden)
         assert live.peak == held
     del x, first, second
@@ -75,7 +75,7 @@ def test_parts_of_the_state_are_those_of_the_network():
     assert held.weights == parameters * FLOAT + buffers
     assert held.adversary == 16 * 2 * 3 * 8 * 8 * FLOAT  # one perturbation for each crop
     assert held.optimizer == parameters * FLOAT  # momentum
-    # Gradients, and the activations of the first layer before and after its normalisation.
+    # The activations include the gradients, and the first layer before and after its norm.
     assert held.activations > parameters * FLOAT + 2 * 32 * 4 * 8 * 8 * FLOAT
 
 
@@ -84,7 +84,7 @@ def test_what_adversaries_and_optimisers_hold():
     assert step_memory(tiny("robust_emp"), 16).adversary == 0
     momentum = step_memory(tiny("emp_ssl"), 16).optimizer
     adam = step_memory(tiny("emp_ssl", "optimizer.name=adam"), 16)
-    assert adam.optimizer == pytest.approx(2 * momentum, rel=0.01)  # and counters
+    assert adam.optimizer == pytest.approx(2 * momentum, rel=0.01)  # two moments, and counters
 
 
 def test_activations_grow_with_the_batch_and_the_state_does_not():
@@ -110,13 +110,13 @@ def test_operations_of_a_step_are_those_of_its_passes():
     # The gradient with respect to the crops is the only thing that free training adds to a pass.
     assert 3 * plain < free < 3.3 * plain
     pgd = step_memory(tiny("robust_emp", "adversary.steps=5"), 16).flops
-    # A step of the attack has no gradients of the weights: two thirds of a pass.
+    # A step of the attack computes no gradients of the weights, so it is two thirds of a pass.
     assert 1 + 5 * 0.6 < pgd / plain < 1 + 5 * 0.8
 
 
 def test_predicting_takes_no_memory_and_leaves_random_numbers_alone():
     state = torch.get_rng_state()
-    step_memory(tiny("cfamc"), 100_000)  # gigabytes, if it were real
+    step_memory(tiny("cfamc"), 100_000)  # a real step would take gigabytes
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -23,7 +23,7 @@ def _one_thread():
 
 @pytest.fixture
 def make_images() -> Callable[..., Tensor]:
-    """Colourful uint8 images with smooth parts and fine grain, like photographs."""
+    """A function that makes colourful uint8 images with smooth parts and fine grain."""
 
     def make(count: int = 4, height: int = 40, width: int = 60, seed: int = 0) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
@@ -37,7 +37,7 @@ def make_images() -> Callable[..., Tensor]:
 
 @pytest.fixture
 def through_pil() -> Callable[[Tensor, PILOperation], Tensor]:
-    """Apply a PIL operation to uint8 images; the result as float crops."""
+    """A function that applies a PIL operation to uint8 images and returns float crops."""
 
     def run(images: Tensor, operation: PILOperation) -> Tensor:
         pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
@@ -49,7 +49,7 @@ def through_pil() -> Callable[[Tensor, PILOperation], Tensor]:
 
 @pytest.fixture
 def make_parameters() -> Callable[..., CropParameters]:
-    """Parameters that take the whole image and change nothing, except for the given ones."""
+    """A function that makes parameters which change nothing, except for the given ones."""
 
     def make(count: int, height: int, width: int, **changes: Any) -> CropParameters:
         unchanged: dict[str, Any] = {

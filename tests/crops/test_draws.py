@@ -1,4 +1,4 @@
-"""The distributions that the backends draw from, measured in the pixels of 20,000 crops each."""
+"""The distributions that backends draw from, measured in the pixels of 20,000 crops each."""
 
 import colorsys
 from importlib.util import find_spec
@@ -69,9 +69,9 @@ def even(*rgb):
 
 
 def intervals(line):
-    """Start and length of the intervals that became these lines (N, 8) of pixels.
+    """Compute start and length of the intervals that were resized to these lines (N, 8) of pixels.
 
-    The source's pixels hold their own positions.
+    Each pixel of the source must have its own position as its value.
     """
     # The resized line is straight except at its ends, where the filter is cut off.
     inner = line[:, 2:-2].double()
@@ -97,7 +97,7 @@ def test_boxes_are_distributed_as_torchvisions(backend):
             RandomResizedCrop.get_params(empty, list(scale), list(ratio)) for _ in range(COUNT)
         ]
     law_top, law_left, law_height, law_width = torch.tensor(boxes).double().unbind(1)
-    # Noise of a pixel's width makes both sides continuous: what is measured is not a whole number.
+    # Measured positions are not whole numbers, so noise of a pixel's width makes both continuous.
     pairs = {
         "area": (height * width, law_height * law_width),
         "ratio": (width / height, law_width / law_height),
@@ -142,7 +142,7 @@ def test_strength_is_uniform_in_its_range(backend, name, image, read):
 def test_hue_is_turned_evenly(backend):
     image = even(200, 80, 80)
     turned = hues(levels(backend, image, jitter_prob=1, hue=0.2))
-    if backend == "torchvision":  # its hue has 8 bits: compare with hues rounded as coarsely
+    if backend == "torchvision":  # its hue has 8 bits, so the expected hues are rounded as well
         picture = to_pil_image(image.to(torch.uint8))
         turns = torch.linspace(-0.2, 0.2, COUNT).tolist()
         law = hues(torch.stack([pil_to_tensor(adjust_hue(picture, turn)) for turn in turns]))
@@ -173,7 +173,7 @@ STRIPES = torch.stack([torch.arange(8) % 2 * 60 + 30, torch.arange(8) * 9, 80 - 
 )
 def test_operation_hits_its_share_of_the_crops(backend, key, changes, hit, probability):
     image = STRIPES[:, None, :].repeat(1, 8, 1)
-    image[:, 4:] += 120  # some to be solarised
+    image[:, 4:] += 120  # bright enough to be solarised
     crops = levels(backend, image, **{key: probability}, **changes)
     if hit is None:
         hits = (crops - image).abs().amax((1, 2, 3)) > 0.5

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-# glibc counts the blocks that it takes from the system and returns there. The first block is as
-# large as those that it then keeps, if it was told to.
+# glibc counts the blocks that it takes from the system and gives back. If it was told to keep freed
+# memory, it keeps blocks as large as the first one here.
 PROGRAM = """
 import ctypes, sys
 

@@ -23,7 +23,7 @@ def pickled(path, content):
 
 @pytest.fixture(params=["cifar10", "cifar100"])
 def files(request, tmp_path, monkeypatch):
-    """torchvision's files with few images in them; gives the name of the set and their folder."""
+    """torchvision's files with a few images in them, as the name of the set and the folder."""
     kind = CLASSES[request.param]
     key = "labels" if request.param == "cifar10" else "fine_labels"
     root = tmp_path / "files"
@@ -45,7 +45,7 @@ def files(request, tmp_path, monkeypatch):
 
 @pytest.fixture
 def archive(files, tmp_path, monkeypatch):
-    """The same as the one archive that torchvision downloads."""
+    """The same files in an archive like the one that torchvision downloads."""
     name, root = files
     kind = CLASSES[name]
     packed = tmp_path / "packed"
@@ -59,7 +59,7 @@ def archive(files, tmp_path, monkeypatch):
 
 @pytest.fixture
 def offline(monkeypatch):
-    """No network; counts how often it was asked for, with which time limit."""
+    """Refuses every connection, and notes the time limit of each attempt."""
     limits = []
 
     def refuse(*args, **kwargs):
@@ -126,7 +126,7 @@ def test_download_out_of_reach(name, tmp_path, offline, capfd):
         assert part in message
     assert "Downloading https" in capfd.readouterr().err
     assert offline
-    # a silent firewall must not hang the run, and the limit must not outlive the download
+    # The download has a time limit, against silent firewalls, which must not stay set afterwards.
     assert all(limit is not None and limit <= 10 for limit in offline)
     assert socket.getdefaulttimeout() is None
 

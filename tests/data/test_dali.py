@@ -1,4 +1,4 @@
-"""The DALI loader: ready crops, the same after a resume, bad images named."""
+"""The DALI loader delivers crops, the same ones after resuming, and names bad images."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ PLAIN = {"jitter_prob": 0, "grayscale_prob": 0, "blur_prob": 0, "solarize_prob":
 
 @pytest.fixture
 def folder(tmp_path, write_folder):
-    """24 files of one colour each, by which an image is known, of several sizes and formats."""
+    """24 files of several sizes and formats; each has one colour, by which it is recognised."""
     root = write_folder(tmp_path / "images", [], [])
     for index in range(24):
         size = (20 + index, 30)

@@ -8,7 +8,7 @@ from solo_adv.support.errors import UserError
 
 
 class Recorder(LightningModule):
-    """Notes the indexes of every batch; can save or stop after a given number of steps."""
+    """Notes the indexes of every batch, and can save or stop after a given number of steps."""
 
     def __init__(self, save_at=None, path=None):
         super().__init__()

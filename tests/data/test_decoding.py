@@ -1,4 +1,4 @@
-"""Images that are not what a run hopes for: read rightly, or refused with their name."""
+"""Unusual or damaged images are read correctly, or refused by name."""
 
 import struct
 import warnings

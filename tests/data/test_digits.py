@@ -29,7 +29,7 @@ def test_splits_are_disjoint_and_whole():
     train, test = splits(image_size=8)
     seen = torch.cat([train.images, test.images])[:, 0].reshape(1797, -1).numpy()
     all_images = np.rint(load_digits().images * 255 / 16).astype(np.uint8).reshape(1797, -1)
-    # lossless at 8 pixels: the two together are scikit-learn's set, each image once
+    # At 8 pixels nothing is lost, so both splits together are scikit-learn's set.
     assert np.array_equal(
         seen[np.lexsort(seen.T)],
         all_images[np.lexsort(all_images.T)],

@@ -7,7 +7,7 @@ from solo_adv.data import DataConfig, load_split
 from solo_adv.support.errors import UserError
 
 LABELS = [0, 1, 2] * 4
-ORDER = np.argsort(LABELS, kind="stable")  # as the folders are listed: by class, then by file
+ORDER = np.argsort(LABELS, kind="stable")  # folders are listed by class, then by file
 NAMES = ("bird", "car", "plane")  # sorted
 
 
@@ -68,7 +68,7 @@ def test_grey_palette_and_transparent_images_become_rgb(tmp_path):
 
 def test_exif_orientation_is_ignored(tmp_path, pixels):
     exif = Image.Exif()
-    exif[0x0112] = 6  # lying on its side
+    exif[0x0112] = 6  # says that the image is to be turned by 90 degrees
     Image.fromarray(pixels[0]).save(tmp_path / "a.png", exif=exif)
     train = load_split(config(tmp_path, no_labels=True), "train")
     assert np.array_equal(train.images[0].numpy(), pixels[0].transpose(2, 0, 1))
@@ -76,7 +76,7 @@ def test_exif_orientation_is_ignored(tmp_path, pixels):
 
 @pytest.fixture
 def uneven(tmp_path):
-    """A wide and a high image: dark, with a bright centre of the right proportions."""
+    """A wide and a high image, dark except for a bright square in the centre."""
     wide = np.zeros((20, 60, 3), dtype=np.uint8)
     wide[:, 20:40] = 255
     Image.fromarray(wide).save(tmp_path / "a.png")

@@ -18,7 +18,7 @@ COUNT = 23
 
 
 def images_and_labels(count=COUNT):
-    """Every image says its own index, every label too."""
+    """Make images and labels from which the index of each can be read."""
     values = torch.arange(count)
     return values.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 4, 4).clone(), values * 10
 
@@ -150,11 +150,11 @@ def test_resuming_in_mid_epoch_gives_the_rest(make):
 
 def test_resuming_in_the_next_epoch_gives_all_of_it(make):
     loader = make()
-    next(iter(loader))  # and no more, as with Lightning's limit_train_batches
+    next(iter(loader))  # only one batch, as with Lightning's limit_train_batches
     resumed = make()
     resumed.load_state_dict(loader.state_dict())
     assert indexes(resumed, 1) == indexes(make(), 1)
-    loader.sampler.set_epoch(1)  # a checkpoint of the very start of an epoch
+    loader.sampler.set_epoch(1)  # a checkpoint from before the first batch of an epoch
     resumed.load_state_dict(loader.state_dict())
     assert indexes(resumed, 1) == indexes(make(), 1)
 
@@ -162,7 +162,7 @@ def test_resuming_in_the_next_epoch_gives_all_of_it(make):
 def test_workers_stay_and_follow_the_epoch():
     loader = streaming(num_workers=1)
     assert loader.persistent_workers
-    # `iter` before `set_epoch` is what Lightning does when it resumes
+    # Lightning calls `iter` before `set_epoch` when it resumes.
     iterator = iter(loader)
     loader.sampler.set_epoch(4)
     assert [i for batch in iterator for i in batch[0].tolist()] == indexes(resident(), 4)

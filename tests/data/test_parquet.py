@@ -193,6 +193,6 @@ def test_real_cifar10():
     assert train.labels.bincount().tolist() == [5000] * 10
     assert test.labels.bincount().tolist() == [1000] * 10
     assert train.classes[0] == "airplane"
-    # the means everyone uses for CIFAR-10
+    # the usual means of CIFAR-10
     mean = [float((train.images[:, channel] / 255.0).mean()) for channel in range(3)]
     assert mean == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)

@@ -1,4 +1,4 @@
-"""Backbones by name: the reference's ResNet, narrow ones, and any other timm model."""
+"""Building backbones by name: the reference's ResNet, narrow ones, and other timm models."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Two batch norms in the place of one: which is used, what is saved, what is judged."""
+"""With two batch norms instead of one: which one is used, and what is saved and evaluated."""
 
 import copy
 
@@ -27,7 +27,7 @@ def test_each_branch_has_statistics_and_weights_of_its_own(images):
         two(images)
     with batch_norm_branch(two, "attacked"):
         two(10 * images)
-    two(10 * images)  # outside of the context, the attacked branch
+    two(10 * images)  # outside the context the attacked branch is used
     norm = two[0][1]
     assert norm.clean.num_batches_tracked == 1
     assert norm.attacked.num_batches_tracked == 2

@@ -1,4 +1,4 @@
-"""Which checkpoint a directory stands for."""
+"""Which checkpoint of a directory is read, and which directories are refused."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Checkpoints read back: the encoder that was trained, or a refusal that says why."""
+"""Loading a checkpoint gives the trained encoder, or an error that says why it cannot."""
 
 import json
 
@@ -28,7 +28,7 @@ def network(padding):
 
 @pytest.fixture
 def saved(tmp_path):
-    """Writes a checkpoint of one of solo-learn's own methods; returns its path."""
+    """A function that writes a checkpoint of a method of solo-learn's own and returns its path."""
 
     def save(net, dataset="cifar10", *, args=True, **changes):
         state = {f"backbone.{name}": value for name, value in net.state_dict().items()}

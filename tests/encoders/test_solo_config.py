@@ -1,4 +1,4 @@
-"""What solo-learn's configs leave unsaid, against what its code does."""
+"""What we assume where solo-learn's configs say nothing is what solo-learn's code does."""
 
 import importlib
 
@@ -74,7 +74,7 @@ def test_statistics_of_custom_data_are_the_first_augmentations():
         [0.5, 0.4, 0.3],
         [0.2, 0.2, 0.1],
     )
-    # which solo-learn overrides for the data sets it knows
+    # solo-learn overrides these for the data sets that it knows
     ignored = config("cifar10", augmentations=[named])
     assert solo_config.statistics(ignored) == solo_config.statistics(config("cifar10"))
 

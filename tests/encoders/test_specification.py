@@ -1,4 +1,4 @@
-"""Names of backbones, against timm's own registry."""
+"""Names of backbones agree with timm's own registry."""
 
 import subprocess
 import sys

@@ -18,7 +18,7 @@ def no_workers(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    # for tensors this small, threads only wait for each other
+    # with such small tensors, threads mostly wait for each other
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -51,7 +51,7 @@ def streamed():
 
 
 class TwoFeatures(nn.Module):
-    """Left half's mean (weak gain) and right half's mean (strong gain), through a BatchNorm."""
+    """Two features: the mean of the left half times 4, and that of the right half times 100."""
 
     def __init__(self):
         super().__init__()
@@ -93,7 +93,7 @@ def two_feature_set():
 
 @pytest.fixture
 def pattern_set():
-    """A function that makes noisy images (N, 3, 8, 8) of some classes, each with its pattern."""
+    """A function that makes noisy images (N, 3, 8, 8); each class has its own pattern."""
 
     def make(count=300, num_classes=5, seed=0, name="patterns train", noise=30):
         patterns = torch.randn(num_classes, 3, 8, 8, generator=torch.Generator().manual_seed(7))
@@ -109,7 +109,7 @@ def pattern_set():
 
 @pytest.fixture
 def pattern_net(pattern_set):
-    """A function that trains a small convolutional classifier on attacked patterns; a second."""
+    """A function that trains a small classifier on attacked patterns, which takes a second."""
 
     def make(num_classes=5, updates=60, seed=0):
         generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""The crops protocol: mean features of n fixed crops, attacked in either space."""
+"""The crops protocol: mean features of n fixed crops, whose image or crops are attacked."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def smooth():
 
 
 def brute_force(encoder, crops, images):
-    """Mean features in float64, image by image and crop by crop, by torch's own resize."""
+    """Compute mean features in float64, crop by crop, with torch's own resize."""
     encoder = encoder.double()
     parameters = crops.parameters_for(*images.shape[2:])
     features = []
@@ -118,7 +118,7 @@ def test_full_and_geometric_augmentation():
 def test_gradient_through_the_crops_by_finite_differences(
     smooth, pattern_set, augmentation, interpolation, max_crops
 ):
-    # Not where a crop saturates or solarises: the true function has a kink or a jump there.
+    # Crops must not saturate or solarise, because the function has a kink or a jump there.
     crops = crops_of(
         6, augmentation, interpolation=interpolation, solarize_prob=0.0, brightness=0.2
     )
@@ -139,7 +139,7 @@ def test_gradient_through_the_crops_by_finite_differences(
         with torch.no_grad():
             ahead, behind = value(images + 5e-3 * unit), value(images - 5e-3 * unit)
         expected = (gradient * unit).sum()
-        # The hue has kinks, which a step may cross.
+        # The tolerance allows for kinks of the hue, which a step may cross.
         assert abs((ahead - behind) / 1e-2 - expected) < 0.02 * length
 
 
@@ -170,7 +170,7 @@ def test_each_crop_has_its_own_ball_and_the_image_has_one(pattern_net, pattern_s
             Bench(classifier, sets), epsilon=12 / 255, steps=15
         ).accuracy
         assert clean_accuracy(Bench(classifier, sets)).top1.accuracy > 0.5
-    # Geometric bilinear crops average pixels: a ball of the image lies in the balls of the crops.
+    # Geometric bilinear crops average pixels, so the image's ball lies within those of the crops.
     assert accuracies["crop"] < accuracies["image"] < 0.9
 
 
@@ -259,7 +259,7 @@ def test_memory_does_not_grow_with_the_number_of_crops(smooth, pattern_set):
     delta = PGD(0.03, 0.01, 1).perturb(images, lambda x: encoder(x).sum())
     assert delta.abs().max() > 0
     assert max(kept) <= 24
-    assert sum(kept) == 2 * 12 * 8  # the second time when the gradient asks for it
+    assert sum(kept) == 2 * 12 * 8  # computed again in the backward pass
 
 
 def test_stacks_know_all_that_the_set_of_images_knows(random_set):

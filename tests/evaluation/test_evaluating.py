@@ -1,4 +1,4 @@
-"""From a command to its result directory: none overwrites another's, and each finds its own."""
+"""Result directories: no evaluation overwrites another's, and each finds its own again."""
 
 import shutil
 

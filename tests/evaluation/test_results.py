@@ -1,4 +1,4 @@
-"""Names of result directories: other measurements have other names, the same one finds its own."""
+"""Names of result directories: they differ between measurements, and a repetition finds its own."""
 
 import json
 from dataclasses import replace
@@ -54,7 +54,7 @@ ONLY_WITH = {
     "train_step_size": (0.02, {"linear": "robust"}),
     "batch_size": (64, {"restarts": 2}),
 }
-"""Settings that change nothing by themselves: a value, and with what it does."""
+"""Settings that matter only together with others: a value, and the other settings."""
 
 NEVER = {"compile": True}
 

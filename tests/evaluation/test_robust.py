@@ -266,7 +266,7 @@ def test_autoattack_is_part_of_the_report(monkeypatch, pattern_net, pattern_set,
     assert "AutoAttack standard (pyautoattack 0." in text
     assert Report.read(written["json"]).attacks == report.attacks
 
-    # A second run finds head and verdicts on disk: it neither trains nor attacks.
+    # A second run finds head and verdicts on disk, so it neither trains nor attacks.
     def never(*_, **__):
         raise AssertionError("done already")
 

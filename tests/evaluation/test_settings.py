@@ -1,4 +1,4 @@
-"""The settings of a robust evaluation: the paper's by default, checked where they enter."""
+"""The settings of a robust evaluation are checked, and their defaults are the paper's."""
 
 import re
 from dataclasses import fields
@@ -36,7 +36,7 @@ def test_the_commands_defaults_are_those_of_the_settings():
     assert besides <= set(config)
     given = {key: value for key, value in config.items() if key not in besides}
     assert set(given) == {field.name for field in fields(RobustSettings)}
-    # the command line knows the encoder, and takes what features it has
+    # The command line knows the encoder and takes the features that it has.
     assert RobustSettings.from_config(given) == RobustSettings(features="auto")
 
 

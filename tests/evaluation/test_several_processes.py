@@ -1,4 +1,4 @@
-"""Two real processes that share the test set give the report of one."""
+"""Two real processes that share the test set give the same report as a single one."""
 
 import json
 import os
@@ -30,7 +30,7 @@ SETTINGS = RobustSettings(
     epsilons=("12/255", "24/255"),
     steps=3,
     step_size=0.02,
-    restarts=3,  # the later ones start at random
+    restarts=3,  # all but the first start at random
     batch_size=8,
     head=HeadRecipe(lr=0.01, batch_size=50, epochs=2, min_updates=0),
     linear="robust",
@@ -105,7 +105,7 @@ def test_two_processes_give_the_result_of_one(pattern_net, pattern_set, tmp_path
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # 43 images: the last batch is small, and the processes have different numbers of batches
+    # With 43 images the last batch is small, and the processes have different numbers of batches.
     net, sets = pattern_net(), (pattern_set(100), pattern_set(43, seed=1, name="patterns test"))
     with mp.Manager() as manager:
         results = manager.dict()
@@ -119,7 +119,7 @@ def test_two_processes_give_the_result_of_one(pattern_net, pattern_set, tmp_path
     assert 0 < stronger < weaker < 43
     attacked = short_autoattack(net, sets[1], None)
     assert first[1:3] == (attacked.correct, attacked.details)
-    # What two processes wrote down, one can take up.
+    # A single process can continue from the state that two processes wrote.
     (state,) = tmp_path.glob("autoattack-*.json")
     held = json.loads(state.read_text())
     held["attack"], held["batches"] = 1, 2

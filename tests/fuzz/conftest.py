@@ -1,6 +1,7 @@
-"""How long to fuzz, and how many examples there were.
+"""Sets how long to fuzz, and counts the examples.
 
-``SOLO_ADV_FUZZ`` is the number of examples a test; ``SOLO_ADV_FUZZ_COUNTS`` a file for the counts.
+``SOLO_ADV_FUZZ`` is the number of examples of each test, and ``SOLO_ADV_FUZZ_COUNTS`` a file that
+gets the counts.
 """
 
 import json
@@ -23,7 +24,7 @@ settings.load_profile("solo_adv")
 
 @pytest.fixture(scope="session")
 def outcomes():
-    """Counts what became of the examples, by test and outcome."""
+    """Counts the outcomes of the examples, by test and outcome."""
     counter = Counter()
     yield counter
     path = os.environ.get("SOLO_ADV_FUZZ_COUNTS")

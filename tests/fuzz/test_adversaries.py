@@ -1,4 +1,4 @@
-"""Whatever an adversary is told: never outside ball and box, never NaN."""
+"""No settings make an adversary leave the ball or the box, or return NaN."""
 
 import math
 

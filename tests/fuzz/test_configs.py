@@ -1,4 +1,4 @@
-"""Whatever a config says, it is accepted, or refused in our own words: never by a traceback."""
+"""Every config is accepted or refused with a message of our own, never with a traceback."""
 
 import copy
 
@@ -55,7 +55,7 @@ def configs():
 
 
 def places(config, prefix=()):
-    """Every key of a nested mapping, as a path."""
+    """Yield every key of a nested mapping, as a path."""
     for key, value in config.items():
         yield (*prefix, key)
         if isinstance(value, dict):

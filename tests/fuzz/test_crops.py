@@ -1,4 +1,4 @@
-"""Whatever crops are asked for, of whatever images: pixels in [0, 1], or our own words."""
+"""Any crops of any images have pixels in [0, 1], or are refused with a message of our own."""
 
 import torch
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Damaged files are refused by name: none crashes, none loads other weights."""
+"""Damaged files are refused by name; none crashes the program or loads other weights."""
 
 import io
 import warnings
@@ -63,7 +63,7 @@ IMAGES = {form: _encoded(form) for form in ("PNG", "JPEG", "WEBP", "TIFF", "BMP"
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """Of a real encoder: where it lies, its bytes, its checksum's, and the encoder's weights."""
+    """A checkpoint: its path, its bytes, those of its checksum file, and the encoder's weights."""
     path = tmp_path_factory.mktemp("checkpoint") / "a.ckpt"
     torch.manual_seed(0)
     weights = Encoder(CONFIG, "hidden").state_dict()
@@ -87,7 +87,7 @@ def test_checkpoints(checkpoint, outcomes, damages, harmed):
     except UserError as error:
         outcomes["checkpoints: refused"] += str(path) in str(error)
         assert str(path) in str(error)  # noqa: PT017  (or it loads the very weights)
-    else:  # padding, the byte that was there, or the file's name beside the checksum
+    else:  # only padding or the name in the checksum file was hit, or the byte stayed the same
         assert all(torch.equal(loaded[name], weight) for name, weight in weights.items())
         assert harmed != "file" or path.read_bytes() == whole
         outcomes["checkpoints: not harmed"] += 1

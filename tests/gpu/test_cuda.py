@@ -1,7 +1,7 @@
-"""Correctness on CUDA: against the CPU, bfloat16 against float32, and no call that waits.
+"""CUDA agrees with the CPU, and bfloat16 with float32; no call makes the CPU wait.
 
-The first item of the GPU list (``benchmarks/gpu``). Where there is no GPU the tests that compare
-devices compare the CPU with itself, so that they are known to run.
+These tests are the first item of the GPU list (``benchmarks/gpu``). Without a GPU, the tests that
+compare devices compare the CPU with itself, which shows that they run.
 """
 
 import pytest
@@ -36,7 +36,7 @@ def exact_float32():
 
 
 def step(method: str, device: str, *overrides: str, ready_crops: bool = True) -> RehearsedStep:
-    """A small step of a method, with the same weights on every device."""
+    """Make a small step of a method, with the same weights on every device."""
     cfg = parse_cfg(
         composed(
             method,
@@ -53,7 +53,7 @@ def step(method: str, device: str, *overrides: str, ready_crops: bool = True) ->
 
 
 def loss_and_gradient(method: str, device: str, *overrides: str) -> tuple[float, Tensor]:
-    """Of one pass of crops that are the same on every device; gradient as one vector."""
+    """Loss and gradient, as one vector, of a pass of crops that are the same on every device."""
     made = step(method, device, *overrides)
     spec, _ = made.method.crop_settings(made.method.cfg)
     generator = torch.Generator().manual_seed(1)
@@ -100,7 +100,7 @@ def test_a_step_moves_the_weights_and_keeps_them_finite(method, precision):
 @pytest.mark.parametrize("method", ALL_METHODS)
 def test_a_step_makes_the_host_wait_nowhere(method):
     made = step(method, "cuda", "precision=bf16-mixed", ready_crops=False)
-    made()  # plans and workspaces are made in the first
+    made()  # the first step makes plans and workspaces
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -116,7 +116,7 @@ def test_crops_are_those_of_the_cpu():
     expected = build(spec, seed=5)(images)
     made = build(spec, seed=5)(images.to(DEVICE)).cpu()
     assert made.shape == expected.shape
-    # A pixel on the edge of a hue's sector or of solarising may fall to the other side.
+    # Rounding may move a pixel across a border between sectors of the hue, or of solarising.
     assert ((made - expected).abs() > 1e-3).float().mean() < 1e-3
 
 

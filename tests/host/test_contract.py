@@ -1,4 +1,4 @@
-"""solo-learn's BaseMethod contract, held against every host present and every method."""
+"""Every method on every installed host keeps the contract of solo-learn's BaseMethod."""
 
 import importlib.util
 import inspect
@@ -44,7 +44,7 @@ def name(request):
     return request.param
 
 
-# solo-learn's backbones have one width.
+# The width of solo-learn's backbones cannot be changed.
 SMALL = {"standalone": {"width": 8, "layers": [1, 1, 1, 1]}, "solo_learn": {}}
 
 
@@ -80,7 +80,7 @@ def config(host, name, **changes):
 
 
 def images(host, count=BATCH, seed=0):
-    """Images as the host's loaders deliver them."""
+    """Make images as the host's loaders deliver them."""
     pixels = torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
     if host == "standalone":
         return (pixels * 255).round().to(torch.uint8)

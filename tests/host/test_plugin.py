@@ -1,4 +1,4 @@
-"""How other applications meet the plugin: they pay nothing, and solo-learn gets the methods."""
+"""The plugin costs other applications nothing, and gives solo-learn the methods."""
 
 import importlib
 import os
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(folder, script, *arguments, path=None):
-    """Runs a script in its own process and folder; returns what it printed."""
+    """Run a script in a process and a folder of its own; return what it printed."""
     (folder / "app.py").write_text(dedent(script))
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "app.py", *arguments],
@@ -61,7 +61,7 @@ def test_another_hydra_application_finds_the_plugin_and_imports_nothing_heavy(tm
 
 @pytest.fixture(scope="module")
 def metadata_folder(tmp_path_factory):
-    """What an editable installation leaves: this checkout's metadata, made from its setup.py."""
+    """A folder with the metadata that an editable installation of this checkout makes."""
     folder = tmp_path_factory.mktemp("metadata")
     command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -69,7 +69,7 @@ def metadata_folder(tmp_path_factory):
 
 
 def test_importing_torch_imports_nothing_of_ours(tmp_path, metadata_folder):
-    """Torch loads the entry points ``torch.backends`` of all that is installed."""
+    """Torch loads the entry points ``torch.backends`` of all installed packages."""
     script = """
         import sys
         from importlib.metadata import distribution
@@ -90,7 +90,7 @@ def test_entry_points_name_the_plugin(metadata_folder):
         assert entry.group == "console_scripts" or issubclass(loaded, SearchPathPlugin)
 
 
-# An application that looks like solo-learn's from outside, without solo-learn.
+# A script with the name and arguments of solo-learn's, where solo-learn is not installed.
 IMPERSONATOR = """
     import sys, types
     import hydra
@@ -137,7 +137,7 @@ def test_no_script_of_solo_learn_is_given_the_precision_auto(tmp_path, name, giv
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Puts a package ``solo.methods`` with the given contents on the path."""
+    """A function that puts a package ``solo.methods`` with the given contents on the path."""
     before = set(sys.modules)
 
     def make(contents):

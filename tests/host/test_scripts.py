@@ -1,4 +1,4 @@
-"""solo-learn's own scripts, unmodified, on a folder of images: what a user types. Slow."""
+"""solo-learn's own scripts, unmodified, on a folder of images, as a user starts them. Slow."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from solo_adv.methods import MIXINS
 
 pytestmark = pytest.mark.slow
 
-CLASSES = 6  # its top-5 accuracy needs more than four
+CLASSES = 6  # solo-learn's top-5 accuracy needs at least five
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture
 def script(solo_learn, images, tmp_path):
-    """Runs one of solo-learn's scripts inside its checkout; returns what it printed."""
+    """A function that runs a script inside solo-learn's checkout and returns what it printed."""
 
     def run(name, *arguments, fails=False, workers=0):
         if not (solo_learn / name).exists():
@@ -113,7 +113,7 @@ def test_images_of_its_own_dali_pipeline(script, untouched, tmp_path, source):
 
 
 def test_our_configs_copied_into_its_folder(script, solo_learn, tmp_path):
-    """``--config-path scripts/pretrain/cifar`` with a copy of a config there."""
+    """The user copies a config into solo-learn's folder and names it with ``--config-path``."""
     conf = Path(plugin.__file__).parents[1] / "conf"
     copy = solo_learn / "scripts/pretrain/cifar/solo_adv_copy_of_cfamc.yaml"
     copy.write_text((conf / "cfamc.yaml").read_text().replace("replays: 3", "replays: 2"))
@@ -130,13 +130,13 @@ def test_our_configs_copied_into_its_folder(script, solo_learn, tmp_path):
 
 
 def test_its_own_simclr_takes_our_config_of_that_name(script, untouched, tmp_path):
-    """With the views that the stand-in host would crop."""
+    """solo-learn's loader delivers the views that the stand-in host would crop."""
     arguments = [argument for argument in SMALL if "num_crops" not in argument]
     script("main_pretrain.py", "--config-name", "simclr.yaml", *arguments, "knn_eval.enabled=false")
     assert list(tmp_path.glob("simclr/*/*.ckpt"))
 
 
-# What main_knn.py and main_umap.py need: a GPU, torchmetrics before 0.12, umap-learn.
+# main_knn.py and main_umap.py need a GPU, torchmetrics before 0.12, and umap-learn.
 SHIMS = """
 import runpy, sys, types
 import torch
@@ -167,7 +167,7 @@ runpy.run_module("solo_adv.solo_learn", run_name="__main__", alter_sys=True)
 
 @pytest.fixture(scope="module")
 def run_directory(solo_learn, images, tmp_path_factory):
-    """Directory of a run of ours, trained by our own command line."""
+    """Directory of a run that our own command line has trained."""
     place = tmp_path_factory.mktemp("trained")
     data = [f"data.train_path={images}/train", f"data.val_path={images}/val", "data.image_size=32"]
     data += ["backbone.stem=imagenet", "knn_eval.enabled=false"]
@@ -180,7 +180,7 @@ def run_directory(solo_learn, images, tmp_path_factory):
 
 @pytest.fixture
 def with_methods(solo_learn, images, run_directory, tmp_path):
-    """Runs ``python -m solo_adv.solo_learn SCRIPT`` on that run, outside of the checkout."""
+    """A function that runs ``python -m solo_adv.solo_learn SCRIPT`` outside of the checkout."""
     shims = tmp_path / "shims.py"
     shims.write_text(SHIMS)
 

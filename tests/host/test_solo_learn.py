@@ -1,4 +1,4 @@
-"""On solo-learn itself: its test helpers, its callbacks, its kNN, its views. Skips without it."""
+"""Our methods with solo-learn's test helpers, callbacks, kNN and views; skipped without it."""
 
 import importlib.util
 import json
@@ -43,11 +43,11 @@ def config(helpers):
 
 
 class Stop(Exception):
-    """Stands for whatever ends a run early."""
+    """Raised in place of whatever may end a run early."""
 
 
 def its(module):
-    """A module of ``solo.utils``."""
+    """Import a module of ``solo.utils``."""
     return importlib.import_module(f"solo.utils.{module}")
 
 
@@ -90,7 +90,7 @@ def fit(method, cfg, *, views=2, callbacks=(), ckpt_path=None, **settings):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MIXINS))
 def test_its_own_test_of_a_method(helpers, solo_methods, name):
-    """``tests/methods/test_simclr.py`` with another name and other kwargs."""
+    """This is solo-learn's ``tests/methods/test_simclr.py`` with another method and its kwargs."""
     cls = solo_methods[name]
     kwargs = {"proj_output_dim": 256, "proj_hidden_dim": 2048}
     cfg = helpers.gen_base_cfg(name, batch_size=2, num_classes=100, momentum=True)
@@ -251,7 +251,9 @@ def test_a_schedule_that_solo_learn_does_not_have(solo_methods, config):
     )
     fit(method, cfg)
     assert len(rates) == 9
-    assert rates[3] == pytest.approx(0, abs=1e-9)  # a cosine of 3 batches, stepped at 9 replays
+    assert rates[3] == pytest.approx(
+        0, abs=1e-9
+    )  # a cosine over 3 batches that advances at each of 9 replays
     assert rates[6] == pytest.approx(0.3)
 
 
@@ -279,7 +281,7 @@ def test_mistakes_are_named_before_solo_learn_trips_over_them(
 def test_checkpoints_of_both_hosts_are_the_same_encoder_everywhere(
     solo_methods, config, tmp_path, name
 ):
-    """What main_knn.py does with a run's directory, and what main_robust.py does."""
+    """main_knn.py and main_robust.py read the same encoder from a run's directory."""
     pixels = torch.rand(4, 3, 32, 32)
     for host, methods in (("solo_learn", solo_methods), ("standalone", STANDALONE)):
         cfg = config(name, max_epochs=1)

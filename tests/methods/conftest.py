@@ -1,4 +1,4 @@
-"""A method on small networks and images, and training runs of some batches."""
+"""Fixtures that build methods on small networks and train them for a few batches."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from solo_adv import METHODS
 
 BATCH, CLASSES, SIZE = 4, 3, 16
-"""Images, classes, and side of images and crops in pixels."""
+"""Number of images and of classes, and side of images and crops in pixels."""
 
 
 def config(method, **changes):
@@ -60,13 +60,13 @@ def fit_method(method, batches=1, precision="32-true", callbacks=()):
 
 @pytest.fixture
 def fit():
-    """Trains a method on so many batches of 4 images, and returns the Trainer."""
+    """A function that trains a method on some batches of 4 images and returns the Trainer."""
     return fit_method
 
 
 @pytest.fixture
 def build():
-    """A method by name, with 2 crops of 16 pixels and changes of the config by key."""
+    """A function that builds a method by name, with 2 crops of 16 pixels and changed settings."""
 
     def build(name, **changes):
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""A method of one's own, outside the package: ``python own_method.py ... method=own`` trains it."""
+"""A method outside the package, which ``python own_method.py ... method=own`` trains."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple

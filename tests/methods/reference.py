@@ -1,7 +1,7 @@
-"""The updates of the paper's reference code, rewritten plainly: one function for each method.
+"""Rewrites the updates of the paper's reference code plainly, in a function for each method.
 
-Every function trains a :class:`Run` on one batch: crops ``views`` (a list of V tensors
-(B, 3, h, w) in [0, 1]) and ``labels`` (B,). Hyper-parameters are the scripts' defaults.
+Every function trains a :class:`Run` on one batch, which consists of the crops ``views`` (a list of
+V tensors (B, 3, h, w) in [0, 1]) and ``labels`` (B,). Hyper-parameters are the scripts' defaults.
 
 Source:
     softsys4ai/CF-AMC-SSL at ff36114: the six ``main_*.py``, ``lars.py`` and ``loss.py``.
@@ -22,14 +22,14 @@ EPSILON, STEP, STEPS, REPLAYS = 8 / 255, 0.01, 5, 3
 
 
 class Taken(NamedTuple):
-    """An update as it was taken."""
+    """What is known about an update that was taken."""
 
     loss: Tensor
     delta: Tensor | None
     """The perturbation that the weights were trained against."""
     gradients: dict[str, Tensor]
     before: dict[str, Tensor]
-    """Weights and buffers when the gradients were known and the weights not yet moved."""
+    """Weights and buffers after the backward pass and before the update of the weights."""
 
 
 @dataclass
@@ -37,8 +37,9 @@ class Run:
     """A network in training.
 
     Attributes:
-        network: from pixels to embeddings of unit length.
-        batches: in the whole run; after so many updates the learning rate is 0 for the first time.
+        network: maps pixels to embeddings of unit length.
+        batches: number of batches in the whole run. After as many updates the learning rate is 0
+            for the first time.
         delta: the perturbation that free training carries from batch to batch.
         velocity: momentum of each weight.
         taken: all updates so far.
@@ -51,9 +52,9 @@ class Run:
     taken: list[Taken] = field(default_factory=list)
 
     def update(self, loss: Tensor, delta: Tensor | None = None) -> None:
-        """SGD under LARS, by what then lies in the weights' gradients: this loss's is added to it.
+        """Add the loss's gradient to those of the weights, and take a step of SGD with LARS.
 
-        The learning rate follows a cosine that goes on after its half period.
+        The learning rate follows a cosine, which continues after half a period.
         """
         loss.backward()
         weights = dict(self.network.named_parameters())
@@ -68,10 +69,10 @@ class Run:
 
 @torch.no_grad()
 def moved(weight: Tensor, velocity: Tensor, rate: float, decay: float = DECAY) -> Tensor:
-    """Move a weight by SGD with Nesterov momentum under LARS; returns its velocity afterwards.
+    """Move a weight by SGD with Nesterov momentum under LARS; return its new velocity.
 
-    LARS scales matrices and kernels, never above the learning rate, and only they decay: vectors
-    (biases, batch norm) follow their plain gradient.
+    LARS adapts the rates of matrices and kernels, never above the learning rate, and weight decay
+    applies only to them. Vectors (biases, batch norm) follow their plain gradient.
     """
     direction = weight.grad
     if weight.ndim > 1:
@@ -84,13 +85,13 @@ def moved(weight: Tensor, velocity: Tensor, rate: float, decay: float = DECAY) -
 
 
 def ascended(delta: Tensor, crops: Tensor) -> Tensor:
-    """The perturbation after a step along the gradient that lies in it, in ball and pixel box."""
+    """Move the perturbation along the gradient in ``delta.grad``, within ball and pixel box."""
     stepped = (delta.detach() + STEP * delta.grad.sign()).clamp(-EPSILON, EPSILON)
     return (crops + stepped).clamp(0, 1) - crops
 
 
 def attacked(crops: Tensor, loss_of: Callable[[Tensor], Tensor]) -> Tensor:
-    """PGD from zero. Its backward passes leave their gradients in the weights, too."""
+    """Attack by PGD from zero. Its backward passes add gradients to the weights', too."""
     delta = torch.zeros_like(crops)
     for _ in range(STEPS):
         delta.requires_grad_()
@@ -100,7 +101,7 @@ def attacked(crops: Tensor, loss_of: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def replayed(run: Run, crops: Tensor, loss_of: Callable[[Tensor], Tensor]) -> None:
-    """Free training: a batch's first replay sees the perturbation as the last batch left it."""
+    """Free training, in which a batch's first replay uses the last batch's perturbation."""
     if run.delta is None:
         run.delta = torch.zeros_like(crops)
     for _ in range(REPLAYS):
@@ -111,24 +112,24 @@ def replayed(run: Run, crops: Tensor, loss_of: Callable[[Tensor], Tensor]) -> No
 
 
 def emp(run: Run, pixels: Tensor, views: list[Tensor]) -> Tensor:
-    """EMP loss of all crops, which pass the network together."""
+    """The EMP loss of all crops, which pass through the network together."""
     return naive_emp_loss(run.network(pixels).unflatten(0, (len(views), -1)))
 
 
 def pair(run: Run, first: Tensor, second: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Contrastive loss of two views, which pass the network one after the other."""
+    """The contrastive loss of two views, which pass through the network one after the other."""
     z = torch.stack([run.network(first), run.network(second)])
     return naive_sup_con(z, torch.arange(len(first)) if labels is None else labels)
 
 
 def emp_ssl(run: Run, views: list[Tensor], labels: Tensor) -> None:
-    """``main_empssl.py``."""
+    """The update of ``main_empssl.py``."""
     run.network.zero_grad()
     run.update(emp(run, torch.cat(views), views))
 
 
 def robust_emp(run: Run, views: list[Tensor], labels: Tensor) -> None:
-    """``main_empssl_adv.py``."""
+    """The update of ``main_empssl_adv.py``."""
     crops = torch.cat(views)
     run.network.zero_grad()
     delta = attacked(crops, lambda pixels: emp(run, pixels, views))
@@ -136,18 +137,18 @@ def robust_emp(run: Run, views: list[Tensor], labels: Tensor) -> None:
 
 
 def cfamc(run: Run, views: list[Tensor], labels: Tensor) -> None:
-    """``main_empssl_free_adv.py``."""
+    """The update of ``main_empssl_free_adv.py``."""
     replayed(run, torch.cat(views), lambda pixels: emp(run, pixels, views))
 
 
 def simclr(run: Run, views: list[Tensor], labels: Tensor) -> None:
-    """``main_simclr.py``."""
+    """The update of ``main_simclr.py``."""
     run.network.zero_grad()
     run.update(pair(run, *views))
 
 
 def robust_simclr(run: Run, views: list[Tensor], labels: Tensor) -> None:
-    """``main_simclr_adv.py``: crafted between the second view and itself."""
+    """The update of ``main_simclr_adv.py``, which attacks the second view against itself."""
     first, second = views
     run.network.zero_grad()
     delta = attacked(second, lambda pixels: pair(run, second, pixels))
@@ -155,12 +156,12 @@ def robust_simclr(run: Run, views: list[Tensor], labels: Tensor) -> None:
 
 
 def simclr_freeadv(run: Run, views: list[Tensor], labels: Tensor) -> None:
-    """``main_simclr_free_adv.py``."""
+    """The update of ``main_simclr_free_adv.py``."""
     first, second = views
     replayed(run, second, lambda pixels: pair(run, first, pixels))
 
 
 def supervised_freeadv(run: Run, views: list[Tensor], labels: Tensor) -> None:
-    """``main_simclr_free_adv.py --method SupCon``."""
+    """The update of ``main_simclr_free_adv.py --method SupCon``."""
     first, second = views
     replayed(run, second, lambda pixels: pair(run, first, pixels, labels))

@@ -1,4 +1,4 @@
-"""How clean and attacked views pass the network, what that costs, and what is refused."""
+"""How clean and attacked views pass through the network, what it costs, and what is refused."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from tests.methods.conftest import BATCH
 
 
 def batches_seen(method, fit):
-    """Sizes of the batches that the backbone saw in a step without attack steps."""
+    """Sizes of the batches that pass through the backbone in a batch of training."""
     sizes = []
     method.backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     fit(method)
@@ -68,7 +68,7 @@ def test_twins_are_the_same_crops_clean_and_attacked(build, fit):
 
 @pytest.mark.parametrize("policy", ["train_frozen", "eval"])
 def test_holding_the_clean_views_changes_nothing_but_the_work(build, fit, monkeypatch, policy):
-    """Against passing them again at every step."""
+    """Passing the clean views again at every step gives the same perturbation and weights."""
     changes = {
         **{"adversary.views": "second", "adversary.forward": "separate", "adversary.steps": 3},
         **{"adversary.pair": "cross", "adversary.batch_norm": policy, "crops.num_crops": 3},
@@ -131,7 +131,7 @@ def test_two_batch_norms_keep_clean_and_attacked_apart(build, fit):
 
 @pytest.mark.parametrize("chunk", [None, 3])
 def test_two_batch_norms_in_chunks(build, chunk):
-    """The second pass of a chunk uses the batch norm that the first pass used."""
+    """The repeated pass of a chunk uses the same batch norm as its first pass."""
     method = build("cfamc", **TWO, **{"crops.chunk": chunk}).double()
     crops = torch.rand(2 * BATCH, 3, 16, 16, dtype=torch.float64)
     method.eval()  # so that chunks have no statistics of their own

@@ -1,4 +1,4 @@
-"""The average of the weights: its arithmetic, that it is frozen, saved, and judged."""
+"""The average of the weights is computed correctly, frozen, saved and evaluated."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""LARS against its definition, one weight at a time, in float64."""
+"""LARS agrees with its definition, computed one weight at a time in float64."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def losses(model):
 
 
 def by_definition(model):
-    """You et al. 2017, with the local rate clipped at the global one; biases and norms plain."""
+    """Train with LARS as in You et al. 2017; its rates never exceed the learning rate."""
     velocity = {}
     for loss in losses(model):
         model.zero_grad()
@@ -42,7 +42,7 @@ def test_lars_follows_its_definition(foreach):
     groups = [{"params": list(model.parameters())}]
     optimizer = build_optimizer("lars", groups, lr=LR, weight_decay=DECAY, **OPTIONS)
     for group in optimizer.param_groups:
-        group["foreach"] = foreach  # all weights at once, as on a GPU, or one by one
+        group["foreach"] = foreach  # updates all weights at once, as on a GPU, or one by one
     for loss in losses(model):
         optimizer.zero_grad()
         loss.backward()

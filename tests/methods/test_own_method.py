@@ -1,4 +1,4 @@
-"""A method written outside the package, with all that the seam offers, killed and resumed."""
+"""A method from outside the package that uses all that we offer, killed and resumed."""
 
 import os
 import signal
@@ -98,7 +98,7 @@ def test_killed_and_resumed_bit_for_bit(tmp_path):
 @pytest.mark.slow
 def test_killed_and_resumed_bit_for_bit_on_solo_learn(solo_learn, tmp_path):
     random = np.random.default_rng(0)
-    for label in range(6):  # its top-5 accuracy needs more than four classes
+    for label in range(6):  # solo-learn's top-5 accuracy needs at least five classes
         folder = tmp_path / "images" / f"class{label}"
         folder.mkdir(parents=True)
         for number in range(4):
@@ -154,7 +154,7 @@ def finish(command, cwd, directory):
 
 
 def kill(command, cwd, directory):
-    """Kill a run as soon as its first checkpoint lies there."""
+    """Kill a run as soon as its first checkpoint exists."""
     process = start(command, cwd, directory)
     deadline = time.monotonic() + PATIENCE
     while not list(directory.rglob("*ep=*.ckpt")):
@@ -183,7 +183,7 @@ def assert_same(one, other):
 
 
 def assert_equal(one, other, at):
-    """Bit by bit."""
+    """Assert that two checkpoints are equal to the last bit."""
     if isinstance(one, torch.Tensor):
         assert torch.equal(one, other), at
     elif isinstance(one, dict):

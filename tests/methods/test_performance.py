@@ -1,4 +1,4 @@
-"""How a step is computed must not change what it computes, nor make the host wait."""
+"""Options of speed and memory do not change what a step computes, nor make the CPU wait."""
 
 import math
 
@@ -23,7 +23,7 @@ def weights(method):
 
 @pytest.fixture
 def compiled_without_kernels(monkeypatch):
-    """torch.compile up to its graphs, so that a graph break fails, without writing kernels."""
+    """Makes torch.compile trace graphs, so that graph breaks fail, but write no kernels."""
     compile_ = torch.compile
     kept = []
 
@@ -73,7 +73,7 @@ def test_nothing_is_compiled_again_after_the_first_batches(build, fit):
 
 
 class Waits(TorchDispatchMode):
-    """Names of the operations that would make the host wait for a GPU."""
+    """Notes the operations that would make the CPU wait for a GPU."""
 
     def __init__(self):
         super().__init__()
@@ -110,7 +110,7 @@ def test_waiting_is_noticed():
 
 
 class Smooth(nn.Module):
-    """A network without batch normalisation, on which chunks can make no difference."""
+    """A network without batch normalisation, so that chunks must not change its outputs."""
 
     num_features = 5
 
@@ -124,7 +124,7 @@ class Smooth(nn.Module):
 
 @pytest.fixture
 def in_float64(build):
-    """A method by name, in float64, without batch normalisation."""
+    """A function that builds a method by name, in float64 and without batch normalisation."""
 
     def make(name, chunk):
         method = build(name, **{"crops.num_crops": 6, "crops.chunk": chunk})
@@ -171,7 +171,7 @@ def test_chunks_pass_as_many_crops_as_asked_and_move_the_statistics_once(build):
     sizes = []
     method.backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     method.outputs_of(crops[:0], crops, 4)["z"].sum().backward()
-    assert sizes == [8] * 6  # three chunks, passed once more for their gradients
+    assert sizes == [8] * 6  # three chunks, each passed again in the backward pass
     for part in crops.split(8):
         twin.outputs_of(part[:0], part, 4)
     layers = [m for m in method.modules() if isinstance(m, _BatchNorm)]
@@ -183,7 +183,7 @@ def test_chunks_pass_as_many_crops_as_asked_and_move_the_statistics_once(build):
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_training_in_chunks_needs_the_activations_of_one(build, fit, precision):
-    """Bytes that the forward pass keeps for the backward pass."""
+    """The test counts the bytes that the forward pass keeps for the backward pass."""
     kept = []
     for chunk in (None, 8):
         method = build("cfamc", **{"crops.num_crops": 16, "crops.chunk": chunk})
@@ -204,7 +204,7 @@ def test_training_in_chunks_needs_the_activations_of_one(build, fit, precision):
 
 @pytest.mark.parametrize("accumulate", [False, True])
 def test_weights_get_gradients_in_bf16_after_passes_without(build, fit, accumulate):
-    """Autocast may hand out copies of weights that were made where no gradient was asked for."""
+    """Autocast must not reuse casts of weights from an attack step, which have no gradient."""
     method = build("robust_simclr", **{"adversary.accumulate_gradients": accumulate})
     before = weights(method)
     fit(method, batches=1, precision="bf16-mixed")

@@ -1,4 +1,4 @@
-"""``preset=reference`` takes the very updates of the paper's reference code, in float64."""
+"""``preset=reference`` takes the same updates as the paper's reference code, in float64."""
 
 import copy
 
@@ -25,12 +25,12 @@ SMALL = [
     *("data=cifar10", f"crops.size={SIZE}", "+backbone.kwargs.width=4"),
     *("+backbone.kwargs.layers=[1,1,1,1]", "method_kwargs.proj_hidden_dim=16"),
     *("method_kwargs.proj_output_dim=8", f"max_epochs={EPOCHS}", f"optimizer.batch_size={BATCH}"),
-    f"optimizer.lr={reference.LR * 256 / BATCH}",  # of a batch of 256
+    f"optimizer.lr={reference.LR * 256 / BATCH}",  # the config's rate is for a batch of 256
 ]
 
 
 class Network(nn.Module):
-    """Backbone and projector of a method: from pixels to embeddings."""
+    """A method's backbone and projector as one network from pixels to embeddings."""
 
     def __init__(self, method):
         super().__init__()
@@ -41,7 +41,7 @@ class Network(nn.Module):
 
 
 class Recorder(Callback):
-    """What a method's updates were, as :class:`reference.Run` has it."""
+    """Records a method's updates as :class:`reference.Run` does."""
 
     def __init__(self, method):
         self.taken = []
@@ -66,7 +66,7 @@ class Recorder(Callback):
 
 @pytest.fixture
 def crops():
-    """Crops of every batch: EPOCHS * BATCHES lists of three views (B, 3, h, w)."""
+    """The crops of all batches: (EPOCHS * BATCHES, three views, B, 3, h, w)."""
     generator = torch.Generator().manual_seed(1)
     shape = (EPOCHS * BATCHES, 3, BATCH, 3, SIZE, SIZE)
     return torch.rand(shape, dtype=torch.float64, generator=generator)
@@ -74,10 +74,10 @@ def crops():
 
 @pytest.fixture
 def trained(fit, crops):
-    """Our updates and the reference's on the same crops from the same weights.
+    """A function that takes our updates and the reference's on the same crops and weights.
 
-    Returns two lists: updates, then weights and buffers after the last one, then the perturbation
-    that is carried on.
+    It returns two lists, ours and the reference's. Each has the updates, then weights and buffers
+    after the last one, then the perturbation for the next batch.
     """
 
     def trained(name, *overrides):
@@ -131,6 +131,6 @@ def test_every_option_of_the_preset_is_needed(trained, name, other):
         for key, value in PRESETS["reference"].items()
         if OmegaConf.select(known, key) is not None
     ]
-    ours, theirs = trained(name, *options, other)  # the last word counts
+    ours, theirs = trained(name, *options, other)  # the last override of a key counts
     with pytest.raises(AssertionError, match="not close"):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)

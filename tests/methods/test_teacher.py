@@ -1,4 +1,4 @@
-"""Teachers: a frozen checkpoint, or the averaged weights; and what is refused."""
+"""Teachers, which are a frozen checkpoint or the averaged weights, and what is refused."""
 
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -40,7 +40,7 @@ class Compared(AdversarialMethod):
 
 @pytest.fixture
 def compare(build, monkeypatch):
-    """A method with a teacher, by changes of its config."""
+    """A function that builds a method with a teacher and changed settings."""
     method = type("Compared", (Compared, StandaloneMethod), {})
     monkeypatch.setitem(METHODS, "compare", method)
     SHOWN.clear()
@@ -49,7 +49,7 @@ def compare(build, monkeypatch):
 
 @pytest.fixture
 def teacher(build, fit, tmp_path):
-    """The checkpoint of a trained method of the same network."""
+    """The checkpoint of a trained method that has the same network."""
     fit(build("emp_ssl"), batches=2).save_checkpoint(tmp_path / "teacher.ckpt")
     return str(tmp_path / "teacher.ckpt")
 

@@ -1,4 +1,4 @@
-"""The one training step: what the attack may touch, who is attacked, what the presets change."""
+"""The training step: what an attack may touch, which views it attacks, what presets change."""
 
 import math
 
@@ -24,7 +24,7 @@ def spy_on_attack(method, record):
 
 
 def trace(method):
-    """Everything an attack must leave alone."""
+    """Copies of everything that an attack must not change."""
     gradients = [None if p.grad is None else p.grad.clone() for p in method.parameters()]
     buffers = [b.clone() for b in method.buffers()]
     flags = [(m.training, getattr(m, "track_running_stats", None)) for m in method.modules()]
@@ -77,7 +77,7 @@ def test_only_the_attacked_views_are_perturbed(build, fit, name, views, expected
     record, seen = [], []
     spy_on_attack(method, record)
     method.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
-    fit(method, batches=2)  # free: nothing is perturbed before the first backward pass
+    fit(method, batches=2)  # free training perturbs nothing before its first backward pass
     crops, delta = record[-1][2:]
     assert len(crops) == len(delta) == expected
     last = torch.cat(seen[-1:] if method.attacked_views.forward == "joint" else seen[-2:])
@@ -89,13 +89,13 @@ def test_self_pair_crafts_on_the_attacked_view_alone(build, fit):
     seen = []
     method.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     fit(method)
-    # The view's clean self once, five steps, the update on the clean and on the attacked view.
+    # These are the clean second view, five attack steps, and an update with a pass for each view.
     assert seen == [BATCH] * 8
     assert method.crop_passes == 2 * BATCH + 5 * BATCH
 
 
 def test_accumulated_gradients_are_the_sum_of_all_passes(build, fit):
-    """The reference's update, against gradients taken one by one."""
+    """The option makes the reference's update; here the gradients are taken one by one."""
     method = build("robust_emp", **{"adversary.accumulate_gradients": True, "adversary.steps": 3})
     crops_seen, used = [], []
     perturb = method.adversary.perturb

@@ -1,4 +1,4 @@
-"""Effective rank, and a warning when there is nothing left of it."""
+"""The effective rank, and the warning if embeddings collapse."""
 
 import math
 import warnings

@@ -1,4 +1,4 @@
-"""NT-Xent and SupCon against brute force in float64, for any number of views."""
+"""NT-Xent and SupCon agree with brute force in float64, for any number of views."""
 
 import math
 
@@ -11,7 +11,7 @@ from solo_adv.objectives import NTXent, Supervised, Update, nt_xent, sup_con
 
 
 def brute_force(z, labels, temperature):
-    """The formula of Khosla et al., anchor by anchor, in plain Python loops."""
+    """Compute the formula of Khosla et al. anchor by anchor, in plain Python loops."""
     views, batch, _ = z.shape
     flat = [z[v, b] / z[v, b].norm() for v in range(views) for b in range(batch)]
     classes = [labels[b].item() for _ in range(views) for b in range(batch)]

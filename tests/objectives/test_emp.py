@@ -1,4 +1,4 @@
-"""The EMP objective against brute force in float64: value, sign, gradient, precision."""
+"""The EMP objective agrees with brute force in float64: value, sign, gradient, precision."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from solo_adv.objectives import EMP, Update, emp_loss, total_coding_rate
 
 
 def brute_force(z, invariance_weight=200.0, tcr_eps=0.2):
-    """The paper's formulas, view by view, with a D x D determinant by eigenvalues."""
+    """Compute the paper's formulas view by view, with D x D determinants from eigenvalues."""
     views, batch, dim = z.shape
     mean = z.mean(0)
     cosine = torch.zeros((), dtype=z.dtype)
@@ -66,7 +66,7 @@ def test_gradient_by_finite_differences():
 
 
 def test_collapse_costs_more_than_spread():
-    # Crops agree perfectly in both; only the images differ, or do not.
+    # Crops of an image are equal in both. Images differ in the first and are equal in the second.
     images = embeddings(1, 20, 32)
     spread = images.expand(4, -1, -1)
     collapsed = images[:, :1].expand(4, 20, -1)

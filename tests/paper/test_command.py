@@ -1,4 +1,4 @@
-"""``python -m solo_adv.paper``: its output and its one-line error."""
+"""``python -m solo_adv.paper`` prints tables, or one line for a mistake."""
 
 import sys
 

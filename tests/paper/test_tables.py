@@ -1,4 +1,4 @@
-"""The paper's figures as data: they are what is printed, and every impossible one is marked."""
+"""The paper's figures are recorded as printed, and every impossible one is marked."""
 
 from collections import defaultdict
 from itertools import pairwise

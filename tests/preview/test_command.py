@@ -1,4 +1,4 @@
-"""The preview as a user types it."""
+"""The preview's command line, as a user types it."""
 
 from functools import partial
 from importlib.util import find_spec

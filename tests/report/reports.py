@@ -1,4 +1,4 @@
-"""Reports and measurements as they may come, without measuring anything."""
+"""Makes reports and measurements without measuring anything."""
 
 from solo_adv.evaluation import RobustSettings
 from solo_adv.report.measurement import Measurement
@@ -8,14 +8,14 @@ DEFAULTS = RobustSettings()
 
 
 def measurement(name, accuracy, level=None, total=1000, **more):
-    """``level`` is 255 * epsilon."""
+    """Make a measurement; ``level`` is 255 * epsilon."""
     settings = {} if level is None else {"norm": "linf", "epsilon": level / 255}
     correct = round(accuracy * total)
     return Measurement(name=name, correct=correct, total=total, settings=settings, **more)
 
 
 def make_report(settings=DEFAULTS, **changes):
-    """A whole report; what is given replaces the report's own."""
+    """Make a complete report in which ``changes`` replace fields."""
     held = {
         "method": "cfamc",
         "checkpoint": "trained_models/cfamc/one.ckpt",

@@ -1,4 +1,4 @@
-"""A measurement knows its figure, its error and its label; impossible ones are refused."""
+"""A measurement has an accuracy, an error and a label, and refuses impossible counts."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Merging reports: beside the paper's figures where they are the same measurement, else alone."""
+"""Merging reports shows the paper's figures beside ours if they are the same measurement."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from tests.report.reports import make_report, measurement
 
 
 def config(row, **changes):
-    """A pretraining config with the settings of a row of the paper."""
+    """Make a pretraining config with the settings of a row of the paper."""
     setting = MODELS[row].setting
     adversary = {k.split(".")[1]: v for k, v in setting.items() if k.startswith("adversary.")}
     scale = [0.25, 0.25] if setting["geometry"] == "patch" else [0.08, 1.0]

@@ -1,4 +1,4 @@
-"""Reports read back as they were written, in today's format and in the first one."""
+"""Reports in today's format and in the first one are read back unchanged."""
 
 import json
 import re

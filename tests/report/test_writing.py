@@ -1,4 +1,4 @@
-"""The files of a report: whole or not there, and all of them tell the same."""
+"""A report's files are complete or absent, and all of them say the same."""
 
 from dataclasses import replace
 

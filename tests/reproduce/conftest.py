@@ -8,7 +8,7 @@ from tests.reproduce.jobs import StandIn
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """Takes the place of Python in every command."""
+    """A stand-in for Python in every command."""
     folder = tmp_path / "stand-in"
     folder.mkdir()
     found = StandIn(folder)

@@ -1,4 +1,4 @@
-"""Jobs, and a stand-in for Python that only leaves the files that a command would leave."""
+"""Makes jobs, and a stand-in for Python that only writes the files a command would write."""
 
 import shutil
 from dataclasses import replace
@@ -11,13 +11,13 @@ from solo_adv.training.runs import Run
 
 
 def job(row, dataset="cifar10", evaluations=("standard",), **settings):
-    """The job of a row."""
+    """Make the job of a row."""
     judged_by = tuple(EVALUATIONS[name] for name in evaluations)
     return Job(row=ROWS[row], dataset=dataset, evaluations=judged_by, **settings)
 
 
 def leave_run(cfg, *, epoch, version="offline-1"):
-    """What a finished or interrupted run leaves; returns its checkpoint."""
+    """Write what a finished or interrupted run leaves, and return its checkpoint."""
     cfg = parse_cfg(cfg)
     cfg.data.num_classes = 10
     run = Run(cfg, version=version)
@@ -49,10 +49,10 @@ fi
 
 
 class StandIn:
-    """Python as the commands see it.
+    """A script that commands run instead of Python.
 
     Attributes:
-        before: a bash script that it runs first; ``$step`` is a run's name or "judging PATH".
+        before: a bash script that is run first; ``$step`` is a run's name or "judging PATH".
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,7 +63,7 @@ class StandIn:
         self.path.chmod(0o755)
 
     def trains(self, job: Job, *, epochs: int | None = None) -> None:
-        """Let it know what a job's run leaves."""
+        """Prepare the files that pretraining of a job is to leave."""
         place = replace(job, directory=self.prepared.parent / "made")
         cfg = place.config()
         leave_run(cfg, epoch=(cfg.max_epochs if epochs is None else epochs) - 1)

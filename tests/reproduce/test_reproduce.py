@@ -1,4 +1,4 @@
-"""Rows, plans, costs and the command line of the reproduction."""
+"""The rows, plans, costs and command line of ``solo_adv.reproduce``."""
 
 import json
 import sys
@@ -32,7 +32,7 @@ def test_the_papers_unnamed_rows_are_none_of_its_models():
     others = [row for row in ROWS if row not in MODELS]
     assert len(others) > 10
     taken = {row: model_of(plain(job(row).complete_config())) for row in others}
-    # Another reading of the same printed row.
+    # These are other readings of rows that the paper prints.
     assert {row for row, model in taken.items() if model} == {
         "cfamc_m3_step_epsilon",
         "robust_simclr_cross",
@@ -119,7 +119,7 @@ def test_data_paths_by_data_set_and_for_all():
 # ------------------------------------------------------------------ costs
 
 PASSES_AN_IMAGE = {
-    # as the audit of the reference code counts them
+    # counted by an audit of the reference code
     "robust_emp_crop": 16 * (5 + 1) * 30,
     "cfamc_m3": 480,
     "cfamc_m5": 480,
@@ -128,8 +128,8 @@ PASSES_AN_IMAGE = {
     "simclr_freeadv_m3": 1002,
     "supervised_freeadv_m3": 900,
     "supervised_freeadv_m7": 2100,
-    # 12 a batch in the reference code, whose attack repeats and back-propagates the constant view
-    "robust_simclr_cross": (5 + 2) * 500,  # the clean view passes once, and apart
+    # The reference code needs 12 passes, because its attack passes the clean view in each step.
+    "robust_simclr_cross": (5 + 2) * 500,  # here the clean view passes once, separately
     "robust_simclr_crop": (1 * 5 + 2) * 500,
 }
 UPDATES = {

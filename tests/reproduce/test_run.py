@@ -1,4 +1,4 @@
-"""Running jobs as child processes, with a stand-in for Python; real ones at the end (slow)."""
+"""Jobs run as child processes of a stand-in for Python; the slow tests at the end run real ones."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def no_merging(request, monkeypatch):
 
 
 def steps(stand_in):
-    """What was called, in short: names of runs and of evaluations."""
+    """The names of the runs and evaluations that were started, in order."""
     found = []
     for words in stand_in.calls:
         keys = {key: value for key, _, value in (word.partition("=") for word in words)}
@@ -172,7 +172,7 @@ def test_a_command_that_was_told_to_stop_stops_all(tmp_path, stand_in):
 
 
 def test_progress_says_which_job_how_long_and_what_is_left(tmp_path, stand_in, capfd, monkeypatch):
-    rows = ("cfamc_m3", "cfamc_m5", "cfamc_m12")  # the first is finished
+    rows = ("cfamc_m3", "cfamc_m5", "cfamc_m12")  # the first one is already finished
     jobs = [job(row, scale="tiny", directory=tmp_path) for row in rows]
     for planned in jobs:
         stand_in.trains(planned)
@@ -238,7 +238,7 @@ def start(directory, *words):
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL], ids=lambda sent: sent.name)
 def test_killed_and_started_again_it_goes_on(tmp_path, sent):
-    """Two processes train and judge; no batch is done twice after SIGTERM."""
+    """Two processes train and judge. The second start continues the first one's run."""
     words = (*TINY, "devices=2")
     first = start(tmp_path, *words)
     end = time.monotonic() + PATIENCE
@@ -264,7 +264,7 @@ def test_killed_and_started_again_it_goes_on(tmp_path, sent):
 
 @pytest.mark.slow
 def test_a_tiny_row_end_to_end(tmp_path):
-    """Pretraining, both heads, the merged report; again, no child is started."""
+    """A row is pretrained, judged with both heads and merged; a repetition starts no process."""
     command = [sys.executable, "-m", "solo_adv.reproduce", "table1", "--scale", "tiny"]
     command += ["--row", "robust_simclr_crop", "--directory", str(tmp_path)]
     subprocess.run(command, check=True)
@@ -280,14 +280,14 @@ def test_a_tiny_row_end_to_end(tmp_path):
     written = {path: path.stat().st_mtime for path in tmp_path.rglob("report.json")}
     checkpoints = list(tmp_path.rglob("*.ckpt"))
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "Measured before" not in done.stdout  # which a child would have said
+    assert "Measured before" not in done.stdout  # a child process would have printed this
     assert {path: path.stat().st_mtime for path in tmp_path.rglob("report.json")} == written
     assert list(tmp_path.rglob("*.ckpt")) == checkpoints
 
 
 @pytest.mark.slow
 def test_printed_commands_run_in_a_shell(tmp_path):
-    """As they are printed, pasted into bash."""
+    """The commands are pasted into bash as they are printed."""
     words = ["table2", "--row", "simclr", "--dataset", "cifar10", "--scale", "tiny"]
     words += ["--directory", str(tmp_path), *TINY, "--dry-run", "--throughput", "1"]
     command = [sys.executable, "-m", "solo_adv.reproduce", *words]

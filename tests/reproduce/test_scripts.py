@@ -1,4 +1,4 @@
-"""The launch scripts: their list of rows, and which command they run."""
+"""The launch scripts have the right rows and run the right commands."""
 
 import os
 import re
@@ -39,7 +39,7 @@ def test_the_array_has_the_rows_of_the_papers_tables():
 
 @pytest.fixture
 def folder(tmp_path):
-    """A copy of the scripts beside a stand-in for Python, which notes its arguments."""
+    """A folder with a copy of the scripts and a stand-in for Python that notes its arguments."""
     shutil.copytree(SCRIPTS, tmp_path / "scripts")
     write(tmp_path / "python", f'printf "%s\\n" "$@" > {tmp_path}/called')
     return tmp_path

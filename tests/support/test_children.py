@@ -1,4 +1,4 @@
-"""Commands in a session of their own: signals, what they leave behind, and locks."""
+"""Commands that run in sessions of their own: signals, processes left behind, and locks."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def wait_for(path):
 
 
 def alive(pid):
-    """Whether a process runs; one that has ended and is not collected does not."""
+    """Whether a process runs. A zombie, which has ended, does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -115,7 +115,7 @@ with Children() as children, children.alone(Path({str(tmp_path)!r}) / "lock", la
 """
     other = subprocess.Popen([sys.executable, "-c", program])
     wait_for(tmp_path / "begun")
-    other.kill()  # its command goes on, and holds the lock
+    other.kill()  # its command continues and still holds the lock
     other.wait()
     waited = []
     with Children() as children, children.alone(tmp_path / "lock", lambda: waited.append(1)):

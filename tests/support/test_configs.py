@@ -1,4 +1,4 @@
-"""The help without a config: it lists the methods, and the config of each says what it is."""
+"""Help without a config lists the methods, each with the first line of its config."""
 
 import pytest
 from omegaconf import OmegaConf

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and damage to them is found."""
+"""Files appear complete or not at all, and damage to them is noticed."""
 
 import errno
 import itertools
@@ -79,7 +79,7 @@ def test_sigkill_at_any_moment_leaves_whole_files(file, name):
             verify(file)
         for path in file.parent.glob("*.ckpt"):
             if path.read_bytes() == before:
-                continue  # its checksum may be the new one's already: refused, never loaded
+                continue  # the old file may already have the new checksum, with which it is refused
             verify(path)
             assert torch.equal(read_checkpoint(path)["state_dict"]["w"], torch.zeros(3000))
         remove_unfinished(file.parent)
@@ -91,7 +91,7 @@ def test_sigkill_at_any_moment_leaves_whole_files(file, name):
 
 
 def _write_and_die(path, contents, moment):
-    """Write in a process that is killed at its so-manieth step; whether it was."""
+    """Write in a process that is killed at step ``moment``; return whether it came to that step."""
     child = os.fork()
     if child == 0:
         steps = itertools.count()

@@ -1,4 +1,4 @@
-"""Real processes give the loss and gradients of one process with the joined batch."""
+"""Several processes give the same loss and gradients as one process with the joined batch."""
 
 import socket
 
@@ -47,7 +47,8 @@ def _process(rank, processes, port, results):
             loss = objective(shown(F.normalize(images[:, mine] @ weight, dim=-1), LABELS[mine]))
             loss.total.backward()
             dist.all_reduce(weight.grad)
-            results[rank, name] = (loss.total.detach(), weight.grad / processes)  # DDP averages
+            # DDP averages the gradients of the processes.
+            results[rank, name] = (loss.total.detach(), weight.grad / processes)
     finally:
         dist.destroy_process_group()
 
@@ -65,7 +66,8 @@ def test_several_processes_equal_one(free_port, processes):
         loss.total.backward()
         for rank in range(processes):
             total, gradient = found[rank, name]
-            if name != "cross_entropy":  # a mean over samples is averaged by DDP itself
+            # Cross-entropy is a mean over samples, so each process has only the loss of its part.
+            if name != "cross_entropy":
                 torch.testing.assert_close(total, loss.total.detach(), rtol=1e-12, atol=0)
             torch.testing.assert_close(gradient, weight.grad, rtol=1e-6, atol=1e-8)
 

@@ -1,4 +1,4 @@
-"""Top-1 and top-5."""
+"""Top-1 and top-5 accuracy."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Signatures read from source, against those of the imported classes."""
+"""Signatures read from source agree with those of the imported classes."""
 
 import inspect
 import subprocess
@@ -17,7 +17,7 @@ LARS = ("timm.optim.lars", "Lars")
 
 
 def parts(declared):
-    """A type and all that it consists of, with Opaque in the place of classes of packages."""
+    """The types that a type consists of, with Opaque in place of classes of packages."""
     inner = [part for argument in get_args(declared) for part in parts(argument)]
     if inner:
         return inner

@@ -32,7 +32,7 @@ def test_memory_stays_flat():
     found = leaks.measure("cfamc", 400)
     assert found["steps"] == 400
     assert len(found["readings_mib"]) == leaks.READINGS
-    assert found["growth"] < 2 * leaks.MOST_GROWTH  # this run is shorter than make torture's
+    assert found["growth"] < 2 * leaks.MOST_GROWTH  # twice the bound, because this run is shorter
 
 
 @pytest.mark.slow

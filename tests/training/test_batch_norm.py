@@ -1,4 +1,4 @@
-"""Layers that share their statistics: two real processes against one layer of torch's."""
+"""Layers that share statistics in two processes agree with torch's layer in one process."""
 
 import socket
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from solo_adv.training.batch_norm import ProcessBatchNorm, SyncedBatchNorm
 
-SHARES = (5, 3)  # of a batch of 8: they need not be equal
+SHARES = (5, 3)  # sizes of the parts of a batch of 8, which may differ
 
 
 def layers():
@@ -36,7 +36,7 @@ def batch():
 
 
 def passed(model, images, weights):
-    """Gradient of the images after two passes, and the state of the model."""
+    """Pass images twice; return their gradient and the state of the model."""
     images = images.requires_grad_()
     for _ in range(2):
         images.grad = None

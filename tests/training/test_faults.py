@@ -1,4 +1,4 @@
-"""What ends a run from outside reads as one line, and names what is left of the run."""
+"""An error from outside that ends a run is reported in one line that names the last checkpoint."""
 
 import errno
 import multiprocessing

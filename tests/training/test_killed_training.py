@@ -1,4 +1,4 @@
-"""A training that is killed in mid epoch leaves no process behind, whatever makes its crops."""
+"""A run that is killed within an epoch leaves no process behind, with any crop backend."""
 
 import os
 import signal
@@ -53,7 +53,7 @@ def test_no_process_survives(backend, sent, folder, tmp_path):
             cwd=tmp_path,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a group by which its processes are found
+            start_new_session=True,  # its processes are then found by their group
         )
     try:
         _wait_for(lambda: list(tmp_path.rglob("*ep=*.ckpt")) or run.poll() is not None)
@@ -101,7 +101,7 @@ def _wait_for(condition):
 
 
 def _members(group):
-    """Processes of a group that still run."""
+    """The processes of a group that still run."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -110,7 +110,7 @@ def _members(group):
                     (entry / "stat").read_text().rpartition(")")[2].split()[:3]
                 )
             except (OSError, ValueError):
-                continue  # it ended meanwhile
+                continue  # the process has ended meanwhile
             if int(process_group) == group and state != "Z":
                 found.append(int(entry.name))
     return found

@@ -1,4 +1,4 @@
-"""Devices and nodes that are not there are refused before any process waits for them."""
+"""Missing devices and nodes are refused before any process waits for them."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from solo_adv.training.trainer import check_processes
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Sets how many GPUs and cores there seem to be, and removes all signs of a cluster."""
+    """A function that sets how many GPUs and cores there seem to be. No cluster is visible."""
     for name in trainer._OF_A_CLUSTER:
         monkeypatch.delenv(name, raising=False)
 

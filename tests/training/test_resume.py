@@ -1,4 +1,4 @@
-"""A run that is stopped anywhere and started again ends as one that was never stopped."""
+"""A run that is stopped at any point and started again ends like an uninterrupted run."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ METHODS = {
 
 @pytest.fixture
 def pretrain(command, tmp_path):
-    """Runs the job below a directory of its own; returns status, output, error."""
+    """A function that runs the job below a directory; returns status, output, errors."""
 
     def run(method, directory, *more):
         return command(
@@ -41,7 +41,7 @@ def pretrain(command, tmp_path):
 
 
 def interrupt_after(monkeypatch, batches, name="SIGTERM"):
-    """Once: send this process a signal while the given batch of the run, from 1, is trained."""
+    """Send this process a signal, once, while it trains a batch of the run (counted from 1)."""
 
     def start(self, trainer, method, batch, batch_idx):
         if trainer.fit_loop.total_batch_idx + 1 == batches:
@@ -53,7 +53,7 @@ def interrupt_after(monkeypatch, batches, name="SIGTERM"):
 
 
 def final(directory):
-    """Everything in the last checkpoint of the only run below a directory."""
+    """The contents of the last checkpoint of the only run below a directory."""
     (path,) = directory.rglob("*ep=1.ckpt")
     return torch.load(path, weights_only=True)
 
@@ -70,7 +70,7 @@ def last_metrics(directory):
 
 
 def assert_equal(one, other, at="checkpoint"):
-    """Bit by bit; of what one holds."""
+    """Assert that two values are equal to the last bit."""
     if isinstance(one, torch.Tensor):
         assert torch.equal(one, other), at
     elif isinstance(one, dict):

@@ -1,4 +1,4 @@
-"""Shared by all tests of the zoo: a real run that is evaluated and published."""
+"""Fixtures for all tests of the zoo: a real run that is evaluated and published."""
 
 from types import SimpleNamespace
 
@@ -44,7 +44,7 @@ def config(name, *overrides):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A finished run with a report for each head: ``.checkpoint``, ``.reports`` (directory)."""
+    """A finished run (``.checkpoint``), and a directory with its two reports (``.reports``)."""
     root = tmp_path_factory.mktemp("run")
     checkpoint = pretrain(config("cfamc", *TINY, f"checkpoint.dir={root / 'trained_models'}"))
     for linear in ("standard", "robust"):
@@ -56,7 +56,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def published(trained, tmp_path_factory):
-    """A zoo directory with that run: ``.directory``, ``.entry``."""
+    """A zoo directory (``.directory``) with that run as its only model (``.entry``)."""
     directory = tmp_path_factory.mktemp("published")
     entry = publish(
         trained.checkpoint.parent,
@@ -71,7 +71,7 @@ def published(trained, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch, tmp_path):
-    """An empty cache, and no environment variables of the user."""
+    """Give every test an empty cache, and hide the user's environment variables."""
     for name in ("SOLO_ADV_ZOO_URL", "SOLO_ADV_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SOLO_ADV_CACHE", str(tmp_path / "cache"))
@@ -79,6 +79,6 @@ def nowhere(monkeypatch, tmp_path):
 
 @pytest.fixture
 def zoo(published, monkeypatch):
-    """The published zoo, which the package finds by its directory."""
+    """The published zoo, whose directory the package searches."""
     monkeypatch.setenv("SOLO_ADV_ZOO_URL", str(published.directory))
     return published

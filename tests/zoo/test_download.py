@@ -16,7 +16,7 @@ from tests.zoo.server import FaultyServer
 
 CONTENT = os.urandom(300_000)
 PATH = "models/toy/encoder.safetensors"
-NOWHERE = "http://127.0.0.1:9"  # the discard port, on which nobody listens
+NOWHERE = "http://127.0.0.1:9"  # nobody listens on the discard port
 
 
 def described(content, path=PATH, **more):
@@ -25,7 +25,7 @@ def described(content, path=PATH, **more):
 
 @pytest.fixture
 def toy(tmp_path):
-    """The file, and a directory that holds it."""
+    """A file in a directory to be served, as its description in an index."""
     path = tmp_path / "served" / PATH
     path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT)
@@ -196,7 +196,7 @@ def test_two_processes_download_once(server, toy, cache):
 
 @pytest.fixture
 def small_disk(tmp_path, monkeypatch):
-    """Mounts a file system as the cache; only root can."""
+    """A function that mounts a file system as the cache, which only root can do."""
     mounted = []
 
     def mount(options):

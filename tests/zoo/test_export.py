@@ -42,7 +42,7 @@ def equal(given, expected):
 
 
 def used(network, size):
-    """Give batch norms statistics of images and random scales and shifts, as after training."""
+    """Give batch norms running statistics and random scales and shifts, as training would."""
     torch.manual_seed(1)
     for norm in network.modules():
         if isinstance(norm, nn.BatchNorm2d):
@@ -55,7 +55,7 @@ def used(network, size):
 
 @pytest.fixture
 def made(published, tmp_path, monkeypatch):
-    """An entry with any backbone, as if it had been trained; only the backbone is usable."""
+    """A function that makes an entry with any backbone, as if trained; it has only a backbone."""
 
     def make(name="resnet18", stem="cifar", size=32, dataset="cifar10", stats=None, **kwargs):
         entry = published.entry

@@ -71,7 +71,7 @@ def test_list_filters(zoo):
 
 @pytest.fixture
 def altered(published, tmp_path, monkeypatch):
-    """Puts other weights, with correct hashes, into a copy of the zoo."""
+    """A function that puts other weights, with correct hashes, into a copy of the zoo."""
 
     def put(change):
         held = json.loads((published.directory / "index.json").read_text())
@@ -132,7 +132,7 @@ def test_a_pickle_under_another_name_does_not_run(published, tmp_path, monkeypat
     bomb = tmp_path / "bomb.ckpt"
     torch.save({"state_dict": {}, "bomb": Bomb(str(mark))}, bomb)
     torch.load(bomb, weights_only=False)
-    assert mark.exists()  # without protection it runs
+    assert mark.exists()  # loading the pickle without protection runs its code
     mark.unlink()
     if suffix == "ckpt":
         with pytest.raises(UserError, match="refused because loading it would run code"):

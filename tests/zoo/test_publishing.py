@@ -16,7 +16,7 @@ from tests.zoo.conftest import NAME
 
 @pytest.fixture
 def attempt(trained, tmp_path):
-    """Publishes the run with changed reports and returns the zoo directory."""
+    """A function that publishes the run with changed reports and returns the zoo directory."""
 
     def run(change=None, *, name=NAME, checkpoint=None, reports=None, **more):
         copied = tmp_path / "results"
@@ -207,7 +207,7 @@ def test_an_index_of_the_first_format_is_read_checked_and_added_to(attempt, publ
             "clean": was["clean"],
             **{f"{a['name']} at {a['epsilon_text']}": a["accuracy"] for a in was["attacks"]},
         }
-    # Written anew, it is of today's format and says the same.
+    # In today's format the entry says the same.
     assert type(entry).from_dict(json.loads(json.dumps(entry.to_dict()))) == entry
     packaged["models"][0]["evaluations"][0]["clean"] = 51.2
     with pytest.raises(UserError, match="evaluations/0/clean"):

@@ -25,16 +25,16 @@ def shorter(ensemble):
 
 @pytest.fixture
 def short(monkeypatch):
-    """The same attacks with fewer steps, so that a test lasts a second."""
+    """Shortens the attacks, so that a test takes a second."""
     make = module._ensemble
     monkeypatch.setattr(module, "_ensemble", lambda *a: shorter(make(*a)))
 
 
 def by_hand(net, image_set, batch_size, num_classes, shorten=lambda ensemble: ensemble):
-    """The images as attacked by pyautoattack alone, and which stand."""
+    """Attack with pyautoattack alone; return the attacked images, and which are still right."""
     from pyautoattack import AutoAttack  # noqa: PLC0415
 
-    def in_our_memory_format(images):  # another one rounds otherwise
+    def in_our_memory_format(images):  # other formats round differently
         return net(images.contiguous(memory_format=torch.channels_last))
 
     ensemble = AutoAttack(in_our_memory_format, eps=EPSILON, seed=5, version="standard")
@@ -53,7 +53,7 @@ def states(directory):
 
 
 def passes_of(net):
-    """Keeps every image (as bytes) that the network sees from now on; in order, repeats too."""
+    """Record every image that the network sees from now on, as bytes and in order."""
     seen = []
     hook = net.register_forward_pre_hook(
         lambda _, inputs: seen.extend(image.detach().numpy().tobytes() for image in inputs[0])
@@ -89,7 +89,7 @@ def test_equals_pyautoattack_by_hand(monkeypatch, pattern_net, pattern_set, tmp_
         if not torch.equal(a, b)
     ]
     assert len(changed) == int((verdicts >= 0).sum())
-    # The very same random starts and steps: the network sees the same images, as often.
+    # The random starts and steps are the same, so the network sees the same images equally often.
     assert Counter(ours) == Counter(theirs)
     assert {image.numpy().tobytes() for image in changed} <= set(theirs)
     assert 2 < result.correct == int(standing.sum()) < 36
@@ -152,7 +152,7 @@ def test_killed_and_resumed_it_gives_the_same(
     total = len(ran)
     again = evaluate_autoattack(bench, epsilon=EPSILON, directory=broken)
     assert again.correct == straight.correct
-    assert len(ran) == total  # nothing was attacked again: not after the kill, and not now
+    assert len(ran) == total  # neither resuming nor this call attacked anything twice
     ran.clear()
     evaluate_autoattack(bench, epsilon=EPSILON)
     assert len(ran) == total
@@ -181,7 +181,7 @@ def test_a_state_belongs_to_one_evaluation(short, pattern_net, pattern_set, tmp_
         before = set(tmp_path.iterdir())
         evaluate_autoattack(other, epsilon=epsilon, norm=norm, directory=tmp_path)
         (new,) = set(tmp_path.iterdir()) - before
-        # one who renames a foreign state is refused
+        # The state of another evaluation is refused under this one's name.
         new.write_text(json.dumps(state))
         with pytest.raises(UserError, match="another evaluation"):
             evaluate_autoattack(other, epsilon=epsilon, norm=norm, directory=tmp_path)

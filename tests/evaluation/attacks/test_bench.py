@@ -1,4 +1,4 @@
-"""A bench: which images lie on it, in which batches, and what is not judged at all."""
+"""A bench: which images it has, in which batches, and what it refuses to judge."""
 
 from dataclasses import FrozenInstanceError, replace
 

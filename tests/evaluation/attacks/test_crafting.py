@@ -1,4 +1,4 @@
-"""Precision and compilation of attacks: what changes, and what must not."""
+"""Precision and compilation of attacks: what they change, and what they must not change."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ BF16 = Crafting(precision="bf16-mixed")
 
 
 def spied(classifier):
-    """Types of the weights' products in every pass: what precision it was computed in."""
+    """Record the type of a convolution's output in every pass, which shows the precision."""
     seen = []
     classifier.encoder[0].register_forward_hook(lambda *a: seen.append(a[2].dtype))
     return seen
@@ -31,7 +31,7 @@ def test_bfloat16_crafts_and_float32_judges(pattern_net, pattern_set):
     net, image_set = pattern_net(), pattern_set(30, seed=1)
     seen = spied(net)
     result = evaluate_pgd(Bench(net, image_set, crafting=BF16), epsilon=EPSILON, steps=4)
-    # One pass of the clean images and one of the perturbed ones are verdicts.
+    # The first pass judges the clean images and the last one the perturbed images.
     assert seen == [torch.float32, *[torch.bfloat16] * 4, torch.float32]
     assert "upper bound" in " ".join(result.notes)
     seen.clear()
@@ -51,7 +51,7 @@ def test_a_coarser_attack_is_an_attack_still(pattern_net, pattern_set):
 
 
 def test_a_network_that_is_wrong_in_bfloat16_alone_gains_nothing_by_it(pattern_net, pattern_set):
-    """Right in float32, wrong in bfloat16: a verdict in bfloat16 would call it broken."""
+    """The network is right in float32 only. A verdict in bfloat16 would call images broken."""
 
     class WrongInBfloat16(torch.nn.Module):
         def __init__(self, net):
@@ -112,10 +112,10 @@ def test_compiled_attacks_find_the_same_and_are_compiled_once(pattern_net, patte
     net, image_set = pattern_net(), pattern_set(60, seed=1)
     counters.clear()
     for epsilon in (EPSILON, EPSILON / 2):
-        bench = Bench(net, image_set, batch_size=25)  # 25, 25, then what is left
+        bench = Bench(net, image_set, batch_size=25)  # 25, 25, then the rest
         plain = evaluate_pgd(bench, epsilon=epsilon)
         compiled = replace(bench, crafting=Crafting(compile=True))
         assert abs(evaluate_pgd(compiled, epsilon=epsilon).correct - plain.correct) <= 1
-    # A batch of 25, one of any other size; the same for the second epsilon.
+    # One graph for batches of 25 and one for any other size; both serve the second epsilon, too.
     assert counters["stats"]["unique_graphs"] <= 2
     assert not counters["graph_break"]

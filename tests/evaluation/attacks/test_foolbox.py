@@ -1,4 +1,4 @@
-"""PGD against an independent implementation of the same settings, on adversarially trained nets."""
+"""PGD agrees with foolbox's, an independent implementation, on adversarially trained networks."""
 
 import os
 

@@ -19,12 +19,14 @@ def convolutional():
     encoder = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten()
     )
-    encoder(torch.rand(64, 3, 4, 4))  # running statistics unlike those of any test batch
+    encoder(
+        torch.rand(64, 3, 4, 4)
+    )  # makes the running statistics differ from those of any test batch
     return Classifier(encoder, nn.Linear(128, 3))
 
 
 def own_labels(classifier, image_set, wrong=3):
-    """Label the images as the classifier sees them, but for the first few."""
+    """Label the images as the classifier sees them, except for the first few."""
     labels = predict(classifier, as_unit_float(image_set.images))
     labels[:wrong] = (labels[:wrong] + 1) % 3
     image_set.labels = labels
@@ -80,14 +82,16 @@ def test_is_exact_for_a_linear_classifier(random_set, epsilon):
     sign = 2 * image_set.labels - 1
     margin = sign * (logits[:, 1] - logits[:, 0])
     reach = result.epsilon * (head.weight[1] - head.weight[0]).abs().sum().item()
-    assert (margin - reach).abs().min() > 1e-5  # no image on the edge, so the count is certain
+    assert (
+        margin - reach
+    ).abs().min() > 1e-5  # no image is on the edge, so rounding cannot change the count
     assert result.correct == int((margin > reach).sum())
     if epsilon == "16/255":
         assert 20 < result.correct < 170
 
 
 class Scripted:
-    """An attack that breaks the images of the labels it is told to, and counts what it sees."""
+    """An attack that breaks images of given grey levels, and notes which images it sees."""
 
     def __init__(self, breaks, size=0.1):
         self.breaks, self.size, self.seen = breaks, size, []
@@ -103,7 +107,7 @@ class Scripted:
 
 
 class BrokenByBrightening(nn.Module):
-    """Class 1 for images of grey 40 k, k = 0..5, up to a little brighter; class 0 beyond."""
+    """Says class 1 for images with grey level 40 k (k = 0..5) or a little more, else class 0."""
 
     def forward(self, images):
         grey = images.flatten(1).mean(1) * 255
@@ -114,7 +118,7 @@ class BrokenByBrightening(nn.Module):
 def greys(random_set):
     image_set = random_set(6, num_classes=2)
     image_set.images[:] = (40 * torch.arange(6)).view(6, 1, 1, 1)
-    image_set.labels = torch.tensor([1, 1, 1, 1, 1, 0])  # the last is wrong before any attack
+    image_set.labels = torch.tensor([1, 1, 1, 1, 1, 0])  # the last one is wrong without attack
     return image_set
 
 
@@ -251,7 +255,7 @@ def test_verdicts_do_not_depend_on_the_batch(convolutional, random_set):
 def test_same_images_for_clean_and_attack(convolutional, random_set):
     image_set = own_labels(convolutional, random_set(60), wrong=30)
     clean = clean_accuracy(Bench(convolutional, image_set, seed=7).drawn(20))
-    # an attack of radius 0 leaves the images as they are
+    # An attack of radius 0 does not change the images.
     result = evaluate_pgd(Bench(convolutional, image_set, seed=7).drawn(20), epsilon=0)
     assert (clean.top1.correct, clean.top1.total) == (result.correct, result.total)
     assert result.total == clean.top5.total == clean.top5.correct == 20

@@ -50,7 +50,9 @@ def test_selection_depends_on_the_seed_alone(random_set):
     assert torch.equal(select(image_set, 10, seed=3).labels, first)
     assert not torch.equal(select(image_set, 10, seed=4).labels, first)
     assert first.tolist() == sorted(set(first.tolist()))
-    assert first.tolist() != list(range(10))  # folders are sorted by class
+    assert first.tolist() != list(
+        range(10)
+    )  # images in folders are sorted by class, so the subset must be shuffled
     assert select(image_set, None, seed=3) is image_set
     assert len(select(image_set, 1000, seed=3)) == 24
 

@@ -27,7 +27,7 @@ EPSILON = "20/255"
 
 @pytest.fixture
 def fragile(pattern_net, pattern_set):
-    """A random encoder and a standard head on it: right, but broken by small perturbations."""
+    """A random encoder with a standard head, which small perturbations break."""
     encoder = pattern_net(updates=0).encoder.eval()
     head = train_head(
         encoder,

@@ -50,7 +50,7 @@ def test_chunks_make_no_difference(monkeypatch):
 
 
 def test_unlabelled_features_take_no_part():
-    train = torch.cat([TEST, TRAIN])  # the nearest neighbours would be the test features themselves
+    train = torch.cat([TEST, TRAIN])  # the test features must not become neighbours
     labels = torch.cat([torch.full((40,), -1), TRAIN_LABELS])
     test_labels = torch.cat([TEST_LABELS, torch.tensor([-1])])
     found = knn_accuracy(train, labels, torch.cat([TEST, TEST[:1]]), test_labels)
@@ -62,7 +62,7 @@ def test_k_is_capped_at_the_number_of_labelled_training_features():
 
 
 def test_low_temperature_does_not_overflow():
-    # every vote but the nearest neighbour's vanishes
+    # All votes but that of the nearest neighbour vanish.
     assert knn_accuracy(*DATA, temperature=1e-5)[0] == knn_accuracy(*DATA, k=1)[0]
 
 

@@ -1,4 +1,4 @@
-"""Models that only look robust trip the right alarm; a sound one trips none."""
+"""Models that only seem robust cause the right alarm; a sound model causes none."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ def tripped(probes):
 
 
 class Before(nn.Module):
-    """A classifier behind a change of its input or its output."""
+    """A classifier whose input or output is changed by a function."""
 
     def __init__(self, net, of_input=None, of_output=None):
         super().__init__()
@@ -43,7 +43,7 @@ class Before(nn.Module):
 
 
 class BatchStatistics(nn.Module):
-    """Normalises by the batch whatever mode it is in."""
+    """Normalises by the batch's statistics, also in eval mode."""
 
     def forward(self, logits):
         return (logits - logits.mean(0)) / (logits.std(0) + 1e-3)
@@ -175,7 +175,10 @@ def test_each_probe_has_its_alarm(change, words):
 
 def test_sampling_noise_makes_no_alarm():
     within = [
-        {"repaired_by_more_steps": 4, "broken_by_more_steps": 0},  # coins fall so one time in 16
+        {
+            "repaired_by_more_steps": 4,
+            "broken_by_more_steps": 0,
+        },  # as likely as four heads in four throws of a coin, 1 in 16
         {"unbounded_correct": 35},  # 10 % and two standard deviations of 256 images
         {"zero_gradients": 2},
     ]
@@ -198,7 +201,7 @@ def test_robust_accuracy_rises_with_epsilon():
     assert all_alarms(fine) == []
     (message,) = all_alarms([clean(0.6), attack(4, 0.2393), attack(8, 0.2657), attack(16, 0.07)])
     assert "rises from 23.93% at 4/255 to 26.57% at 8/255" in message
-    # two attacks are not compared with each other
+    # The alarm does not compare different attacks.
     assert all_alarms([clean(0.6), attack(4, 0.2), attack(8, 0.3, "other")]) == []
 
 

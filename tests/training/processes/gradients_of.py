@@ -1,8 +1,8 @@
-"""Pretrainings in this process or, under torchrun, its part of them.
+"""Pretrains in this process or, under torchrun, in several, and records the gradients.
 
-``one_run.py DIRECTORY PROCESSES CASE...`` writes down every case's gradients, of each update, and
-the weights and statistics at the end. Crops are drawn without chance, so that several processes see
-what one does.
+``gradients_of.py DIRECTORY PROCESSES CASE...`` saves, for every case, the gradients of each update
+and the weights and statistics at the end. Crops are not random, so that several processes see the
+same ones as a single process.
 """
 
 import sys
@@ -49,7 +49,7 @@ JOB = [
 
 
 class TwoShifts(torch.nn.Module):
-    """Two crops of an image, the same every time."""
+    """Makes two crops of each image, always the same ones."""
 
     def forward(self, images):
         pixels = images.double() / 255
@@ -57,7 +57,7 @@ class TwoShifts(torch.nn.Module):
 
 
 def run(case, processes):
-    """Gradients of all updates, by parameter: lists of tensors; and the state at the end."""
+    """Pretrain; return each parameter's gradients of all updates, and the state at the end."""
     name = case.split()[0]
     more = [
         f"optimizer.batch_size={GLOBAL_BATCH // processes}",
@@ -83,7 +83,7 @@ def run(case, processes):
 
 
 def main():
-    """The cases, one after the other."""
+    """Run the cases one after the other."""
     directory, processes, *cases = sys.argv[1:]
     torch.set_num_threads(1)
     AdversarialMethod._build_crops = lambda self, seed: TwoShifts()

@@ -1,4 +1,4 @@
-"""Real processes train as one process does on the joined batch; and continue as they began."""
+"""Several processes train as one process does on the joined batch, and can be resumed."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ PATIENCE = 300  # seconds
 
 
 def launch(processes, directory, *command):
-    """Start a script, in several processes by torchrun."""
+    """Start a script, with torchrun if it is to run in several processes."""
     several = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     several += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
     return subprocess.Popen(
@@ -36,7 +36,7 @@ def launch(processes, directory, *command):
 
 
 def descendants(process):
-    """Of a process; torchrun's are in sessions of their own, and outlive it."""
+    """Descendants of a process. Those of torchrun have sessions of their own and may outlive it."""
     found = []
     for children in Path(f"/proc/{process}/task").glob("*/children"):
         for child in children.read_text().split():
@@ -45,7 +45,7 @@ def descendants(process):
 
 
 def end_of(run):
-    """Exit status and output."""
+    """Wait for a process to end; return its exit status and output."""
     try:
         said, _ = run.communicate(timeout=PATIENCE)
     finally:
@@ -54,7 +54,7 @@ def end_of(run):
 
 
 def trained(directory, processes, cases):
-    """What each process found, by rank."""
+    """Train in some processes; return the results of each process, ordered by rank."""
     status, said = end_of(launch(processes, directory, GRADIENTS, directory, processes, *cases))
     assert status == 0, said
     return [torch.load(directory / f"{processes}-{rank}.pt") for rank in range(processes)]
@@ -86,11 +86,11 @@ def compare(alone, found, case):
         assert len(gradients) == len(found["gradients"][name]) == updates
         for one, other in zip(gradients, found["gradients"][name], strict=True):
             assert one.dtype == torch.float64
-            if one.norm() < 1e-12 * largest:  # a bias before a normalisation: zero but for rounding
+            if one.norm() < 1e-12 * largest:  # biases before a norm have only rounding errors
                 assert other.norm() < 1e-10 * largest, (case, name)
             else:
                 assert relative(one, other) < 1e-6, (case, name)
-    for name, one in alone["state"].items():  # running statistics too
+    for name, one in alone["state"].items():  # includes the running statistics
         torch.testing.assert_close(found["state"][name], one, rtol=1e-6, atol=1e-9)
 
 
@@ -120,7 +120,7 @@ def test_killed_processes_continue_bit_by_bit(tmp_path, sent):
         for process in [run.pid, *descendants(run.pid)]:
             os.kill(process, sent)
     else:
-        run.send_signal(sent)  # torchrun passes it on
+        run.send_signal(sent)  # torchrun passes the signal on
     status, said = end_of(run)
     assert status != 0
     if sent is signal.SIGTERM:
@@ -139,13 +139,13 @@ def test_killed_processes_continue_bit_by_bit(tmp_path, sent):
     for part in ("state_dict", "optimizer_states", "lr_schedulers"):
         assert_same(one[part], other[part])
     assert_same(one["solo_adv"]["processes"], other["solo_adv"]["processes"])
-    # each process has a perturbation, and random states, of its own
+    # Each process has its own perturbation and random states.
     first, second = one["solo_adv"]["processes"]
     assert not torch.equal(first["adversary"]["delta"], second["adversary"]["delta"])
 
 
 def assert_same(one, other):
-    """Bit by bit."""
+    """Assert that two values are equal to the last bit."""
     if isinstance(one, torch.Tensor):
         assert torch.equal(one, other)
     elif isinstance(one, dict):
