@@ -57,13 +57,13 @@ def test_a_script_runs_as_it_does_by_itself(checkout, run, monkeypatch, inside):
     assert seen == [str(checkout)]
 
 
-def test_an_error_of_the_script_is_the_scripts(checkout, run, monkeypatch):
+def test_an_error_of_the_script_passes_through(checkout, run, monkeypatch):
     monkeypatch.setattr(solo_learn, "register", lambda: None)
     with pytest.raises(ValueError, match="invalid literal"):
         run(checkout / "main_knn.py", "not a number")
 
 
-def test_help_is_the_commands_own(run):
+def test_help_describes_the_command_not_the_script(run):
     status, out, _ = run("--help")
     assert status == 0
     assert "python -m solo_adv.solo_learn main_knn.py ARGS" in out

@@ -40,7 +40,7 @@ def test_fractions(given, value):
 
 
 @pytest.mark.parametrize("given", [8, "8", -0.1, "x/255", "8/0", nan, None, "1;2"])
-def test_what_is_no_fraction_is_refused(given):
+def test_values_that_are_no_fraction_are_refused(given):
     for refuses in (as_fraction, NORMS["linf"].length):
         with pytest.raises(UserError, match=r"epsilon is a fraction .* such as 8/255"):
             refuses("epsilon", given)
@@ -59,7 +59,7 @@ def test_euclidean_lengths(given, value):
 
 
 @pytest.mark.parametrize("given", [-0.1, "x", "8/0", nan, inf, None])
-def test_what_is_no_length_is_refused(given):
+def test_values_that_are_no_length_are_refused(given):
     with pytest.raises(UserError, match=r"step_size is the Euclidean length .* such as 0\.5"):
         Ball("l2", 0.5).length("step_size", given)
 
@@ -193,7 +193,7 @@ def test_step_follows_the_sign_and_ignores_overflow():
 
 
 @pytest.mark.parametrize("size", [1e-40, 1e-25, 1.0, 1e25])
-def test_the_euclidean_step_has_its_length_whatever_the_gradient_has(size):
+def test_the_euclidean_step_has_the_same_length_for_any_gradient(size):
     gradient = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
     direction = gradient.double() / gradient.double().flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     images = torch.full(gradient.shape, 0.5)

@@ -58,7 +58,7 @@ def test_waiting_calls_are_those_of_our_step():
     assert synchronising(EVENTS) == {"aten::item": 1}
 
 
-def test_counting_counts_images_each_way():
+def test_images_are_counted_forward_and_backward():
     net = Counting(torch.nn.Linear(4, 2)).eval()
     with torch.no_grad():
         net(torch.zeros(5, 4))

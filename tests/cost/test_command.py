@@ -47,12 +47,12 @@ def test_a_throughput_is_measured_if_none_is_given(cost, monkeypatch):
     assert precision == "bf16-mixed"
 
 
-def test_data_that_are_not_here(cost):
+def test_the_data_need_not_exist(cost):
     given = ("--config-name", "cfamc.yaml", "--throughput", 1000, "data.train_path=/not/here")
     status, out, err = cost(*given, "data=custom", "--images", 12_345, "data.image_size=48")
     assert status == 0, err
     assert "123 batches" not in out
-    assert "1,230 batches" in out  # 12,345 // 100 a epoch, 10 epochs
+    assert "1,230 batches" in out  # 12,345 // 100 an epoch, 10 epochs
     status, _, err = cost(*given, "data=custom", "data.image_size=48")
     assert status == 2
     assert "--images" in err

@@ -59,7 +59,7 @@ def test_live_bytes_of_a_perceptron_are_those_counted_by_hand(fake):
     assert live.live == 0
 
 
-def test_views_and_in_place_operations_take_nothing():
+def test_views_and_in_place_operations_take_no_memory():
     with LiveBytes() as live:
         x = torch.zeros(8, 8)
         x.view(64).add_(1)[:8].mul_(2)

@@ -41,7 +41,7 @@ def test_boxes_never_pass_the_largest():
     assert Annealing(over=1.0).at(patches, 0.5).scale == (0.25, 0.25)
 
 
-def test_it_is_read_with_the_other_options():
+def test_annealing_is_read_with_the_other_options():
     _, options = read_crops({"anneal": {"over": 0.5}})
     assert options.anneal == Annealing(over=0.5)
     assert read_crops({"anneal": None})[1].anneal == Annealing()

@@ -124,7 +124,7 @@ def test_bad_images_are_refused(backend, images, message):
         build(CropSpec(num_crops=2), backend)(images)
 
 
-def test_another_spec_in_mid_run_goes_on_with_the_same_random_numbers(backend):
+def test_random_numbers_continue_if_the_spec_changes(backend):
     images = torch.randint(0, 256, (3, 3, 20, 20), dtype=torch.uint8)
     wide = CropSpec(num_crops=2, size=8)
     narrow = CropSpec(num_crops=2, size=8, scale=(0.9, 1.0), jitter_prob=0.0)

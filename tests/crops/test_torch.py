@@ -447,7 +447,7 @@ def test_reading_few_pixels_is_the_product_of_matrices(size, height, width, inte
     torch.testing.assert_close(few, dense, atol=2e-5, rtol=0)
 
 
-def test_crops_that_jitter_the_same_way_adjoin():
+def test_crops_with_the_same_jitter_are_adjacent():
     spec = CropSpec(num_crops=1)
     settings = pack(draw(spec, 2000, 32, 32, torch.Generator().manual_seed(0)))
     kinds = (settings[5:18] != 0).int()
@@ -474,7 +474,7 @@ def test_memory_for_crops_is_ordinary_memory(count, memory_format):
     assert part.equal(copy)
 
 
-def test_parts_hold_every_crop_once_and_the_same_work():
+def test_parts_have_each_crop_once_and_the_same_amount_of_work():
     spec = CropSpec.preset("multi_crop", num_crops=8, size=8)
     parameters = draw(spec, 64, 8, 8, torch.Generator().manual_seed(0))
     choices = pack(parameters)

@@ -85,7 +85,7 @@ def test_files_on_disk_need_no_network(files, offline, capfd):
     assert "Downloading" not in capfd.readouterr().err
 
 
-def test_extracted_folder_itself(files):
+def test_the_extracted_folder_itself_can_be_named(files):
     name, root = files
     folder = root / CLASSES[name].base_folder
     assert len(load_split(DataConfig(dataset=name, train_path=str(folder)), "test")) == 2

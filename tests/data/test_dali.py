@@ -174,7 +174,7 @@ def test_files_need_an_image_size(folder):
         make(folder, image_size=None)
 
 
-def test_data_module_chooses_it_for_training_alone():
+def test_the_data_module_uses_it_for_training_only():
     config = DataConfig(dataset="digits", format="dali", fraction=0.1)
     data = ImageDataModule(config, batch_size=16, seed=0, crops=(SPEC, CropOptions()))
     data.setup()

@@ -33,7 +33,7 @@ def test_cmyk_becomes_rgb(tmp_path):
     assert found[0, 0].tolist() == [255, 0, 0]
 
 
-def test_of_an_animation_the_first_frame(tmp_path):
+def test_the_first_frame_of_an_animation_is_read(tmp_path):
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert np.asarray(as_rgb(Image.open(tmp_path / "a.gif")))[0, 0].tolist() == [255, 0, 0]

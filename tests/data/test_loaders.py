@@ -148,7 +148,7 @@ def test_resuming_in_mid_epoch_gives_the_rest(make):
     assert indexes(resumed, 2) == whole
 
 
-def test_resuming_in_the_next_epoch_gives_all_of_it(make):
+def test_resuming_in_the_next_epoch_gives_the_whole_epoch(make):
     loader = make()
     next(iter(loader))  # only one batch, as with Lightning's limit_train_batches
     resumed = make()

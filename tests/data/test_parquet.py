@@ -60,7 +60,9 @@ def test_fraction_decodes_only_what_it_keeps(tmp_path, pixels, write_parquet):
 
 
 @pytest.mark.parametrize("test_name", ["test-0", "val-0", "validation-00000-of-00001"])
-def test_one_level_down_and_names_of_the_test_split(tmp_path, pixels, write_parquet, test_name):
+def test_files_in_a_subfolder_and_other_names_of_the_test_split_are_found(
+    tmp_path, pixels, write_parquet, test_name
+):
     write_parquet(tmp_path / "plain_text/train-0.parquet", pixels, LABELS)
     write_parquet(tmp_path / f"plain_text/{test_name}.parquet", pixels[:2], LABELS[:2])
     assert len(load_split(config(tmp_path), "train")) == 12

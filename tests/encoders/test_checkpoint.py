@@ -9,7 +9,7 @@ from solo_adv.encoders.checkpoint import find_checkpoint, position
 from solo_adv.support.files import write_checked
 
 
-def test_the_newest_is_the_furthest_whatever_the_times_say(tmp_path):
+def test_the_newest_checkpoint_is_the_furthest_in_training(tmp_path):
     names = ["a-ep=2.ckpt", "a-ep=10.ckpt", "a-ep=9-batch=70.ckpt", "a-ep=10-batch=5.ckpt"]
     for age, name in enumerate(names):
         (tmp_path / name).touch()

@@ -113,7 +113,7 @@ def test_a_complete_config_is_one_that_our_rooms_accept(tmp_path):
     assert (complete["data"]["mean"], complete["data"]["std"]) == IMAGENET
 
 
-def test_what_a_config_says_itself_is_kept():
+def test_settings_in_the_config_are_kept():
     cfg = config()
     cfg["data"] |= {"mean": [0.1, 0.1, 0.1], "std": [0.2, 0.2, 0.2], "image_size": 48}
     cfg["crops"] = {"num_crops": 16, "size": None}

@@ -33,7 +33,7 @@ def test_names_are_those_that_timm_registers():
     """)
 
 
-def test_a_timm_without_readable_source_is_asked(monkeypatch, tmp_path):
+def test_timm_is_imported_if_its_source_cannot_be_read(monkeypatch, tmp_path):
     monkeypatch.setattr(specification, "package_folder", lambda _: tmp_path)
     current, _ = specification._registered.__wrapped__()
     assert current == set(timm.list_models())

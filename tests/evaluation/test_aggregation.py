@@ -77,7 +77,7 @@ def test_equals_a_loop_over_images_and_crops(smooth, pattern_set, num_crops, max
 
 
 @pytest.mark.parametrize("augmentation", ["full", "geometric"])
-def test_the_two_spaces_are_one_classifier(smooth, pattern_set, augmentation):
+def test_both_spaces_give_the_same_features(smooth, pattern_set, augmentation):
     image_set, crops = pattern_set(10), crops_of(16, augmentation)
     of_images, of_crops = (
         AggregatingEncoder(smooth, crops, space=space, max_crops=512).eval()
@@ -262,7 +262,7 @@ def test_memory_does_not_grow_with_the_number_of_crops(smooth, pattern_set):
     assert sum(kept) == 2 * 12 * 8  # computed again in the backward pass
 
 
-def test_stacks_know_all_that_the_set_of_images_knows(random_set):
+def test_stacks_have_all_attributes_of_the_set_of_images(random_set):
     images = random_set()
     images.skip = True
     stacks = CropStacks(images, FixedCrops(CropSpec(num_crops=2, size=4), seed=0))

@@ -102,7 +102,7 @@ def test_other_data_weights_and_training_change_it(change):
     assert fingerprint(**change) != fingerprint()
 
 
-def test_a_given_head_makes_its_training_meaningless():
+def test_settings_of_training_do_not_count_with_a_given_head():
     given = {**WEIGHTS, "head": "h", "head_given": True}
     robust = replace(SETTINGS, linear="robust")
     for change in ({"head": HeadRecipe(epochs=2)}, {"train_steps": 1}):
@@ -111,11 +111,11 @@ def test_a_given_head_makes_its_training_meaningless():
     assert fingerprint(weights=given) != fingerprint(weights={**given, "head": "other"})
 
 
-def test_the_head_that_was_trained_is_a_result_and_not_a_condition():
+def test_a_head_that_was_trained_does_not_change_the_fingerprint():
     assert fingerprint(weights={**WEIGHTS, "head": "trained here"}) == fingerprint()
 
 
-def test_a_report_has_the_fingerprint_that_was_known_before(tmp_path):
+def test_a_report_has_the_fingerprint_computed_before_the_evaluation(tmp_path):
     report = make_report(SETTINGS, pretrain_config=TRAINED)
     weights = {**report.weights, "head": None}
     before = fingerprint(data=report.data, weights=weights)
@@ -178,7 +178,7 @@ def _of_later_days(held):
         (lambda held: held["data"].clear(), "fingerprint_train"),
     ],
 )
-def test_what_is_not_the_result_is_refused_and_not_overwritten(tmp_path, change, words):
+def test_a_damaged_or_foreign_report_is_refused_and_not_overwritten(tmp_path, change, words):
     report = make_report(pretrain_config={})
     measured = fingerprint_of(report)
     file = write_report(report, tmp_path)["json"]

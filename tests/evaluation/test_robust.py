@@ -109,7 +109,7 @@ def test_a_given_head_is_judged_as_it_is(outcome, two_features, two_feature_set,
         read_head(tmp_path / "head.safetensors", 3)
 
 
-def test_figures_are_those_of_the_toy(report):
+def test_figures_are_those_known_for_the_toy_images(report):
     # The fragile feature is always right and always broken at 8/255 (it differs by 4/255).
     assert report.by_label["clean"].accuracy == 1
     assert report.by_label["kNN"].accuracy > 0.9
@@ -124,7 +124,7 @@ def test_robust_head_is_asked_for_by_the_settings(two_features, two_feature_set)
     assert report.attacks[1].accuracy > 0.7
 
 
-def test_the_encoder_comes_back_as_it_was(two_features, two_feature_set):
+def test_the_encoder_is_unchanged_afterwards(two_features, two_feature_set):
     two_features.train()
     two_features.norm.eval()
     before = {name: value.clone() for name, value in two_features.state_dict().items()}

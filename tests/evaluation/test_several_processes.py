@@ -129,7 +129,7 @@ def test_two_processes_give_the_result_of_one(pattern_net, pattern_set, tmp_path
     assert short_autoattack(net, sets[1], tmp_path).correct >= attacked.correct
 
 
-def test_alone_there_is_nothing_to_share(pattern_set):
+def test_one_process_gets_all_batches(pattern_set):
     assert (rank(), world_size()) == (0, 1)
     image_set = pattern_set(20)
     stream = list(my_batches(image_set, torch.tensor([3, 1, 7, 9, 2]), 2, "cpu"))

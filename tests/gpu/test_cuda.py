@@ -67,7 +67,7 @@ def loss_and_gradient(method: str, device: str, *overrides: str) -> tuple[float,
 
 
 @pytest.mark.parametrize("method", ALL_METHODS)
-def test_loss_and_gradients_are_those_of_the_cpu(method):
+def test_loss_and_gradients_agree_with_the_cpu(method):
     expected, direction = loss_and_gradient(method, "cpu")
     loss, gradient = loss_and_gradient(method, DEVICE)
     assert loss == pytest.approx(expected, rel=1e-4)
@@ -98,7 +98,7 @@ def test_a_step_moves_the_weights_and_keeps_them_finite(method, precision):
 
 @ON_CUDA
 @pytest.mark.parametrize("method", ALL_METHODS)
-def test_a_step_makes_the_host_wait_nowhere(method):
+def test_a_step_never_makes_the_cpu_wait(method):
     made = step(method, "cuda", "precision=bf16-mixed", ready_crops=False)
     made()  # the first step makes plans and workspaces
     torch.cuda.synchronize()
@@ -109,7 +109,7 @@ def test_a_step_makes_the_host_wait_nowhere(method):
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_crops_are_those_of_the_cpu():
+def test_crops_agree_with_the_cpu():
     images = torch.randint(0, 256, (8, 3, 32, 32), generator=torch.Generator().manual_seed(0))
     images = images.to(torch.uint8)
     spec = CropSpec.preset("multi_crop", num_crops=4, size=32)
@@ -120,7 +120,7 @@ def test_crops_are_those_of_the_cpu():
     assert ((made - expected).abs() > 1e-3).float().mean() < 1e-3
 
 
-def test_an_attack_is_that_of_the_cpu():
+def test_an_attack_agrees_with_the_cpu():
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(10, 3, 8, 8, generator=generator)
     images = torch.rand(64, 3, 8, 8, generator=generator)
@@ -139,7 +139,7 @@ def test_an_attack_is_that_of_the_cpu():
 
 
 @pytest.mark.parametrize("crafting", [Crafting(), Crafting(precision="bf16-mixed")])
-def test_an_evaluation_counts_what_the_cpu_counts(crafting):
+def test_an_evaluation_agrees_with_the_cpu(crafting):
     from solo_adv.data import ImageSet  # noqa: PLC0415
 
     generator = torch.Generator().manual_seed(0)

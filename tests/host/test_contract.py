@@ -185,7 +185,7 @@ def test_the_online_classifier_trains_nothing_else(host, name):
     assert all(p.grad is None for p in method.backbone.parameters())
 
 
-def test_pixels_go_out_and_come_back(host, name):
+def test_pixels_survive_conversion_in_both_directions(host, name):
     method = HOSTS[host][name](config(host, name))
     delivered = images(host)
     pixels = method.to_pixels(delivered)

@@ -89,7 +89,7 @@ def fit(method, cfg, *, views=2, callbacks=(), ckpt_path=None, **settings):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MIXINS))
-def test_its_own_test_of_a_method(helpers, solo_methods, name):
+def test_solo_learns_own_test_of_a_method_passes(helpers, solo_methods, name):
     """This is solo-learn's ``tests/methods/test_simclr.py`` with another method and its kwargs."""
     cls = solo_methods[name]
     kwargs = {"proj_output_dim": 256, "proj_hidden_dim": 2048}
@@ -308,7 +308,7 @@ def test_checkpoints_of_both_hosts_are_the_same_encoder_everywhere(
             torch.testing.assert_close(ours(pixels), expected[key], atol=1e-5, rtol=1e-4)
 
 
-def test_lars_of_all_weights_at_once_is_solo_learns(solo_methods):
+def test_our_lars_equals_solo_learns(solo_methods):
     torch.manual_seed(0)
     x, start = torch.randn(6, 5, dtype=torch.float64), torch.nn.Linear(5, 4).double()
     options = {"lr": 0.3, "weight_decay": 1e-2, "momentum": 0.9, "nesterov": True, "eta": 0.005}

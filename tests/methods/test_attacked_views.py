@@ -67,7 +67,7 @@ def test_twins_are_the_same_crops_clean_and_attacked(build, fit):
 
 
 @pytest.mark.parametrize("policy", ["train_frozen", "eval"])
-def test_holding_the_clean_views_changes_nothing_but_the_work(build, fit, monkeypatch, policy):
+def test_keeping_the_outputs_of_clean_views_only_saves_work(build, fit, monkeypatch, policy):
     """Passing the clean views again at every step gives the same perturbation and weights."""
     changes = {
         **{"adversary.views": "second", "adversary.forward": "separate", "adversary.steps": 3},

@@ -15,7 +15,7 @@ class Holder(nn.Module):
         self.backbone = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
 
 
-def test_it_is_the_exponential_moving_average_of_weights_and_statistics():
+def test_weights_and_statistics_are_averaged_exponentially():
     holder = Holder().double()
     averaged = AveragedWeights(0.9, {"backbone": holder.backbone})
     expected = {k: v.clone() for k, v in holder.state_dict().items()}
@@ -31,7 +31,7 @@ def test_it_is_the_exponential_moving_average_of_weights_and_statistics():
         torch.testing.assert_close(value, expected[key], msg=key)
 
 
-def test_it_stays_in_eval_mode_and_asks_for_no_gradient():
+def test_the_average_stays_in_eval_mode_and_requires_no_gradient():
     holder = Holder()
     holder.averaged = AveragedWeights(0.9, {"backbone": holder.backbone})
     holder.train()
@@ -46,9 +46,7 @@ def test_decays_that_make_no_sense(decay):
 
 
 @pytest.mark.parametrize("judged", ["average", "online"])
-def test_the_checkpoint_is_judged_by_the_weights_that_the_config_names(
-    build, fit, tmp_path, judged
-):
+def test_evaluations_use_the_weights_that_the_config_names(build, fit, tmp_path, judged):
     method = build("cfamc", **{"averaging.decay": 0.5, "averaging.encoder": judged})
     trainer = fit(method, batches=3)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
@@ -60,7 +58,7 @@ def test_the_checkpoint_is_judged_by_the_weights_that_the_config_names(
     assert not torch.equal(online["conv1.weight"], method.averaged.backbone.conv1.weight)
 
 
-def test_a_run_without_average_is_what_it_was(build, fit):
+def test_averaging_does_not_change_the_trained_weights(build, fit):
     plain, averaging = build("cfamc"), build("cfamc", **{"averaging.decay": 0.9})
     fit(plain, batches=2)
     fit(averaging, batches=2)

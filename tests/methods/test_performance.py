@@ -48,7 +48,7 @@ def test_compiled_is_one_graph_and_the_same(build, fit, compiled_without_kernels
         torch.testing.assert_close(compiled.state_dict()[key], value, msg=key)
 
 
-def test_the_compiled_loss_is_left_out_of_the_graph_of_several_processes(build, monkeypatch):
+def test_with_several_processes_the_loss_is_not_compiled(build, monkeypatch):
     monkeypatch.setattr("solo_adv.methods.adversarial.world_size", lambda: 2)
     method = build("cfamc", **{"performance.compile": "reduce-overhead"})
     method.setup("fit")
@@ -182,7 +182,7 @@ def test_chunks_pass_as_many_crops_as_asked_and_move_the_statistics_once(build):
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_training_in_chunks_needs_the_activations_of_one(build, fit, precision):
+def test_training_in_chunks_keeps_the_activations_of_one_chunk(build, fit, precision):
     """The test counts the bytes that the forward pass keeps for the backward pass."""
     kept = []
     for chunk in (None, 8):
@@ -203,7 +203,7 @@ def test_training_in_chunks_needs_the_activations_of_one(build, fit, precision):
 
 
 @pytest.mark.parametrize("accumulate", [False, True])
-def test_weights_get_gradients_in_bf16_after_passes_without(build, fit, accumulate):
+def test_weights_get_gradients_in_bf16_after_passes_without_gradients(build, fit, accumulate):
     """Autocast must not reuse casts of weights from an attack step, which have no gradient."""
     method = build("robust_simclr", **{"adversary.accumulate_gradients": accumulate})
     before = weights(method)
@@ -213,7 +213,7 @@ def test_weights_get_gradients_in_bf16_after_passes_without(build, fit, accumula
             assert not torch.equal(parameter, before[name]), name
 
 
-def test_parameters_ask_again_after_the_attack(build, fit):
+def test_parameters_require_gradients_again_after_the_attack(build, fit):
     method = build("robust_emp")
     method.projector.output[0].weight.requires_grad_(False)
     asked = []

@@ -54,7 +54,7 @@ def teacher(build, fit, tmp_path):
     return str(tmp_path / "teacher.ckpt")
 
 
-def test_what_an_objective_is_shown(compare, fit, teacher):
+def test_an_objective_gets_the_documented_fields(compare, fit, teacher):
     method = compare(**{"teacher.kind": "network", "teacher.checkpoint": teacher})
     fit(method)
     crafted, shown = SHOWN  # one step of the attack, one update
@@ -117,7 +117,7 @@ def test_a_teacher_of_another_size(compare, teacher):
         compare(**changes)
 
 
-def test_a_run_goes_on_with_the_teacher_that_it_began_with(compare, build, fit, teacher, tmp_path):
+def test_a_run_continues_only_with_its_own_teacher(compare, build, fit, teacher, tmp_path):
     settings = {"teacher.kind": "network", "teacher.checkpoint": teacher}
     method = compare(**settings)
     fit(method).save_checkpoint(tmp_path / "run.ckpt")

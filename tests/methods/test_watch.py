@@ -20,12 +20,12 @@ def test_orthogonal_directions_count_one_each(batch, dim):
     assert effective_rank(z).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_one_direction_is_rank_one_whatever_the_length():
+def test_embeddings_in_one_direction_have_rank_one():
     z = torch.linspace(1, 3, 8)[:, None] * torch.randn(1, 16)
     assert effective_rank(z).item() == pytest.approx(1, abs=1e-3)
 
 
-def test_not_finite_is_no_crash():
+def test_non_finite_embeddings_do_not_crash():
     assert torch.isnan(effective_rank(torch.full((3, 4), float("nan"))))
 
 
@@ -43,13 +43,13 @@ def warnings_of(readings):
     return [str(warning.message) for warning in caught]
 
 
-def test_a_collapse_is_told_once_with_what_to_try():
+def test_a_collapse_is_reported_once_with_advice():
     (message,) = warnings_of([(collapsed(), False)] * 4)
     assert "collapsed" in message
     assert "optimizer.lr" in message
 
 
-def test_no_alarm_at_the_beginning_nor_for_embeddings_that_spread():
+def test_no_warning_at_the_beginning_or_for_spread_embeddings():
     spread = F.normalize(torch.randn(32, 16, generator=torch.Generator().manual_seed(0)), dim=1)
     assert not warnings_of([(collapsed(), True)] * 4)
     assert not warnings_of([(spread, False)] * 4)

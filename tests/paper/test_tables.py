@@ -38,7 +38,7 @@ def test_a_figure_is_as_printed(table, row, dataset, level, printed):
     assert value(**wanted) == printed
 
 
-def test_heads_and_crops_tell_rows_apart():
+def test_heads_and_crops_distinguish_rows():
     eight = {"row": "robust_emp_crop", "dataset": "cifar10", "epsilon": 8 / 255, "table": "table3"}
     assert value(**eight, head="standard") == 8.95
     assert value(**eight, head="robust") == 28.49

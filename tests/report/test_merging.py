@@ -240,7 +240,7 @@ def test_reports_of_the_first_format_are_merged(tmp_path):
     assert " PGD-20 at 8/255 |" in text
 
 
-def test_whatever_was_measured_has_a_column(tmp_path, report):
+def test_every_measurement_has_a_column(tmp_path, report):
     entry = read_entry(report(tmp_path, attacks=[("fog", None, 0.4321), ("PGD-20", 8, 0.3)]))
     assert columns([entry]) == ["clean", "fog", "PGD-20 at 8/255"]
     assert "43.21" in merge([entry.file], tmp_path, quiet=True)[0].read_text()

@@ -38,7 +38,7 @@ def test_the_json_has_a_format_number_and_plain_values(tmp_path):
     }
 
 
-def test_it_reads_back_as_it_was(tmp_path):
+def test_a_report_is_read_back_unchanged(tmp_path):
     report = make_report(pretrain_config={"lr": 0.3})
     assert Report.read(written(report, tmp_path / "report.json")) == report
 
@@ -109,7 +109,7 @@ def _without_clean(held):
         (lambda held: held["measurements"][1].update(correct=2000), "2000 of 1000 images"),
     ],
 )
-def test_what_is_no_report_of_ours_is_refused(tmp_path, change, words):
+def test_json_of_something_else_is_refused(tmp_path, change, words):
     path = written(make_report(), tmp_path / "report.json", change)
     with pytest.raises(UserError, match=re.escape(words)) as caught:
         Report.read(path)
@@ -118,7 +118,7 @@ def test_what_is_no_report_of_ours_is_refused(tmp_path, change, words):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '"report"', "\xff"])
-def test_what_is_no_report_at_all_is_refused(tmp_path, text):
+def test_a_file_that_is_no_report_is_refused(tmp_path, text):
     path = tmp_path / "report.json"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match=r"cannot be read as a report|is not a report"):

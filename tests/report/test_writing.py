@@ -59,7 +59,7 @@ def test_markdown_shows_the_figures_of_the_json(tmp_path):
     assert len(text.splitlines()) < 40
 
 
-def test_a_measurement_that_nobody_foresaw_is_shown(tmp_path):
+def test_an_unknown_measurement_is_shown(tmp_path):
     report = make_report()
     report.measurements += [measurement("fog", 0.4321), measurement("Square", 0.3, 4)]
     written = write_report(report, tmp_path)

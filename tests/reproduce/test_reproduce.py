@@ -72,7 +72,7 @@ def test_tiny_runs_every_row_once_on_digits():
     assert all(plain(j.config().data)["dataset"] == "digits" for j in jobs)
 
 
-def test_tiny_keeps_what_sets_rows_apart():
+def test_tiny_rows_differ_as_the_full_ones_do():
     seen = {}
     for planned in plan(Request(tables=["all"], scale="tiny")):
         cfg, full = planned.config(), job(planned.row.name).config()
@@ -102,7 +102,7 @@ def test_preset_and_further_settings_reach_the_config():
     assert cfg.adversary.clamp_before_forward is False
 
 
-def test_data_paths_by_data_set_and_for_all():
+def test_a_data_path_is_for_one_data_set_or_for_all():
     paths = {"cifar10": "/ten", "": "/all"}
     jobs = plan(
         Request(tables=["table4"], rows=["cfamc_m5"], data_paths=paths, data_format="parquet")

@@ -198,7 +198,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_setting_that_cannot_be_is_refused_before_anything_runs(tmp_path, stand_in, case):
+def test_an_impossible_setting_is_refused_before_anything_runs(tmp_path, stand_in, case):
     settings, words = REFUSED[case]
     sound = job("cfamc_m3", scale="tiny", directory=tmp_path)
     wrong = job("cfamc_m5", scale="tiny", directory=tmp_path, **settings)
@@ -237,7 +237,7 @@ def start(directory, *words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL], ids=lambda sent: sent.name)
-def test_killed_and_started_again_it_goes_on(tmp_path, sent):
+def test_a_killed_reproduction_can_be_continued(tmp_path, sent):
     """Two processes train and judge. The second start continues the first one's run."""
     words = (*TINY, "devices=2")
     first = start(tmp_path, *words)

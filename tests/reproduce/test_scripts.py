@@ -75,14 +75,14 @@ def test_a_row_is_run_by_its_number(folder):
 
 
 @pytest.mark.parametrize("number", [[], ["76"]])
-def test_a_row_that_is_not_there(folder, number):
+def test_an_unknown_number_of_a_row_is_refused(folder, number):
     status, said = finish(start(folder, "run_row.sh", *number))
     assert status != 0
     assert "scripts/rows.txt" in said
     assert not (folder / "called").exists()
 
 
-def test_a_job_of_the_array_runs_its_row_and_hands_on_its_status(folder):
+def test_a_job_of_the_array_runs_its_row_and_returns_its_status(folder):
     write(folder / "python", f'printf "%s\\n" "$@" > {folder}/called; exit 3')
     assert finish(start(folder, "slurm_array.sh", "devices=4", SLURM_ARRAY_TASK_ID="1"))[0] == 3
     row, dataset = LINES[1].split()

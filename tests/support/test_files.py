@@ -31,7 +31,7 @@ def file(tmp_path):
     return path
 
 
-def test_what_was_written_passes(file):
+def test_an_unchanged_file_passes(file):
     verify(file)
     assert torch.equal(read_checkpoint(file)["state_dict"]["w"], torch.arange(2000.0))
     assert {path.name for path in file.parent.iterdir()} == {"a.ckpt", "a.ckpt.sha256"}

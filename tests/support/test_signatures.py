@@ -26,7 +26,7 @@ def parts(declared):
 
 
 @pytest.mark.parametrize(("where", "found"), [(TRAINER, Trainer), (LARS, Lars)])
-def test_it_is_what_the_class_itself_says(where, found):
+def test_signatures_are_those_of_the_imported_class(where, found):
     read = constructor(*where)
     hints = get_type_hints(found.__init__)
     parameters = inspect.signature(found).parameters

@@ -77,7 +77,7 @@ def test_two_processes_equal_one():
             torch.testing.assert_close(found[rank][1][name], value, **close)
 
 
-def test_alone_nothing_changes():
+def test_in_one_process_the_layers_are_torchs():
     expected, model = layers(), SyncedBatchNorm(gpu=False).apply(layers())
     for one, other in zip(
         passed(expected, batch(), weights()), passed(model, batch(), weights()), strict=True

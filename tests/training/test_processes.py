@@ -27,14 +27,14 @@ def check(**settings):
 
 
 @pytest.mark.parametrize("devices", [1, "1", 2, "auto", -1, [0], [1], [0, 1]])
-def test_devices_that_are_there(machine, devices):
+def test_existing_devices_are_accepted(machine, devices):
     machine(gpus=2)
     check(devices=devices)
     check(devices=devices, accelerator="gpu")
 
 
 @pytest.mark.parametrize("devices", [8, "8", [0, 9], [2]])
-def test_more_gpus_than_there_are(machine, devices):
+def test_missing_gpus_are_refused(machine, devices):
     machine(gpus=2)
     with pytest.raises(UserError, match="this machine has 2 GPUs, numbered from 0 to 1"):
         check(devices=devices, accelerator="auto")

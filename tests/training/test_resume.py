@@ -105,7 +105,7 @@ def assert_same_run(one, other):
         pytest.param("robust_emp", 3, ["adversary.norm=l2"], marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_in_mid_epoch_costs_nothing(
+def test_a_run_that_a_signal_stops_within_an_epoch_loses_nothing(
     pretrain, monkeypatch, tmp_path, method, batches, loading
 ):
     status, _, err = pretrain(method, "straight", *loading)

@@ -257,7 +257,7 @@ def test_bad_requests_are_refused_early(zoo, tmp_path):
     assert (tmp_path / "kept.txt").exists()
 
 
-def test_an_embedded_network_is_equal_whatever_is_added():
+def test_an_embedded_network_computes_the_same():
     narrow, _ = build_backbone(
         "resnet18", image_size=32, stem="cifar", width=8, layers=[1, 2, 1, 1]
     )

@@ -115,7 +115,7 @@ def test_other_test_data_are_refused(zoo):
         evaluate(find(NAME), data={"image_size": 20}, quiet=True)
 
 
-def test_a_newcomers_lines_in_the_readme_work():
+def test_the_readmes_lines_that_load_a_model_work():
     text = (ROOT / "README.md").read_text()
     block = next(b for b in text.split("```python")[1:] if "robust_linear" in b).split("```")[0]
     names: dict = {}

@@ -25,7 +25,7 @@ def test_images_are_drawn_by_the_seed_alone(bench):
         bench.drawn(0)
 
 
-def test_batches_are_those_of_its_size(bench):
+def test_batches_have_the_size_of_the_bench(bench):
     found = list(bench.batches())
     assert [len(labels) for _, labels in found] == [25, 25, 10]
     expected = batches(bench.images, 25, "cpu")
@@ -52,6 +52,6 @@ def test_what_cannot_be_judged_is_refused(bench):
         bench.check()
 
 
-def test_it_does_not_change(bench):
+def test_a_bench_cannot_be_changed(bench):
     with pytest.raises(FrozenInstanceError):
         bench.seed = 6

@@ -41,7 +41,7 @@ def test_bfloat16_crafts_and_float32_judges(pattern_net, pattern_set):
     assert set(seen) == {torch.float32}
 
 
-def test_a_coarser_attack_is_an_attack_still(pattern_net, pattern_set):
+def test_an_attack_in_bfloat16_is_nearly_as_strong(pattern_net, pattern_set):
     net, image_set = pattern_net(), pattern_set(120, seed=1)
     full = evaluate_pgd(Bench(net, image_set), epsilon=EPSILON)
     coarse = evaluate_pgd(Bench(net, image_set, crafting=BF16), epsilon=EPSILON)
@@ -50,7 +50,7 @@ def test_a_coarser_attack_is_an_attack_still(pattern_net, pattern_set):
     assert abs(coarse.correct - full.correct) <= 4
 
 
-def test_a_network_that_is_wrong_in_bfloat16_alone_gains_nothing_by_it(pattern_net, pattern_set):
+def test_errors_of_the_network_in_bfloat16_alone_do_not_count(pattern_net, pattern_set):
     """The network is right in float32 only. A verdict in bfloat16 would call images broken."""
 
     class WrongInBfloat16(torch.nn.Module):

@@ -135,7 +135,7 @@ def test_worst_case_over_restarts_and_only_survivors_are_attacked_again(random_s
     assert notes == []
 
 
-def test_nobody_is_attacked_once_all_are_broken(random_set):
+def test_no_image_is_attacked_after_all_are_broken(random_set):
     attacks = [Scripted({0, 1, 2, 3, 4}, 0.04), Scripted({1})]
     survived, _ = judge(random_set, attacks)
     assert not survived.any()
@@ -218,7 +218,7 @@ def test_model_is_left_as_it_was(convolutional, random_set):
     assert not any(module.training for module in convolutional.modules())
 
 
-def test_no_gradient_of_a_parameter_is_prepared(convolutional, random_set):
+def test_parameters_require_no_gradient_during_an_attack(convolutional, random_set):
     class Watched:
         def perturb(self, images, loss_of, generator):
             asked.extend(parameter.requires_grad for parameter in convolutional.parameters())

@@ -65,7 +65,7 @@ def test_a_sound_model_trips_none(pattern_net, pattern_set, num_classes):
     assert moved == probes.more_steps_correct - probes.steps_correct
 
 
-def test_what_more_steps_change_is_counted_by_direction(pattern_net, pattern_set):
+def test_images_that_more_steps_repair_and_break_are_counted_apart(pattern_net, pattern_set):
     net, image_set = pattern_net(), pattern_set(120, seed=1)
     probes = measure(net, image_set, ball=Ball("linf", 16 / 255), steps=3)
     assert probes.repaired_by_more_steps == 0
