@@ -1,6 +1,7 @@
 """Shows solo-learn the configs and the methods of solo-adv when its scripts start Hydra.
 
-Every Hydra application in the environment imports this module; only solo-learn's pays for more.
+Every Hydra application in the environment imports this module, which imports torch and the methods
+only for solo-learn's scripts.
 There is no ``__init__.py`` here: ``hydra_plugins`` is a namespace that plugins share.
 """
 
@@ -11,7 +12,7 @@ from solo_adv.host import plugin
 
 
 class SoloAdvSearchPath(SearchPathPlugin):
-    """Behind solo-learn's own configs, those of ``solo_adv.conf``."""
+    """Adds the configs of ``solo_adv.conf`` to the search path, after solo-learn's own."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Called by Hydra before it looks for the config that the user named."""

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Trains and judges one line of rows.txt; goes on where it was interrupted.
+# Trains and judges one line of rows.txt. The same command continues an interrupted run.
 #   bash scripts/run_row.sh NUMBER [option or key=value ...]      (lines are counted from 0)
-# What follows the number goes to python -m solo_adv.reproduce, whose --help lists the options.
+# Everything after the number is passed to python -m solo_adv.reproduce, whose --help lists the options.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mapfile -t ROWS < scripts/rows.txt

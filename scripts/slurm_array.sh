@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# One job a row, one GPU each. Rows of Tables 1 to 6:  sbatch scripts/slurm_array.sh
+# Starts a job with one GPU for each row. Rows of Tables 1 to 6:  sbatch scripts/slurm_array.sh
 # Ablations and variants:  sbatch --array=42-75 scripts/slurm_array.sh
-# Several GPUs a row:  sbatch --gpus=4 scripts/slurm_array.sh devices=4
+# Several GPUs for each row:  sbatch --gpus=4 scripts/slurm_array.sh devices=4
 #SBATCH --job-name=solo-adv
 #SBATCH --array=0-41
 #SBATCH --gpus=1
@@ -13,11 +13,11 @@
 set -uo pipefail
 cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"
 bash scripts/run_row.sh "$SLURM_ARRAY_TASK_ID" "$@" &
-# Three minutes before the time is over, and at a preemption, the run saves and ends with status 75.
+# Three minutes before the time is over, or if it is preempted, the run saves and ends with status 75.
 trap 'kill -USR1 $!' USR1
 trap 'kill -TERM $!' TERM
 while kill -0 $! 2> /dev/null; do
-  wait $! # a signal ends the waiting, not the run
+  wait $! # a signal ends this wait, but not the run
 done
 wait $!
 STATUS=$?

@@ -13,7 +13,7 @@ DATASETS = ("cifar10", "cifar100", "imagenet100")
 EPSILON_TOLERANCE = 1e-6
 PAPER_BACKBONE = "resnet18"
 PAPER_NORM = "linf"
-"""Of every attack in the paper; its figures are compared with no other."""
+"""The norm of all attacks in the paper. Its figures are compared only with figures in this norm."""
 
 
 @dataclass(frozen=True, kw_only=True)

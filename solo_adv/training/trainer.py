@@ -91,7 +91,7 @@ def check_processes(cfg: DictConfig) -> None:
         if wanted > cores:
             raise UserError(
                 f"devices={devices}: there is no GPU that torch can use here, and this CPU has "
-                f"{cores} cores for as many processes at most. Use devices=1."
+                f"{cores} cores, so it can run at most as many processes. Use devices=1."
             )
     if nodes > 1 and not any(name in os.environ for name in _OF_A_CLUSTER):
         raise UserError(

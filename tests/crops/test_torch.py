@@ -152,7 +152,7 @@ def test_blur_has_the_asked_width(make_parameters):
 
 
 def test_jitter_operations_come_in_each_crops_own_order(make_images, make_parameters):
-    # So strong that pixels are clamped: only then does the order change the result.
+    # The operations are so strong that pixels are clamped, because only then the order matters.
     factors = {"brightness": 1.7, "contrast": 0.4, "saturation": 2.2, "hue": 0.15}
     orders = list(permutations(range(4)))
     image = make_images(count=1, height=32, width=32) / 255
