@@ -42,6 +42,8 @@ _TINY_EVALUATION = (
 )
 _TINY_IMAGES, _TINY_IMAGES_OF_AUTOATTACK = 100, 24
 _MANY_EPOCHS = 100
+_OF_EVALUATION = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda"}
+"""Lightning's names of accelerators, and those of evaluations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,18 +99,27 @@ class Job:
     @property
     def processes(self) -> int:
         """How many processes judge: as many as train if ``devices`` is a number, else one."""
-        given = (override.lstrip("+").partition("=") for override in self.pretraining)
-        devices = {key: value for key, _, value in given}.get("devices", "1").strip("\"'")
+        devices = self._told("devices", "1")
         return int(devices) if devices.isdecimal() else 1
 
+    def _told(self, key: str, default: str) -> str:
+        """What pretraining's command line says about a top-level key."""
+        given = (override.lstrip("+").partition("=") for override in self.pretraining)
+        return {name: value for name, _, value in given}.get(key, default).strip("\"'")
+
     def judging(self, evaluation: Evaluation) -> list[str]:
-        """The overrides on the evaluation's command line, after ``checkpoint=PATH``."""
+        """The overrides on the evaluation's command line, after ``checkpoint=PATH``.
+
+        Evaluations use the accelerator that pretraining is told to use.
+        """
         overrides = list(evaluation.overrides)
         if self.scale == "tiny":
             many = "autoattack=true" not in overrides
             images = _TINY_IMAGES if many else _TINY_IMAGES_OF_AUTOATTACK
             overrides = [_tiny_crops_of(override) for override in overrides]
             overrides += [*_TINY_EVALUATION, f"max_images={images}"]
+        accelerator = _OF_EVALUATION.get(self._told("accelerator", "auto"))
+        overrides += [f"accelerator={accelerator}"] if accelerator else []
         return [*overrides, f"results_dir={self.results(evaluation)}"]
 
     def config(self) -> DictConfig:

@@ -102,6 +102,23 @@ def test_preset_and_further_settings_reach_the_config():
     assert cfg.adversary.clamp_before_forward is False
 
 
+@pytest.mark.parametrize(
+    ("told", "used"),
+    [
+        ((), "auto"),
+        (("accelerator=cpu",), "cpu"),
+        (("accelerator=gpu",), "cuda"),
+        (("accelerator='cuda'",), "cuda"),
+        (("accelerator=auto",), "auto"),
+        (("accelerator=gpu", "++accelerator=cpu"), "cpu"),
+    ],
+)
+def test_evaluations_use_the_accelerator_of_pretraining(told, used):
+    planned = job("cfamc_m3", extra=told)
+    for evaluation in EVALUATIONS.values():
+        assert composed("robust", planned.judging(evaluation)).accelerator == used
+
+
 def test_a_data_path_is_for_one_data_set_or_for_all():
     paths = {"cifar10": "/ten", "": "/all"}
     jobs = plan(
