@@ -1,4 +1,4 @@
-"""Which views are attacked, how views pass the network, and which loss an attack ascends."""
+"""Which views are attacked, which pass together, and which loss an attack ascends."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ FORWARD = 1 / 3
 
 
 class Group(NamedTuple):
-    """Crops that pass the network together and share their batch statistics."""
+    """Crops that pass through the network together and share their batch statistics."""
 
     pixels: Tensor
     branch: str
@@ -37,16 +37,18 @@ class AttackedViews:
         views: which views are attacked. ``all`` attacks all of them (``both`` is the same for two
             views); ``second`` attacks all but the first, which stays clean; with ``twins`` every
             crop takes part twice, once clean and once attacked.
-        forward: how views pass the network. With ``joint`` clean and attacked views pass together
-            and share their batch statistics. With ``separate`` the clean views pass first, then the
-            attacked ones, so that each kind has its own batch statistics and the running statistics
-            move twice. With ``by_view`` every view passes separately, as in solo-learn's methods.
+        forward: how views pass through the network. With ``joint`` clean and attacked views pass
+            together and share their batch statistics. With ``separate`` the clean views pass first,
+            then the attacked ones, so that each kind has its own batch statistics and the running
+            statistics move twice. With ``by_view`` every view passes separately, as in solo-learn's
+            methods.
         pair: which loss PGD ascends. ``cross`` is the loss of the update itself. ``self`` is the
             loss between the attacked views and the same views without perturbation, as in the
             reference code's SimCLR.
-        self_view: how these clean views pass the network under ``pair=self``: ``once`` a batch
-            without gradient, or at ``every_step`` of the attack with gradient, as in the reference
-            code's SimCLR, where the running statistics therefore move once more at every step.
+        self_view: how these clean views pass through the network under ``pair=self``: ``once`` a
+            batch without gradient, or at ``every_step`` of the attack with gradient, as in the
+            reference code's SimCLR, where the running statistics therefore move once more at every
+            step.
 
     Source:
         Reference code ``main_simclr_adv.py``; the paper's section 2.2.1 leaves all of it open.
@@ -140,7 +142,7 @@ class AttackedViews:
         return crops[:start], crops[start:]
 
     def groups(self, clean: Tensor, attacked: Tensor, batch: int) -> list[Group]:
-        """Form the groups of crops that pass the network together, clean ones first.
+        """Form the groups of crops that pass through the network together, clean ones first.
 
         Args:
             clean: crops that stay clean (M, 3, h, w). M may be 0.
@@ -173,8 +175,8 @@ class AttackedViews:
             embed: takes clean and attacked crops and returns the embeddings (M + N, D) of both, in
                 that order.
             loss: takes such embeddings and returns the scalar loss.
-            hold_clean: whether the clean crops pass the network once instead of at every step,
-                because their embeddings do not depend on the perturbation.
+            hold_clean: whether the clean crops pass through the network once instead of at every
+                step, because their embeddings do not depend on the perturbation.
         """
         nothing = attacked[:0]
         if self.pair == "self":
