@@ -1,14 +1,17 @@
 """One split of a data set, either resident (decoded in memory) or streamed."""
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
-from solo_adv.data.decoding import check_size, decode_or_next
+from solo_adv.data.decoding import CHUNK, check_size, decode_or_next
 from solo_adv.data.sources import EncodedSources, Sources
 from solo_adv.support.hashes import sha256
+from solo_adv.support.progress import track
 
 FINGERPRINT_DIGITS = 16
 
@@ -54,6 +57,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         self._images = images
         self._sources = sources
         self._size: tuple[int, int] | None = None
+        self._fingerprint: str | None = None  # of a streamed set; a resident one is hashed quickly
 
     @property
     def resident(self) -> bool:
@@ -128,20 +132,40 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         )
 
     def fingerprint(self) -> str:
-        """A short SHA-256 of the set, which is written into results.
+        """A short SHA-256 of pixels and labels, which is written into results.
 
-        A resident set hashes its pixels and labels. A streamed set hashes the name and size of
-        each stored image, ``image_size``, and the labels.
+        It is the same for a resident and a streamed set of the same images. A streamed set is
+        decoded once for it, in threads; a terminal shows a progress bar after a second.
+
+        Raises:
+            UserError: a streamed image cannot be read, or its size differs from the first one's.
         """
-        return sha256(self._contents())[:FINGERPRINT_DIGITS]
+        if self._fingerprint is not None:
+            return self._fingerprint
+        found = sha256(self._contents())[:FINGERPRINT_DIGITS]
+        if not self.resident:
+            self._fingerprint = found
+        return found
 
     def _contents(self) -> Iterator[Any]:
-        if self._sources is None:
-            yield repr(tuple(self.images.shape)).encode()
-            yield self.images.contiguous().numpy().data
+        labels = self.labels
+        if self._images is not None:
+            yield repr(tuple(self._images.shape)).encode()
+            yield self._images.contiguous().numpy().data
         else:
-            yield repr(self.image_size).encode()
-            for index in range(len(self)):
-                stored = (self._sources.describe(index), self._sources.size_in_bytes(index))
-                yield repr(stored).encode()
-        yield self.labels.contiguous().numpy().data
+            labels = torch.empty_like(labels)
+            for place, (_, pixels, label) in enumerate(self._in_order()):
+                if place == 0:
+                    yield repr((len(self), *pixels.shape)).encode()
+                yield pixels.numpy().data
+                labels[place] = label  # a skipped image's place has the label of the next image
+        yield labels.contiguous().numpy().data
+
+    def _in_order(self) -> Iterator[tuple[int, torch.Tensor, int]]:
+        """Read every image, a chunk at a time in threads."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            chunks = (
+                range(start, min(start + CHUNK, len(self))) for start in range(0, len(self), CHUNK)
+            )
+            read = (item for chunk in chunks for item in pool.map(self.read, chunk))
+            yield from track(read, f"Hashing {self.name}", len(self))

@@ -58,9 +58,6 @@ class ParquetSources:
         file = self.files[self.file_of_row[index]]
         return f"in row {self.row_in_file[index]} of '{file}'"
 
-    def size_in_bytes(self, index: int) -> int:
-        return len(self.column[index].as_buffer())
-
     def select(self, indices: Sequence[int]) -> "ParquetSources":
         rows = np.asarray(indices)
         column = self.column.take(pa.array(rows))

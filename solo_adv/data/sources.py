@@ -20,10 +20,7 @@ class Sources(Protocol):
         """The image in the mode in which it is stored. It raises what the codec raises."""
 
     def describe(self, index: int) -> str:
-        """Where the image lies, for messages and fingerprints."""
-
-    def size_in_bytes(self, index: int) -> int:
-        """Size of the stored image."""
+        """Where the image lies, for messages."""
 
     def select(self, indices: Sequence[int]) -> "Sources":
         """The images at ``indices``, in that order."""
@@ -56,9 +53,6 @@ class ArraySources:
     def describe(self, index: int) -> str:
         return f"number {index}"
 
-    def size_in_bytes(self, index: int) -> int:
-        return int(self.array[index].nbytes)
-
     def select(self, indices: Sequence[int]) -> "ArraySources":
         return ArraySources(self.array[np.asarray(indices)])
 
@@ -81,9 +75,6 @@ class FileSources:
 
     def describe(self, index: int) -> str:
         return f"'{self.paths[index]}'"
-
-    def size_in_bytes(self, index: int) -> int:
-        return Path(self.paths[index]).stat().st_size
 
     def select(self, indices: Sequence[int]) -> "FileSources":
         return FileSources(self.paths[np.asarray(indices)])

@@ -143,7 +143,43 @@ def test_unknown_split(folder):
         load_split(config(folder), "tets")
 
 
-def test_streamed_fingerprint_sees_a_changed_file(folder, pixels):
-    before = load_split(config(folder, resident=False), "train").fingerprint()
-    Image.fromarray(pixels[0]).resize((30, 30)).save(folder / "bird/000.png")
-    assert load_split(config(folder, resident=False), "train").fingerprint() != before
+@pytest.fixture
+def fingerprint(folder):
+    """A function from settings to the fingerprints of the resident and of the streamed set."""
+
+    def both(**settings):
+        sets = [load_split(config(folder, resident=r, **settings), "train") for r in (True, False)]
+        assert [one.resident for one in sets] == [True, False]
+        assert sets[1].fingerprint() == sets[1].fingerprint()
+        return [one.fingerprint() for one in sets]
+
+    return both
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"image_size": 5}, {"fraction": 0.5}, {"no_labels": True}], ids=str
+)
+def test_the_fingerprint_does_not_depend_on_where_the_pixels_are(fingerprint, settings):
+    resident, streamed = fingerprint(**settings)
+    assert resident == streamed
+    assert (resident == fingerprint()[0]) == (settings == {})
+
+
+@pytest.mark.filterwarnings("ignore:Skipped")
+@pytest.mark.parametrize("name", ["bird/000.png", "plane/003.png"])
+def test_the_fingerprint_has_the_image_that_takes_a_skipped_ones_place(folder, fingerprint, name):
+    before = fingerprint()[0]
+    (folder / name).write_bytes(b"")
+    resident, streamed = fingerprint(on_unreadable="skip")
+    assert resident == streamed != before
+
+
+def test_the_fingerprint_sees_a_changed_pixel_and_no_moved_folder(folder, fingerprint, pixels):
+    before = fingerprint()
+    moved = folder.rename(folder.with_name("moved"))
+    assert load_split(config(moved, resident=False), "train").fingerprint() == before[0]
+    moved.rename(folder)
+    image = Image.open(folder / "bird/000.png")
+    image.putpixel((0, 0), (1, 2, 3))
+    image.save(folder / "bird/000.png")
+    assert not {*before} & {*fingerprint()}

@@ -114,7 +114,7 @@ def test_image_size(folder):
 def test_streamed_fingerprint_sees_what_is_stored(folder):
     streamed = config(folder, resident=False)
     whole = load_split(streamed, "train").fingerprint()
-    assert whole == load_split(streamed, "train").fingerprint()
+    assert whole == load_split(config(folder), "train").fingerprint()
     assert whole != load_split(config(folder, resident=False, fraction=0.9), "train").fingerprint()
     assert whole != load_split(config(folder, resident=False, image_size=4), "train").fingerprint()
 

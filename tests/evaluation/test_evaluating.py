@@ -96,6 +96,10 @@ SAME = {
     "batch size": ["batch_size=7"],
     "compilation": ["compile=true"],
     "workers": ["data.num_workers=2"],
+    "images in memory": ["data.resident=true"],
+    "images that stay on disk": ["data.resident=false"],
+    "a limit on images in memory": ["data.max_resident_gib=0"],
+    "no download": ["data.download=false"],
     "automatic device": ["accelerator=auto"],
     "the default spelt out": ["linear=standard", "epsilons=8/255"],
     "crops that nobody asks for": ["num_crops=3"],
@@ -134,6 +138,12 @@ def test_each_difference_has_a_directory_of_its_own(place, checkpoint, folder):
 @pytest.mark.parametrize("case", SAME)
 def test_what_does_not_change_the_result_has_the_same_directory(place, case):
     assert place(*SAME[case]) == place()
+
+
+def test_images_in_files_have_the_same_directory_wherever_they_are_held(place, folder):
+    paths = [f"data.train_path={folder / 'train'}", f"data.val_path={folder / 'val'}"]
+    of = ["data.dataset=custom", "data.image_size=8", *paths]
+    assert place(*of, "data.resident=true") == place(*of, "data.resident=false")
 
 
 def test_a_checkpoint_is_known_by_its_weights(place, checkpoint, tmp_path):
