@@ -213,10 +213,15 @@ def test_public_names():
     ]
     for name in solo_adv.__all__:
         assert getattr(solo_adv, name) is not None
+    assert solo_adv.zoo.__all__ == [
+        *("Entry", "StoredFile", "entries", "evaluate", "find", "list", "load", "publish")
+    ]
+    assert all(callable(getattr(solo_adv.zoo, name)) for name in solo_adv.zoo.__all__)
     commands = ("zoo", "report", "reproduce", "paper", "cost", "preview")
     assert all((ROOT / "solo_adv" / name / "__main__.py").is_file() for name in commands)
     assert (ROOT / "solo_adv" / "conf" / "cfamc.yaml").is_file()
     assert (ROOT / "hydra_plugins" / "solo_adv.py").is_file()
     for name in ("pretrain", "linear", "knn", "robust"):
         assert (ROOT / f"main_{name}.py").is_file()
+    for name in ("pretrain", "linear", "knn", "robust", "demo"):
         assert f"solo-adv-{name}=" in (ROOT / "setup.py").read_text()

@@ -45,7 +45,7 @@ def demo(directory: Path) -> list[Report]:
             f"checkpoint.dir={directory / 'trained_models'}",
             "auto_resume.enabled=false",
             "accelerator=cpu",
-            "precision=32-true",  # gives the same figures on every processor
+            "precision=32-true",  # auto would be bfloat16 on some processors
             *overrides,
         )
         checkpoint = pretrain(cfg)

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from solo_adv import UserError, load_pretrained
+from solo_adv.evaluation.evaluating import evaluate
+from solo_adv.report.measurement import under_attack
 from solo_adv.report.record import Report
-from solo_adv.zoo import download, places, publish
+from solo_adv.zoo import download, find, places, publish
+from solo_adv.zoo import evaluate as remeasure
 from solo_adv.zoo.index import parse, read_index
-from tests.zoo.conftest import NAME
+from tests.zoo.conftest import NAME, QUICK, config
 
 
 @pytest.fixture
@@ -116,6 +119,30 @@ def test_the_entry_says_what_the_run_and_the_reports_say(published, trained):
     text = (published.directory / "index.json").read_text()
     assert str(trained.root) not in text  # no paths of this machine
     assert read_index(published.directory / "index.json") == {NAME: entry}
+
+
+def test_an_entry_with_an_attack_in_l2(attempt, trained, tmp_path, monkeypatch):
+    cfg = config("robust", *QUICK, "norm=l2", "epsilons=[0.5]", f"results_dir={tmp_path / 'l2'}")
+    cfg.checkpoint = str(trained.checkpoint)
+    report, _ = evaluate(cfg, quiet=True)
+    zoo = attempt(reports=[trained.reports, tmp_path / "l2"])
+    monkeypatch.setenv("SOLO_ADV_ZOO_URL", str(zoo))
+    entry = find(NAME)
+    assert {"linf", "l2"} == {
+        attack.settings["norm"]
+        for e in entry.evaluations
+        for attack in under_attack(e.measurements)
+    }
+    (found,) = (e for e in entry.evaluations if "L2" in e.threat_model)
+    (attack,) = under_attack(found.measurements)
+    assert (attack.label, attack.figure) == ("PGD-3 at 0.5 (L2)", report.attacks[0].figure)
+    card = (zoo / "models" / NAME / "README.md").read_text()
+    assert "L-infinity" in card
+    assert found.threat_model in card
+    assert "| PGD-3 at 0.5 (L2) |" in card
+    repeated = remeasure(entry, quiet=True)
+    assert all(comparison.holds for comparison in repeated)
+    assert "PGD-3 at 0.5 (L2)" in {comparison.figure for comparison in repeated}
 
 
 def test_a_model_of_the_same_name_is_replaced_and_others_stay(attempt, published):
