@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solo_adv.crops.images import as_unit_float, check_images
+from solo_adv.crops.images import as_unit_float, bordered, check_images
 from solo_adv.crops.parameters import CropParameters
 from solo_adv.crops.spec import CropSpec
 from solo_adv.crops.torch import TorchCrops
@@ -206,12 +206,16 @@ class DaliCrops:
             UserError: The images have another shape, type or range.
         """
         check_images(images)
+        images = bordered(images, self.spec.pad)
         batch, _, height, width = images.shape
-        return self.apply(images, self._rest.draw(batch, height, width))
+        return self._cut(images, self._rest.draw(batch, height, width))
 
     def apply(self, images: Tensor, parameters: CropParameters) -> Tensor:
         """Crop the images with given parameters of V*B crops; otherwise as a call."""
         check_images(images)
+        return self._cut(bordered(images, self.spec.pad), parameters)
+
+    def _cut(self, images: Tensor, parameters: CropParameters) -> Tensor:
         cutter = self._cutter
         if cutter is None or cutter.max_batch_size < len(images) or cutter.device != images.device:
             cutter = DaliCutter(self.spec, max_batch_size=len(images), device=images.device)

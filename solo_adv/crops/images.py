@@ -1,6 +1,7 @@
 """The images that every crop backend accepts."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from solo_adv.support.errors import UserError
@@ -35,3 +36,21 @@ def as_unit_float(images: Tensor) -> Tensor:
     if images.dtype == torch.uint8:
         return images.to(torch.float32).div_(255)
     return images.to(torch.float32)
+
+
+def border_of(side: int, share: float) -> int:
+    """Width in pixels of the border at each end of a side of ``side`` pixels."""
+    return round(share * side)
+
+
+def bordered(images: Tensor, share: float) -> Tensor:
+    """Add a black border around images (B, 3, H, W).
+
+    Args:
+        images: The images, in any type and on any device.
+        share: Width of the border as a share of each side; 0 returns the images themselves.
+    """
+    if not share:
+        return images
+    vertical, horizontal = (border_of(side, share) for side in images.shape[2:])
+    return F.pad(images, (horizontal, horizontal, vertical, vertical))

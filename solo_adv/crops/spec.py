@@ -18,13 +18,15 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 class CropSpec:
     """The distribution of the crops; the defaults are the `multi_crop` preset.
 
-    The operations are applied in the order of the fields: crop and resize, flip, colour jitter,
-    grayscale, blur, solarise, as in EMP-SSL (https://arxiv.org/abs/2304.03977). Solarise inverts
-    pixels at or above 128/255, as ``PIL.ImageOps.solarize`` does.
+    The operations are applied in the order of the fields: border, crop and resize, flip, colour
+    jitter, grayscale, blur, solarise, as in EMP-SSL (https://arxiv.org/abs/2304.03977). Solarise
+    inverts pixels at or above 128/255, as ``PIL.ImageOps.solarize`` does.
 
     Attributes:
         num_crops: Number of views V of every image.
         size: Side of the square output, in pixels.
+        pad: Width of a black border around the image, as a share of its side, in [0, 1]. Boxes are
+            drawn in the image with its border.
         scale: Range of the box's share of the image area, in (0, 1].
         ratio: Range of the box's width / height, drawn on a logarithmic scale.
         interpolation: ``bilinear`` or ``bicubic``, antialiased as PIL's resize.
@@ -45,6 +47,7 @@ class CropSpec:
 
     num_crops: int = 16
     size: int = 32
+    pad: float = 0.0
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     interpolation: str = "bilinear"
@@ -62,6 +65,7 @@ class CropSpec:
     def __post_init__(self) -> None:
         for name in ("num_crops", "size"):
             whole(f"crops.{name}", getattr(self, name), 1)
+        self._normalise_number("pad", most=1.0)
         self._normalise_pair("scale", most=1.0)
         self._normalise_pair("ratio")
         self._normalise_pair("blur_sigma")
@@ -96,7 +100,8 @@ class CropSpec:
 
         Args:
             name: ``multi_crop`` (EMP-SSL, CF-AMC-SSL), ``fixed_patch`` (the same with boxes of a
-                quarter of the area and ratio 1) or ``simclr`` (two crops, no blur, no solarise).
+                quarter of the area and ratio 1), ``simclr`` (two crops, no blur, no solarise) or
+                ``weak`` (one crop: the image shifted by up to an eighth of its side, and flipped).
             num_crops: Number of views, if not the preset's.
             size: Output side in pixels, if not the preset's.
             **overrides: Any other field.
@@ -137,6 +142,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "multi_crop": {},
         "fixed_patch": {"scale": (0.25, 0.25), "ratio": (1.0, 1.0)},
+        "weak": {
+            **{"num_crops": 1, "pad": 0.125, "scale": (0.64, 0.64), "ratio": (1.0, 1.0)},
+            **{"jitter_prob": 0.0, "grayscale_prob": 0.0, "blur_prob": 0.0, "solarize_prob": 0.0},
+        },
         "simclr": {"num_crops": 2, "hue": 0.1, "blur_prob": 0.0, "solarize_prob": 0.0},
     }
 )

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from solo_adv.crops.images import check_images
+from solo_adv.crops.images import bordered, check_images
 from solo_adv.crops.memory import empty_crops
 from solo_adv.crops.operations import (
     by_column,
@@ -89,11 +89,12 @@ class TorchCrops:
             UserError: The images have another shape, type or range.
         """
         check_images(images)
+        images = bordered(images, self.spec.pad)
         batch, _, height, width = images.shape
         return self._crop(images, self.draw(batch, height, width))
 
     def draw(self, batch_size: int, height: int, width: int) -> CropParameters:
-        """Draw the parameters for the next batch of (height, width) images."""
+        """Draw the parameters for the next batch of images, (height, width) with their border."""
         with computing_alone():
             return draw(self.spec, batch_size, height, width, self._generator)
 
@@ -103,6 +104,7 @@ class TorchCrops:
         Args:
             images: As in a call.
             parameters: Parameters of N crops, view-major; N is a multiple of the number of images.
+                Boxes are those of the images with their border.
 
         Returns:
             Crops as in a call, (N, 3, size, size).
@@ -116,7 +118,7 @@ class TorchCrops:
                 f"The parameters must be those of the same number of crops of each image; "
                 f"got {len(parameters)} for {len(images)} images."
             )
-        return self._crop(images, parameters)
+        return self._crop(bordered(images, self.spec.pad), parameters)
 
     @torch.no_grad()
     def recolor(self, crops: Tensor, parameters: CropParameters) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms import functional
 
-from solo_adv.crops.images import as_unit_float, check_images
+from solo_adv.crops.images import as_unit_float, border_of, check_images
 from solo_adv.crops.spec import CropSpec
 
 
@@ -84,6 +84,7 @@ def _transform(spec: CropSpec) -> transforms.Compose:
     jitter = transforms.ColorJitter(spec.brightness, spec.contrast, spec.saturation, spec.hue)
     return transforms.Compose(
         [
+            _Border(spec.pad),
             transforms.RandomResizedCrop(
                 spec.size,
                 scale=spec.scale,
@@ -98,6 +99,16 @@ def _transform(spec: CropSpec) -> transforms.Compose:
             transforms.ToTensor(),
         ]
     )
+
+
+class _Border:
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def __call__(self, picture: Image.Image) -> Image.Image:
+        width, height = picture.size
+        border = [border_of(side, self.share) for side in (width, height)]
+        return functional.pad(picture, border)
 
 
 class _GaussianBlur:

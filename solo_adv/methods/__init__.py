@@ -1,7 +1,9 @@
 """The methods. Each is a short file that names an objective and an adversary; hosts run them."""
 
+from solo_adv.methods.acl import ACL
 from solo_adv.methods.adversarial import AdversarialMethod
 from solo_adv.methods.cfamc import CFAMC
+from solo_adv.methods.deacl import DeACL
 from solo_adv.methods.emp_ssl import EMPSSL
 from solo_adv.methods.lifecycle import NonFiniteLossError
 from solo_adv.methods.robust_emp import RobustEMP
@@ -11,7 +13,9 @@ from solo_adv.methods.simclr_freeadv import SimCLRFreeAdv
 from solo_adv.methods.supervised_freeadv import SupervisedFreeAdv
 
 MIXINS: dict[str, type[AdversarialMethod]] = {
+    "acl": ACL,
     "cfamc": CFAMC,
+    "deacl": DeACL,
     "emp_ssl": EMPSSL,
     "robust_emp": RobustEMP,
     "robust_simclr": RobustSimCLR,
@@ -21,10 +25,12 @@ MIXINS: dict[str, type[AdversarialMethod]] = {
 }
 
 __all__ = [
+    "ACL",
     "CFAMC",
     "EMPSSL",
     "MIXINS",
     "AdversarialMethod",
+    "DeACL",
     "NonFiniteLossError",
     "RobustEMP",
     "RobustSimCLR",

@@ -25,7 +25,7 @@ from solo_adv.methods.averaging import AveragedWeights
 from solo_adv.methods.chunks import pass_in_chunks
 from solo_adv.methods.lifecycle import Lifecycle
 from solo_adv.methods.performance import Performance
-from solo_adv.methods.teacher import FrozenTeacher, Teacher, read_teacher
+from solo_adv.methods.teacher import FrozenTeacher, Teacher, read_teacher, start_from
 from solo_adv.objectives import Objective, Update
 from solo_adv.support.compiling import compile_whole
 from solo_adv.support.errors import UserError
@@ -90,6 +90,9 @@ class AdversarialMethod(Lifecycle):
         if self.objective.on_logits:
             dims[1] = cfg.method_kwargs.proj_output_dim = cfg.data.num_classes
         self.projector = self._build_projector(*dims)
+        taught = completion.teacher_settings(cfg)
+        if taught.start_student:
+            start_from(read_teacher(taught)[0], self.backbone, taught.checkpoint)
         self.batch_norms: int = cfg.backbone.batch_norms
         if self.batch_norms == 2:
             with_two_batch_norms(self.backbone, cfg.backbone.name)
@@ -166,7 +169,15 @@ class AdversarialMethod(Lifecycle):
     def _build_teacher(self) -> Teacher | None:
         settings = completion.teacher_settings(self.cfg)
         if settings.kind == "network":
-            return FrozenTeacher(read_teacher(settings)[0])
+            encoder, _ = read_teacher(settings)
+            if not self.objective.projector and encoder.features_dim != self.features_dim:
+                raise UserError(
+                    f"method={self.cfg.method} compares the teacher's {encoder.features_dim} "
+                    f"features (teacher.features={encoder.features}) with the student's "
+                    f"{self.features_dim}: use teacher.features=backbone and a backbone whose "
+                    "features have the size of the teacher's."
+                )
+            return FrozenTeacher(encoder)
         return self._averaged_outputs if settings.kind == "average" else None
 
     def _averaged_outputs(self, pixels: Tensor) -> Tensor:
@@ -317,7 +328,7 @@ class AdversarialMethod(Lifecycle):
                 self.crops.respec(spec)
             return self.crops(self.to_pixels(views[0]))
         shapes = {tuple(view.shape[2:]) for view in views}
-        needed = -(-self.objective.min_views // self.attacked_views.count(1))
+        needed = self.attacked_views.crops_needed(self.objective.min_views)
         if len(shapes) > 1 or len(views) < needed:
             raise UserError(
                 f"crops.source=loader needs at least {needed} views of one size "

@@ -97,6 +97,10 @@ class AttackedViews:
         """How many views of an image the objective sees if ``num_crops`` crops are drawn."""
         return 2 * num_crops if self.views == "twins" else num_crops
 
+    def crops_needed(self, views: int) -> int:
+        """How many crops must be drawn for the objective to see at least so many views."""
+        return -(-views // self.count(1))
+
     def holds_clean(self, adversary: Adversary) -> bool:
         """Whether an attack may pass the clean views once a batch instead of at every step.
 

@@ -9,6 +9,7 @@ from solo_adv.adversaries import Adversary
 from solo_adv.adversaries.ball import with_usual_lengths
 from solo_adv.crops import CropOptions, CropSpec, read_crops
 from solo_adv.crops import build as build_crops
+from solo_adv.encoders.backbones import Normalization
 from solo_adv.methods.attacked_views import AttackedViews
 from solo_adv.methods.averaging import Averaging
 from solo_adv.methods.performance import Performance, resolved_precision
@@ -125,16 +126,26 @@ def check(
     objective = construct(objective_class, kwargs, "method_kwargs", besides=besides)
     views, _ = build_adversary(cfg, adversary_class)
     build_crops(spec, options.backend)
+    if options.source == "loader" and spec.pad:
+        raise UserError(
+            f"crops.pad={spec.pad:g} adds a border to the images, and a loader that delivers crops "
+            "cannot: use crops.pad=0, or crops.source=device (and not data.format=dali)."
+        )
     if cfg.backbone.batch_norms not in (1, 2):
         raise UserError(
             "backbone.batch_norms must be 1, or 2 for separate ones for clean and attacked views; "
             f"got {cfg.backbone.batch_norms}."
         )
     views.check(num_crops=spec.num_crops, batch_norms=cfg.backbone.batch_norms)
-    if views.count(spec.num_crops) < objective.min_views:
+    if objective.needs_twins and views.views != "twins":
+        raise UserError(
+            f"method={cfg.method} compares each crop's clean and attacked copy and needs "
+            f"adversary.views=twins; got {views.views}."
+        )
+    if spec.num_crops < (needed := views.crops_needed(objective.min_views)):
         raise UserError(
             f"method={cfg.method} compares crops of an image and needs crops.num_crops of at "
-            f"least {objective.min_views}; got {spec.num_crops}."
+            f"least {needed}; got {spec.num_crops}."
         )
     teacher, averaging = teacher_settings(cfg), averaging_settings(cfg)
     if objective.needs_teacher and teacher.kind == "none":
@@ -148,7 +159,17 @@ def check(
             "averaging.decay, for instance to 0.99."
         )
     if teacher.kind == "network":
-        _check_teacher_size(read_teacher(teacher)[0].image_size, spec.size)
+        encoder, _ = read_teacher(teacher)
+        _check_teacher_size(encoder.image_size, spec.size)
+        if teacher.start_student and cfg.data.get("mean") is not None:
+            own = Normalization(cfg.data.mean, cfg.data.std).statistics
+            theirs = encoder.normalization.statistics
+            if own != theirs:
+                raise UserError(
+                    "teacher.start_student=true: the student must normalise images as the teacher "
+                    f"does, with data.mean={theirs[0]} and data.std={theirs[1]}; got "
+                    f"{own[0]} and {own[1]}."
+                )
 
 
 def _check_teacher_size(image_size: int, crop_size: int) -> None:

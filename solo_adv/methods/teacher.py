@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from solo_adv.encoders.checkpoint import find_checkpoint
 from solo_adv.encoders.encoder import FEATURES, Encoder
@@ -28,6 +28,8 @@ class TeacherSettings:
         checkpoint: for ``kind=network``, a ``.ckpt`` file or a run's directory, of this package's
             methods or of solo-learn's.
         features: for ``kind=network``, which of its features the objective sees; see ``Encoder``.
+        start_student: for ``kind=network``, whether the student's backbone starts from the
+            teacher's weights. Both must be the same network.
         weights: fingerprint of the teacher's weights. The run fills it in, so that runs with
             different teachers are told apart and a run does not continue with another teacher.
 
@@ -38,6 +40,7 @@ class TeacherSettings:
     kind: str = "none"
     checkpoint: str | None = None
     features: str = "auto"
+    start_student: bool = False
     weights: str | None = None
 
     def __post_init__(self) -> None:
@@ -47,6 +50,11 @@ class TeacherSettings:
             raise UserError(
                 "teacher.kind=network needs teacher.checkpoint=PATH: the .ckpt file or the "
                 "directory of a pretraining run."
+            )
+        if self.kind != "network" and self.start_student:
+            raise UserError(
+                f"teacher.start_student=true takes the weights of teacher.kind=network; got "
+                f"teacher.kind={self.kind}."
             )
         if self.kind != "network" and self.checkpoint is not None:
             raise UserError(
@@ -77,6 +85,29 @@ class FrozenTeacher:
 
 Teacher = Callable[[Tensor], Tensor]
 """Takes clean crops (N, 3, h, w) in [0, 1] and returns the outputs (N, D') for the objective."""
+
+
+def start_from(teacher: Encoder, backbone: nn.Module, source: object) -> None:
+    """Give ``backbone`` the weights and batch statistics of the teacher's.
+
+    Args:
+        teacher: the teacher.
+        backbone: the student's backbone.
+        source: where the teacher comes from, for the message.
+
+    Raises:
+        UserError: they are different networks.
+    """
+    try:
+        backbone.load_state_dict(teacher.backbone.state_dict())
+    except RuntimeError as error:
+        name = teacher.config["backbone"]["name"]
+        raise UserError(
+            f"teacher.start_student=true: the student's backbone is another network than that of "
+            f"the teacher in {source} ({name}). Set backbone.name, backbone.stem and "
+            "backbone.kwargs as the teacher has them, or teacher.start_student=false. "
+            f"({' '.join(str(error).split())[:200]})"
+        ) from error
 
 
 def read_teacher(settings: TeacherSettings) -> tuple[Encoder, str]:

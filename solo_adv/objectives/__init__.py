@@ -8,16 +8,22 @@ from solo_adv.objectives.contrastive import (
     nt_xent,
     sup_con,
 )
+from solo_adv.objectives.distillation import DistillationLoss, RobustDistillation
+from solo_adv.objectives.dual import DualLoss, DualNTXent
 from solo_adv.objectives.emp import EMP, EMPLoss, emp_loss, total_coding_rate
 from solo_adv.support.gather import gather_batch
 
 __all__ = [
     "EMP",
     "ContrastiveLoss",
+    "DistillationLoss",
+    "DualLoss",
+    "DualNTXent",
     "EMPLoss",
     "Loss",
     "NTXent",
     "Objective",
+    "RobustDistillation",
     "Supervised",
     "Update",
     "emp_loss",

@@ -64,6 +64,9 @@ class Objective:
     """Whether it learns from labels."""
     needs_teacher: ClassVar[bool] = False
     """Whether it uses a teacher's outputs."""
+    needs_twins: ClassVar[bool] = False
+    """Whether it compares each crop's clean and attacked copy, as ``adversary.views=twins`` makes
+    them."""
     projector: ClassVar[bool] = True
     """Whether it sees the projector's unit embeddings. If false, it sees the backbone's features
     as they are, and the method has no projector."""

@@ -136,3 +136,26 @@ def test_random_numbers_continue_if_the_spec_changes(backend):
     assert torch.equal(pipeline(images), other(images))
     with pytest.raises(UserError, match=r"crops\.num_crops cannot change"):
         pipeline.respec(CropSpec(num_crops=3, size=8))
+
+
+def test_weak_crops_are_the_image_shifted_over_a_border(backend, make_images):
+    """torchvision's ``RandomCrop(16, padding=2)`` and a flip."""
+    spec = CropSpec.preset("weak", num_crops=12, size=16)
+    images = make_images(count=2, height=16, width=16)
+    padded = torch.nn.functional.pad(images, (2, 2, 2, 2)) / 255
+    shifts = set()
+    for crop, image in zip(build(spec, backend)(images), padded.repeat(12, 1, 1, 1), strict=True):
+        found = [
+            (top, left, flip)
+            for top in range(5)
+            for left in range(5)
+            for flip in (False, True)
+            if torch.allclose(
+                crop.flip(2) if flip else crop,
+                image[:, top : top + 16, left : left + 16],
+                atol=1e-5,
+            )
+        ]
+        assert len(found) == 1
+        shifts |= set(found)
+    assert len(shifts) > 8

@@ -74,6 +74,8 @@ def config(host, name, **changes):
             "accelerator": "cpu",
         }
     )
+    if STANDALONE[name].objective_class.needs_teacher:
+        changes = {"teacher.kind": "average", "averaging.decay": 0.9, **changes}
     for key, value in changes.items():
         OmegaConf.update(cfg, key, value, force_add=True)
     return cfg
@@ -150,9 +152,11 @@ def test_the_usual_lengths_of_a_norm_are_on_record(host, name):
 def test_parameters_are_all_in_the_optimiser_once(host, name):
     method = HOSTS[host][name](config(host, name))
     groups = method.learnable_params
-    assert [group["name"] for group in groups] == ["backbone", "classifier", "projector"]
+    parts = ["backbone", "classifier", *(["projector"] if method.projector else [])]
+    assert [group["name"] for group in groups] == parts
     listed = [id(p) for group in method.learnable_params for p in group["params"]]
-    assert sorted(listed) == sorted(id(p) for p in method.parameters())
+    trained = [p for name, p in method.named_parameters() if not name.startswith("averaged.")]
+    assert sorted(listed) == sorted(id(p) for p in trained)
 
 
 def test_forward_dicts(host, name):
@@ -161,21 +165,26 @@ def test_forward_dicts(host, name):
     out = method(method.from_pixels(pixels))
     assert out["logits"].shape == (BATCH, CLASSES)
     assert out["feats"].shape == (BATCH, method.features_dim)
+    multicrop = method.multicrop_forward(method.from_pixels(pixels))
+    if method.projector is None:
+        assert torch.equal(out["z"], out["feats"])
+        assert set(multicrop) == {"feats", "z"}
+        return
     assert out["hidden"].shape == (BATCH, 24)
     assert out["z"].shape == (BATCH, 8)
     torch.testing.assert_close(out["z"].norm(dim=1), torch.ones(BATCH))
-    multicrop = method.multicrop_forward(method.from_pixels(pixels))
     assert set(multicrop) == {"feats", "hidden", "z"}
 
 
 def test_a_forward_pass_goes_through_every_part_once(host, name):
     method = HOSTS[host][name](config(host, name))
     passes = []
-    for part in (method.backbone, method.projector, method.classifier):
+    projector = [method.projector] if method.projector else []
+    for part in (method.backbone, method.classifier, *projector):
         part.register_forward_pre_hook(lambda module, _: passes.append(module))
     crops = torch.rand(BATCH, 3, SIZE, SIZE)
     method.outputs_of(crops[:0], crops, BATCH)
-    assert passes == [method.backbone, method.classifier, method.projector]
+    assert passes == [method.backbone, method.classifier, *projector]
 
 
 def test_the_online_classifier_trains_nothing_else(host, name):
@@ -203,7 +212,8 @@ def test_fit_trains_every_part(host, name):
     before = {k: v.clone() for k, v in method.state_dict().items()}
     fit = trainer(cfg)
     fit.fit(method, *loaders(host))
-    for part in ("backbone.layer4", "classifier", "projector.hidden", "projector.output"):
+    projector = ("projector.hidden", "projector.output") if method.projector else ()
+    for part in ("backbone.layer4", "classifier", *projector):
         moved = [k for k, v in method.state_dict().items() if not torch.equal(v, before[k])]
         assert any(key.startswith(part) for key in moved), part
     loss = f"train_{method.objective.name}_loss"
@@ -225,9 +235,12 @@ def test_schedule_spans_the_run_whatever_the_replays(host, name):
     assert method.optimizers().param_groups[0]["lr"] < 1e-4
     steps = method.adversary.replays * 8
     assert fit.global_step == steps
-    crafted = 2 if method.attacked_views.pair == "self" else 3
-    passes = 3 * method.adversary.replays + crafted * method.adversary.crafting_passes
-    assert method.crop_passes == 8 * BATCH * passes
+    trained, crafted = 3, 2 if method.attacked_views.pair == "self" else 3
+    if method.attacked_views.views == "twins":
+        trained, crafted = 6, 3 if method.attacked_views.forward == "separate" else 6
+    passes = trained * method.adversary.replays + crafted * method.adversary.crafting_passes
+    teacher = 1 if method.teacher else 0  # a forward pass of three crops, a third of a pass each
+    assert method.crop_passes == 8 * BATCH * (passes + teacher)
 
 
 def test_images_without_labels_train_too(host, name):
@@ -261,7 +274,7 @@ def test_state_of_the_run_survives_a_checkpoint(host, name, tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("method_kwargs.proj_hiden_dim", 8, "proj_hidden_dim"),
+        ("method_kwargs.proj_hiden_dim", 8, "proj_hidden_dim|key in method_kwargs"),
         ("method_kwargs.proj_output_dim", 0, "proj_output_dim"),
         ("method_kwargs.tcr_eps", -1, "tcr_eps"),
         ("adversary.views", "first", "Unknown key in adversary|second"),
@@ -275,5 +288,19 @@ def test_state_of_the_run_survives_a_checkpoint(host, name, tmp_path):
     ],
 )
 def test_mistakes_are_named_before_anything_is_built(host, name, key, value, words):
+    objective = HOSTS[host][name].objective_class
+    if key == "method_kwargs.proj_output_dim" and not objective.projector:
+        pytest.skip("it has no projector")
+    if key == "crops.num_crops" and objective.needs_twins and objective().min_views == 2:
+        pytest.skip("one crop is enough")
     with pytest.raises(UserError, match=words):
         HOSTS[host][name].add_and_assert_specific_cfg(config(host, name, **{key: value}))
+
+
+def test_views_that_the_objective_cannot_compare_are_refused(host, name):
+    method = HOSTS[host][name]
+    if not method.objective_class.needs_twins:
+        pytest.skip("any views will do")
+    for views in ("all", "second"):
+        with pytest.raises(UserError, match=r"needs adversary\.views=twins"):
+            method.add_and_assert_specific_cfg(config(host, name, **{"adversary.views": views}))
