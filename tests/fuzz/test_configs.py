@@ -11,8 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_adv.support.errors import UserError
 from solo_adv.training.config import parse_cfg
+from tests.taught import taught
 
-METHODS = ("cfamc", "robust_emp", "simclr_freeadv", "supervised_freeadv")
+METHODS = ("acl", "cfamc", "deacl", "robust_emp", "simclr_freeadv", "supervised_freeadv")
 WORDS = st.sampled_from(
     [
         "",
@@ -49,7 +50,7 @@ def configs():
     with initialize_config_module("solo_adv.conf", version_base="1.3"):
         found = {}
         for method in METHODS:
-            cfg = compose(method, overrides=["data=digits", "accelerator=cpu"])
+            cfg = compose(method, overrides=["data=digits", "accelerator=cpu", *taught(method)])
             found[method] = OmegaConf.to_container(cfg, resolve=True)
     return found
 

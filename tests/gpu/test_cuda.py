@@ -17,11 +17,13 @@ from solo_adv.evaluation.attacks.crafting import Crafting
 from solo_adv.host.standalone import METHODS
 from solo_adv.reproduce.plan import composed
 from solo_adv.training.config import parse_cfg
+from tests.taught import taught
 
 HAS_CUDA = torch.cuda.is_available()
 ON_CUDA = pytest.mark.skipif(not HAS_CUDA, reason="needs a CUDA device")
 DEVICE = "cuda" if HAS_CUDA else "cpu"
 BATCH = 16
+PROJECTOR = ("method_kwargs.proj_hidden_dim=64",)
 ALL_METHODS = sorted(METHODS)
 
 
@@ -43,7 +45,8 @@ def step(method: str, device: str, *overrides: str, ready_crops: bool = True) ->
             [
                 *("data=digits", f"optimizer.batch_size={BATCH}", "backbone.kwargs.width=8"),
                 "precision=32-true",
-                *("method_kwargs.proj_hidden_dim=64", *overrides),
+                *(PROJECTOR if METHODS[method].objective_class.projector else ()),
+                *(*taught(method), *overrides),
             ],
         )
     )

@@ -13,6 +13,7 @@ from solo_adv import UserError
 from solo_adv.evaluation.settings import RobustSettings
 from solo_adv.methods import MIXINS
 from solo_adv.training.config import parse_cfg
+from tests.taught import taught
 
 WORDS = ("no", "off", "0", "false")
 DIGITS = ("data.dataset=digits", "data.train_path=null", "data.val_path=null")
@@ -52,7 +53,7 @@ def accepted_words(config, key, parse):
 
 @pytest.mark.parametrize("method", sorted(MIXINS))
 def test_every_boolean_of_pretraining(method):
-    config = composed(method, *DIGITS)
+    config = composed(method, *DIGITS, *taught(method))
     complete = parse_cfg(copy.deepcopy(config))
     keys = {
         key

@@ -13,6 +13,7 @@ from solo_adv import UserError, load_pretrained
 from solo_adv.evaluation.heads.knn import knn_accuracy
 from solo_adv.host import METHODS as STANDALONE
 from solo_adv.methods import MIXINS
+from tests.taught import taught
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,7 @@ def config(helpers):
         cfg.crops = {"num_crops": 3}
         cfg.method_kwargs = {"proj_hidden_dim": 24, "proj_output_dim": 8}
         cfg.knn_eval = {"enabled": False}
+        cfg.merge_with_dotlist(taught(name))
         for key, value in changes.items():
             OmegaConf.update(cfg, key, value, force_add=True)
         return cfg
@@ -96,6 +98,7 @@ def test_solo_learns_own_test_of_a_method_passes(helpers, solo_methods, name):
     cfg = helpers.gen_base_cfg(name, batch_size=2, num_classes=100, momentum=True)
     cfg.method_kwargs = kwargs
     cfg.crops = {"num_crops": 4}
+    cfg.merge_with_dotlist(taught(name))
     model = cls(cfg)
     model.add_and_assert_specific_cfg(cfg)
     assert model.learnable_params is not None
@@ -103,7 +106,9 @@ def test_solo_learns_own_test_of_a_method_passes(helpers, solo_methods, name):
     batch, _ = helpers.gen_batch(2, 100, "imagenet100")
     for out in (model(batch[1][0]), model.multicrop_forward(batch[1][0])):
         assert out["feats"].size() == (2, model.features_dim)
-        assert out["z"].size() == (2, kwargs["proj_output_dim"])
+        projector = model.objective.projector
+        size = kwargs["proj_output_dim"] if projector else model.features_dim
+        assert out["z"].size() == (2, size)
     assert model(batch[1][0])["logits"].size() == (2, 100)
 
     def fits(dataset, small_crops=0):
@@ -303,7 +308,10 @@ def test_checkpoints_of_both_hosts_are_the_same_encoder_everywhere(
         found = theirs(theirs.from_pixels(pixels))
         for key in ("feats", "z"):
             torch.testing.assert_close(found[key], expected[key], atol=1e-5, rtol=1e-4)
-        for features, key in (("backbone", "feats"), ("hidden", "hidden"), ("projector", "z")):
+        keys = {"backbone": "feats"}
+        if method.objective.projector:
+            keys |= {"hidden": "hidden", "projector": "z"}
+        for features, key in keys.items():
             ours = load_pretrained(folder, features=features)
             torch.testing.assert_close(ours(pixels), expected[key], atol=1e-5, rtol=1e-4)
 

@@ -128,3 +128,57 @@ def test_a_run_continues_only_with_its_own_teacher(compare, build, fit, teacher,
         other.on_load_checkpoint(torch.load(tmp_path / "run.ckpt", weights_only=True))
     with pytest.raises(UserError, match="differ from those that this run began with"):
         compare(**{**settings, "teacher.weights": "0" * 16})
+
+
+def test_the_student_may_start_from_the_teachers_weights(compare, teacher):
+    given = {"teacher.kind": "network", "teacher.checkpoint": teacher}
+    method = compare(**given, **{"teacher.start_student": True})
+    theirs = method.teacher.encoder.backbone.state_dict()
+    for name, value in method.backbone.state_dict().items():
+        assert torch.equal(value, theirs[name]), name
+    assert not torch.equal(compare(**given).backbone.conv1.weight, method.backbone.conv1.weight)
+
+
+def test_two_batch_norms_both_start_from_the_teachers(compare, teacher):
+    method = compare(
+        **{"teacher.kind": "network", "teacher.checkpoint": teacher, "teacher.start_student": True},
+        **{"backbone.batch_norms": 2, "adversary.forward": "separate"},
+    )
+    theirs = method.teacher.encoder.backbone.bn1.running_mean
+    assert torch.equal(method.backbone.bn1.clean.running_mean, theirs)
+    assert torch.equal(method.backbone.bn1.attacked.running_mean, theirs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone.kwargs": {"width": 8, "layers": [1, 1, 1, 1]}}, "is another network than"),
+        ({"backbone.stem": "imagenet"}, "is another network than"),
+        ({"data.mean": [0.5, 0.5, 0.5]}, r"with data\.mean=\[0\.0, 0\.0, 0\.0\]"),
+        ({"teacher.kind": "none", "teacher.checkpoint": None}, "takes the weights of teacher.kind"),
+    ],
+)
+def test_a_student_that_cannot_start_from_the_teacher_is_refused(
+    compare, teacher, changes, message
+):
+    given = {
+        "teacher.kind": "network",
+        "teacher.checkpoint": teacher,
+        "teacher.start_student": True,
+    }
+    with pytest.raises(UserError, match=message):
+        compare(**{**given, **changes})
+
+
+def test_features_of_another_size_are_refused(build, teacher):
+    with pytest.raises(UserError, match=r"use teacher\.features=backbone"):
+        build(
+            "deacl",
+            **{"teacher.kind": "network", "teacher.checkpoint": teacher},
+            **{"teacher.features": "projector"},
+        )
+
+
+def test_a_method_that_needs_a_teacher_says_how_to_give_one(build):
+    with pytest.raises(UserError, match=r"teacher\.kind=network and teacher\.checkpoint=PATH"):
+        build("deacl")

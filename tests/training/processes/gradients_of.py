@@ -13,10 +13,13 @@ import torch.distributed as dist
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from solo_adv.methods import AdversarialMethod
+from solo_adv.methods import MIXINS, AdversarialMethod
 from solo_adv.training.pretraining import pretrain
+from tests.taught import taught
 
 CASES = {
+    "acl": ["adversary.steps=2", "adversary.random_start=false"],
+    "deacl": ["adversary.steps=2", "adversary.random_start=false", *taught("deacl")],
     "emp_ssl": [],
     "robust_emp": ["adversary.steps=2", "adversary.batch_norm=train_frozen"],
     "robust_emp eval": ["adversary.steps=2", "adversary.batch_norm=eval"],
@@ -37,7 +40,7 @@ GLOBAL_BATCH = 16
 JOB = [
     *("data=digits", "data.fraction=0.05", "crops.num_crops=2", "crops.size=8", "accelerator=cpu"),
     *("backbone.kwargs.width=4", "+backbone.kwargs.layers=[1,1,1,1]", "backbone.stem=cifar"),
-    *("method_kwargs.proj_hidden_dim=8", "method_kwargs.proj_output_dim=6", "max_epochs=1"),
+    "max_epochs=1",
     *(
         "precision=64-true",
         "optimizer.name=sgd",
@@ -46,6 +49,9 @@ JOB = [
     ),
     *("+limit_train_batches=2", "+limit_val_batches=0", "knn_eval.enabled=false"),
 ]
+
+
+PROJECTOR = ["method_kwargs.proj_hidden_dim=8", "method_kwargs.proj_output_dim=6"]
 
 
 class TwoShifts(torch.nn.Module):
@@ -64,7 +70,8 @@ def run(case, processes):
         f"devices={processes}",
         f"strategy={'ddp' if processes > 1 else 'auto'}",
     ]
-    cfg = compose(name, overrides=[*JOB, *CASES[case], *more])
+    projector = PROJECTOR if MIXINS[name].objective_class.projector else []
+    cfg = compose(name, overrides=[*JOB, *projector, *CASES[case], *more])
     OmegaConf.set_struct(cfg, False)
     gradients, state = {}, {}
 

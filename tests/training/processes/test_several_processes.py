@@ -16,7 +16,7 @@ SHORT = ["cfamc", "robust_emp", "simclr_freeadv"]
 ALL = [
     *("emp_ssl", "robust_emp", "robust_emp eval", "robust_emp accumulating", "cfamc", "simclr"),
     *("robust_simclr", "robust_simclr cross", "simclr_freeadv", "supervised_freeadv"),
-    *("supervised_freeadv sup_con", "cfamc twins"),
+    *("supervised_freeadv sup_con", "cfamc twins", "acl", "deacl"),
 ]
 PATIENCE = 300  # seconds
 

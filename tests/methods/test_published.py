@@ -1,0 +1,182 @@
+"""Methods of other papers take the updates that their published code takes, in float64.
+
+Each update is rewritten plainly here, from the papers' formulas and their code's hyper-parameters.
+The crops keep a distance from black and white, because the published attacks start without regard
+to the pixel box and ours inside it.
+
+Source:
+    ACL: https://github.com/VITA-Group/Adversarial-Contrastive-Learning, ``train_simCLR.py``.
+    DeACL: https://github.com/pantheon5100/DeACL, ``mocov2_distillation_AT.py``.
+"""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tests.methods.conftest import BATCH, SIZE
+
+UPDATES, STEPS = 3, 5
+EPSILON, STEP = 8 / 255, 2 / 255
+ATTACK = {
+    **{"adversary.epsilon": "8/255", "adversary.step_size": "2/255", "adversary.steps": STEPS},
+    **{"adversary.random_start": True, "adversary.batch_norm": "eval"},
+}
+
+
+class Network(nn.Module):
+    """Backbone and, if there is one, projector of a method: from pixels to embeddings."""
+
+    def __init__(self, method):
+        super().__init__()
+        self.backbone, self.projector = method.backbone, method.projector
+
+    def forward(self, pixels):
+        features = self.backbone(pixels)
+        return features if self.projector is None else self.projector(features)[1]
+
+
+def drawn(views):
+    """Crops (UPDATES, views * BATCH, 3, SIZE, SIZE), and where the attack on each starts."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (UPDATES, views * BATCH, 3, SIZE, SIZE)
+    crops, start = torch.rand(2, *shape, dtype=torch.float64, generator=generator)
+    return 0.1 + 0.8 * crops, (2 * start - 1) * EPSILON
+
+
+def train(method, fit, crops, starts, monkeypatch):
+    """Train our method on the crops, with the attacks starting where they are told to."""
+    batches, noise = iter(crops), iter(starts)
+    method.crops = lambda images: next(batches).clone()
+    ball = type(method.adversary.ball)
+    monkeypatch.setattr(ball, "start", lambda self, images, generator: next(noise).clone())
+    fit(method, batches=UPDATES, precision="64-true")
+
+
+def attacked(network, crops, delta, loss_of):
+    """PGD from ``delta``, with the network's batch norms in eval mode."""
+    network.eval()
+    for _ in range(STEPS):
+        delta = delta.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss_of(network(crops + delta)), delta)
+        delta = (delta + STEP * gradient.sign()).clamp(-EPSILON, EPSILON)
+        delta = (crops + delta).clamp(0, 1) - crops
+    network.train()
+    return delta.detach()
+
+
+def nt_xent(z, temperature=0.5):
+    """Cross-entropy of each view's similarities, in which its pair is the right answer."""
+    z = F.normalize(z, dim=1)
+    similarity = (z @ z.T / temperature).fill_diagonal_(float("-inf"))
+    return F.cross_entropy(similarity, torch.arange(len(z)).roll(len(z) // 2))
+
+
+@torch.no_grad()
+def lars(weights, velocity, rate=2.0, momentum=0.9, decay=1e-6, eta=0.001):
+    """LARS that adapts every parameter, biases included.
+
+    Only for a bias before a batch norm, whose gradient is rounding noise, it matters that the
+    published one leaves gradients below 1e-15 unscaled and that timm's adds 1e-8 to the
+    divisor. Here it is as in timm.
+    """
+    for name, weight in weights.items():
+        norm, slope = weight.norm(), weight.grad.norm()
+        local = eta * norm / (slope + decay * norm + 1e-8) if norm > 0 and slope > 0 else 1.0
+        step = rate * local * (weight.grad + decay * weight)
+        velocity[name] = momentum * velocity.get(name, 0) + step
+        weight.sub_(velocity[name])
+        weight.grad = None
+
+
+def test_acl(build, fit, monkeypatch):
+    method = build(
+        "acl",
+        **ATTACK,
+        **{"backbone.batch_norms": 2, "method_kwargs.temperature": 0.5},
+        **{"optimizer.name": "lars", "optimizer.weight_decay": 1e-6},
+        **{"optimizer.lr": 2.0},
+        **{"optimizer.kwargs": {"momentum": 0.9, "eta": 0.001, "clip_lr": False}},
+    ).double()
+    # Two networks that share all weights but those of their batch norms.
+    clean = Network(copy.deepcopy(method))
+    for module in list(clean.modules()):
+        for name, child in list(module.named_children()):
+            if hasattr(child, "attacked"):
+                setattr(module, name, child.attacked)
+    perturbed = copy.deepcopy(clean)
+    shared, norms = {}, (nn.BatchNorm1d, nn.BatchNorm2d)
+    for (name, one), other in zip(clean.named_modules(), perturbed.modules(), strict=True):
+        for key, weight in list(one._parameters.items()):
+            if weight is None:
+                continue
+            if isinstance(one, norms):
+                shared[f"clean {name}.{key}"] = weight
+                shared[f"attacked {name}.{key}"] = other._parameters[key]
+            else:
+                shared[f"{name}.{key}"] = other._parameters[key] = weight
+    velocity = {}
+
+    crops, starts = drawn(views=2)
+    train(method, fit, crops, starts, monkeypatch)
+    clean.train()
+    for batch, start in zip(crops, starts, strict=True):
+        delta = attacked(perturbed, batch, start, nt_xent)
+        loss = (nt_xent(perturbed(batch + delta)) + nt_xent(clean(batch))) / 2
+        loss.backward()
+        lars(shared, velocity)
+
+    ours = Network(method).state_dict()
+    for name, value in perturbed.state_dict().items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-6, atol=1e-9)
+    branches = {key: value for key, value in ours.items() if "clean." in key}
+    assert len(branches) == sum(5 for m in clean.modules() if isinstance(m, norms))
+    for key, value in branches.items():
+        theirs = clean.state_dict()[key.replace("clean.", "")]
+        torch.testing.assert_close(value, theirs, rtol=1e-6, atol=1e-9)
+    assert not torch.equal(clean.state_dict()["backbone.bn1.weight"], ours["backbone.bn1.weight"])
+
+
+@pytest.fixture
+def teacher(build, fit, tmp_path):
+    """The checkpoint of a trained method of the same network."""
+    fit(build("emp_ssl"), batches=2).save_checkpoint(tmp_path / "teacher.ckpt")
+    return str(tmp_path / "teacher.ckpt")
+
+
+def test_deacl(build, fit, monkeypatch, teacher):
+    method = build(
+        "deacl",
+        **ATTACK,
+        **{"teacher.kind": "network", "teacher.checkpoint": teacher},
+        **{"teacher.features": "backbone", "teacher.start_student": True, "crops.num_crops": 1},
+        **{"optimizer.lr": 0.5, "optimizer.weight_decay": 5e-4},
+        **{"optimizer.kwargs": {"momentum": 0.9}},
+    ).double()
+    taught_by = method.teacher.encoder.backbone.double()
+    student = copy.deepcopy(taught_by).requires_grad_(True)
+    start_weights = copy.deepcopy(student.state_dict())
+    optimizer = torch.optim.SGD(student.parameters(), 0.5, momentum=0.9, weight_decay=5e-4)
+
+    crops, starts = drawn(views=1)
+    train(method, fit, crops, starts, monkeypatch)
+    for batch, start in zip(crops, starts, strict=True):
+        target = taught_by(batch).detach()
+        delta = attacked(
+            student, batch, start, lambda z, target=target: -F.cosine_similarity(z, target).sum()
+        )
+        features, perturbed = student(torch.cat([batch, batch + delta])).chunk(2)
+        loss = -F.cosine_similarity(features, target).mean()
+        loss = loss - 2 * F.cosine_similarity(perturbed, features).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    for name, value in student.state_dict().items():
+        torch.testing.assert_close(
+            method.backbone.state_dict()[name], value, rtol=1e-6, atol=1e-9, msg=name
+        )
+    moved = student.state_dict()["conv1.weight"] - start_weights["conv1.weight"]
+    assert moved.abs().max() > 1e-3
