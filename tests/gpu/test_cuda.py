@@ -62,7 +62,10 @@ def loss_and_gradient(method: str, device: str, *overrides: str) -> tuple[float,
     generator = torch.Generator().manual_seed(1)
     crops = torch.rand(spec.num_crops * BATCH, 3, spec.size, spec.size, generator=generator)
     with torch.autocast(device, torch.bfloat16, enabled=made.precision == "bf16-mixed"):
-        _, update = made.method.updated(made.method.batch_of(crops.to(device), made.batch[2]), None)
+        batch = made.method.batch_of(crops.to(device), made.batch[2])
+        twins = made.method.objective.needs_twins
+        delta = torch.zeros_like(batch.attacked) if twins else None
+        _, update = made.method.updated(batch, delta)
         loss = made.method.objective(update).total
     loss.backward()
     gradients = [p.grad for p in made.method.backbone.parameters() if p.grad is not None]
