@@ -9,8 +9,7 @@ from rich.markup import escape
 
 from solo_adv.report.entries import read_entry
 from solo_adv.report.tables import markdown, screen, to_dict
-from solo_adv.support.errors import UserError
-from solo_adv.support.files import write_whole
+from solo_adv.support.files import write_files
 
 WIDTH_OF_LOGS = 140
 
@@ -52,14 +51,6 @@ def merge(files: Iterable[Path], directory: str | Path, *, quiet: bool = False) 
     }
     if picture is not None:
         content["png"] = picture
-    directory = Path(directory)
-    paths = {kind: directory / f"merged.{kind}" for kind in content}
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for kind, path in paths.items():
-            write_whole(path, content[kind])
-    except OSError as error:
-        raise UserError(
-            f"Cannot write into '{directory}' ({error.strerror}); choose another --output."
-        ) from error
-    return list(paths.values())
+    paths = {Path(directory) / f"merged.{kind}": file for kind, file in content.items()}
+    write_files(paths, "the table", remedy="Choose another --output.")
+    return list(paths)

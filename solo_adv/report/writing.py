@@ -10,8 +10,7 @@ from torch import Tensor
 from solo_adv.report.examples import Examples
 from solo_adv.report.markdown import page
 from solo_adv.report.record import FILE, Report
-from solo_adv.support.errors import UserError
-from solo_adv.support.files import write_whole
+from solo_adv.support.files import write_files
 
 FILES = {"head": "head.safetensors", "png": "report.png", "md": "report.md", "json": FILE}
 """The files of a report by kind, in the order in which they are written. The JSON comes last: where
@@ -52,17 +51,9 @@ def write_report(
         "md": page(report).encode(),
         "json": (json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n").encode(),
     }
-    directory = Path(directory)
-    paths = {kind: directory / FILES[kind] for kind in content}
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for kind, path in paths.items():
-            write_whole(path, content[kind])
-    except OSError as error:
-        raise UserError(
-            f"Cannot write the report into '{directory}' ({error.strerror}). "
-            "Choose another directory."
-        ) from error
+    paths = {kind: Path(directory) / FILES[kind] for kind in content}
+    files = {paths[kind]: file for kind, file in content.items()}
+    write_files(files, "the report", remedy="Choose another directory.")
     return paths
 
 

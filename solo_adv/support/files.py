@@ -8,7 +8,7 @@ import hashlib
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -75,6 +75,27 @@ def write_whole(path: Path, content: str | bytes) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def write_files(files: Mapping[Path, bytes], what: str, *, remedy: str) -> None:
+    """Write small files by :func:`write_whole`, after making the directories that they lie in.
+
+    Args:
+        files: the contents by path.
+        what: what the files are together, for the error, such as ``the report``.
+        remedy: a sentence for the error that says what the user can do.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    for path, content in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content)
+        except OSError as error:
+            raise UserError(
+                f"Cannot write {what} into '{path.parent}' ({error.strerror}). {remedy}"
+            ) from error
 
 
 def verify(path: Path) -> None:
