@@ -11,6 +11,7 @@ from solo_adv.objectives.contrastive import (
 from solo_adv.objectives.distillation import DistillationLoss, RobustDistillation
 from solo_adv.objectives.dual import DualLoss, DualNTXent
 from solo_adv.objectives.emp import EMP, EMPLoss, emp_loss, total_coding_rate
+from solo_adv.objectives.trades import PseudoTrades, TradesLoss, divergence_of, trades_loss
 from solo_adv.support.gather import gather_batch
 
 __all__ = [
@@ -23,12 +24,16 @@ __all__ = [
     "Loss",
     "NTXent",
     "Objective",
+    "PseudoTrades",
     "RobustDistillation",
     "Supervised",
+    "TradesLoss",
     "Update",
+    "divergence_of",
     "emp_loss",
     "gather_batch",
     "nt_xent",
     "sup_con",
     "total_coding_rate",
+    "trades_loss",
 ]
