@@ -9,8 +9,8 @@ from solo_adv.encoders.foreign import EncoderSettings
 from solo_adv.encoders.loading import encoder_from
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
-from solo_adv.zoo.index import ZOO_NAME
-from solo_adv.zoo.loading import load
+from solo_adv.zoo.catalogue.index import ZOO_NAME
+from solo_adv.zoo.catalogue.loading import load
 
 
 @overload

@@ -19,10 +19,12 @@ ROOMS = (
     "crops",
     "data",
     "encoders",
-    "methods",
-    "host",
     "paper",
     "report",
+    "zoo.catalogue",
+    "pretrained",
+    "methods",
+    "host",
     "evaluation.aggregation",
     "evaluation.images",
     "evaluation.attacks",
@@ -31,7 +33,6 @@ ROOMS = (
     "evaluation",
     "training",
     "zoo",
-    "pretrained",
     "cost",
     "preview",
     "commands",
@@ -134,15 +135,15 @@ def test_lazy_and_type_checking_imports_are_seen():
     source = """
 from typing import TYPE_CHECKING
 if TYPE_CHECKING:
-    from solo_adv.zoo import loading
+    from solo_adv.zoo.catalogue import loading
 def later():
     from solo_adv.commands.demo import demo
     import solo_adv.cost
     return import_module("solo_adv.report")
 """
-    known = {"solo_adv.zoo.loading", "solo_adv.report"}
+    known = {"solo_adv.zoo.catalogue.loading", "solo_adv.report"}
     assert imports_of(source, known) == {
-        "solo_adv.zoo.loading",
+        "solo_adv.zoo.catalogue.loading",
         "solo_adv.commands.demo",
         "solo_adv.cost",
         "solo_adv.report",
@@ -168,7 +169,7 @@ ONCE = {
     # This names the file to which pooch moves a finished download.
     "renaming what is whole": (
         r"os\.replace|\.replace\(path\)",
-        {"support/files.py", "zoo/download.py"},
+        {"support/files.py", "zoo/catalogue/download.py"},
     ),
 }
 

@@ -6,12 +6,12 @@
 from typing import TYPE_CHECKING
 
 from solo_adv.support.lazy import lazy_names
-from solo_adv.zoo.entry import Entry, StoredFile
-from solo_adv.zoo.index import entries, find
-from solo_adv.zoo.index import names as list
+from solo_adv.zoo.catalogue.entry import Entry, StoredFile
+from solo_adv.zoo.catalogue.index import entries, find
+from solo_adv.zoo.catalogue.index import names as list
 
 if TYPE_CHECKING:
-    from solo_adv.zoo.loading import load
+    from solo_adv.zoo.catalogue.loading import load
     from solo_adv.zoo.publishing import publish
     from solo_adv.zoo.remeasuring import evaluate
 
@@ -22,7 +22,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "evaluate": "solo_adv.zoo.remeasuring",
-        "load": "solo_adv.zoo.loading",
+        "load": "solo_adv.zoo.catalogue.loading",
         "publish": "solo_adv.zoo.publishing",
     },
 )

@@ -8,11 +8,12 @@ from pathlib import Path
 from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
-from solo_adv.zoo import index, table
+from solo_adv.zoo import table
 from solo_adv.zoo.card import card
-from solo_adv.zoo.entry import Entry, StoredFile
+from solo_adv.zoo.catalogue import index
+from solo_adv.zoo.catalogue.entry import Entry, StoredFile
+from solo_adv.zoo.catalogue.places import PACKAGED
 from solo_adv.zoo.export import TARGETS, export
-from solo_adv.zoo.places import PACKAGED
 
 Task = Callable[[argparse.Namespace], None]
 
@@ -35,7 +36,7 @@ def _info(given: argparse.Namespace) -> None:
 
 
 def _download(given: argparse.Namespace) -> None:
-    from solo_adv.zoo.download import locate
+    from solo_adv.zoo.catalogue.download import locate
 
     for name in given.names:
         entry = index.find(name)
@@ -45,8 +46,8 @@ def _download(given: argparse.Namespace) -> None:
 
 def _verify(given: argparse.Namespace) -> None:
     """Check the hashes of the files on this machine, and that the weights fit the network."""
-    from solo_adv.zoo.download import present
-    from solo_adv.zoo.loading import load_encoder
+    from solo_adv.zoo.catalogue.download import present
+    from solo_adv.zoo.catalogue.loading import load_encoder
 
     missing = []
     for name in given.names or list(index.entries()):

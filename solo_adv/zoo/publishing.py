@@ -22,8 +22,8 @@ from solo_adv.support.fingerprints import weights_fingerprint
 from solo_adv.support.hashes import sha256
 from solo_adv.training.runs import comparable, is_finished
 from solo_adv.zoo.card import card
-from solo_adv.zoo.entry import HEAD_OF, Entry, Evaluation, StoredFile, described
-from solo_adv.zoo.index import EMPTY, FORMAT, INDEX_FILE, ZOO_NAME, parse
+from solo_adv.zoo.catalogue.entry import HEAD_OF, Entry, Evaluation, StoredFile, described
+from solo_adv.zoo.catalogue.index import EMPTY, FORMAT, INDEX_FILE, ZOO_NAME, parse
 
 PART_BYTES = 15 << 20
 """Larger files are stored in parts of this size, because many hosts refuse files of 16 MiB."""

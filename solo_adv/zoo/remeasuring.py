@@ -11,9 +11,9 @@ from solo_adv.evaluation import RobustSettings, evaluate_robustness
 from solo_adv.report.measurement import Measurement
 from solo_adv.report.record import Report
 from solo_adv.support.errors import UserError
-from solo_adv.zoo.download import locate
-from solo_adv.zoo.entry import HEAD_OF, Entry
-from solo_adv.zoo.loading import load_encoder
+from solo_adv.zoo.catalogue.download import locate
+from solo_adv.zoo.catalogue.entry import HEAD_OF, Entry
+from solo_adv.zoo.catalogue.loading import load_encoder
 
 DEVIATIONS = 3.0
 """Standard errors by which two measurements of one accuracy may differ; 99.7 % differ by less."""

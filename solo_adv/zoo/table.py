@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from solo_adv.report.measurement import Measurement, by_label
-from solo_adv.zoo.entry import HEAD_OF, Entry, Evaluation
+from solo_adv.zoo.catalogue.entry import HEAD_OF, Entry, Evaluation
 
 PREFACE = """# Models
 

@@ -19,8 +19,8 @@ from solo_adv.encoders.encoder import Encoder
 from solo_adv.pretrained import load_pretrained
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import digest_path, write_checked
-from solo_adv.zoo.index import INDEX_FILE, read_index
-from solo_adv.zoo.places import PACKAGED
+from solo_adv.zoo.catalogue.index import INDEX_FILE, read_index
+from solo_adv.zoo.catalogue.places import PACKAGED
 
 CONFIG = {
     "method": "cfamc",

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from solo_adv.report.measurement import Measurement
-from solo_adv.zoo import index
+from solo_adv.zoo.catalogue import index
 from solo_adv.zoo.export import hf
 from tests.zoo.conftest import NAME
 

@@ -7,7 +7,7 @@ from shutil import rmtree
 
 from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError
-from solo_adv.zoo.entry import Entry
+from solo_adv.zoo.catalogue.entry import Entry
 
 TARGETS = {
     "timm": "solo_adv.zoo.export.timm",

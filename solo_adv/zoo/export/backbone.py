@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from solo_adv.encoders.encoder import Encoder
 from solo_adv.support.errors import UserError
-from solo_adv.zoo.entry import Entry
+from solo_adv.zoo.catalogue.entry import Entry
+from solo_adv.zoo.catalogue.loading import load_encoder
 from solo_adv.zoo.export.resnet import KWARGS
-from solo_adv.zoo.loading import load_encoder
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 """The ResNets that timm, torchvision and solo-learn have under the same name."""

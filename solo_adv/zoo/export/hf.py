@@ -6,9 +6,9 @@ from shutil import copyfile
 
 from solo_adv.support.errors import UserError
 from solo_adv.zoo.card import card
-from solo_adv.zoo.download import locate
-from solo_adv.zoo.entry import Entry
-from solo_adv.zoo.index import EMPTY, INDEX_FILE
+from solo_adv.zoo.catalogue.download import locate
+from solo_adv.zoo.catalogue.entry import Entry
+from solo_adv.zoo.catalogue.index import EMPTY, INDEX_FILE
 
 
 def write(entry: Entry, directory: Path, head: str | None) -> None:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from solo_adv.support.errors import UserError
-from solo_adv.zoo.entry import Entry
+from solo_adv.zoo.catalogue.entry import Entry
+from solo_adv.zoo.catalogue.loading import load
 from solo_adv.zoo.export.check import require_equal
-from solo_adv.zoo.loading import load
 
 
 def write(entry: Entry, directory: Path, head: str | None) -> None:

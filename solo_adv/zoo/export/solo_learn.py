@@ -16,7 +16,7 @@ from torch import Tensor
 from solo_adv.encoders import solo_config
 from solo_adv.encoders.loading import encoder_from
 from solo_adv.support.errors import UserError
-from solo_adv.zoo.entry import Entry
+from solo_adv.zoo.catalogue.entry import Entry
 from solo_adv.zoo.export.backbone import backbone_of, require_resnet
 from solo_adv.zoo.export.check import require_equal
 from solo_adv.zoo.export.resnet import embed

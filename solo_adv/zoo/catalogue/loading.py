@@ -8,9 +8,9 @@ from solo_adv.encoders.foreign import EncoderSettings
 from solo_adv.encoders.weights import fill, read_head, read_weights
 from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError, unknown
-from solo_adv.zoo.download import locate
-from solo_adv.zoo.entry import HEADS, Entry
-from solo_adv.zoo.index import entries, find
+from solo_adv.zoo.catalogue.download import locate
+from solo_adv.zoo.catalogue.entry import HEADS, Entry
+from solo_adv.zoo.catalogue.index import entries, find
 
 
 def load(

@@ -20,8 +20,8 @@ from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
 from solo_adv.support.hashes import sha256, sha256_of_file
 from solo_adv.support.progress import track
-from solo_adv.zoo import places
-from solo_adv.zoo.entry import StoredFile
+from solo_adv.zoo.catalogue import places
+from solo_adv.zoo.catalogue.entry import StoredFile
 
 ATTEMPTS = 5
 """Attempts for each mirror, including those that continue an interrupted transfer."""

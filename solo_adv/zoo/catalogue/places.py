@@ -6,7 +6,7 @@ from pathlib import Path
 
 from solo_adv.support.files import given_path
 
-PACKAGED = Path(str(resources.files("solo_adv.zoo")))
+PACKAGED = Path(str(resources.files("solo_adv") / "zoo"))
 """The models that come with the package: an ``index.json`` and the files below ``models/``."""
 
 URL_VARIABLE = "SOLO_ADV_ZOO_URL"

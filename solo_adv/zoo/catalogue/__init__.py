@@ -1,0 +1,1 @@
+"""The models of the zoo: listing, downloading and loading them."""
