@@ -81,6 +81,17 @@ class Ball:
     def _checked(name: str, value: float | str) -> float:
         raise NotImplementedError
 
+    def scaled(self, factor: float) -> "Ball":
+        """The ball of the same norm whose radius is ``factor`` times as large.
+
+        A radius beyond the largest that the norm knows becomes the largest.
+        """
+        return Ball(self.norm, self._largest_radius(factor * self.epsilon))
+
+    @staticmethod
+    def _largest_radius(radius: float) -> float:
+        return radius
+
     def start(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Draw perturbations of ``images`` (N, 3, H, W) uniformly in the ball and project them."""
         raise NotImplementedError
@@ -167,6 +178,10 @@ class LInf(Ball):
     @staticmethod
     def _checked(name: str, value: float | str) -> float:
         return as_fraction(name, value)
+
+    @staticmethod
+    def _largest_radius(radius: float) -> float:
+        return min(radius, 1.0)  # from black to white
 
     def start(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         delta = torch.empty_like(images).uniform_(-self.epsilon, self.epsilon, generator=generator)

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from solo_adv.adversaries.ball import Ball, LossOf
+from solo_adv.adversaries.schedule import AttackSchedule
 
 
 class Adversary:
@@ -12,6 +14,7 @@ class Adversary:
 
     All methods share one training step, which is::
 
+        adversary.progress = progress
         for _ in range(adversary.replays):
             delta = adversary.perturb(crops, loss_of)
             loss = objective(crops + delta); backward; optimizer step
@@ -27,13 +30,41 @@ class Adversary:
     """Whether these passes also add to the gradients of the model's parameters."""
 
     ball: Ball | None = None
-    """The perturbations that it may add to a crop; None if it adds nothing."""
+    """The perturbations that it may add to a crop at full strength; None if it adds nothing."""
+
+    step_size: float = 0.0
+    """Length of a step at full strength."""
 
     compiled: bool = False
     """Whether torch.compile compiles its steps."""
 
-    crafting_passes: int = 0
-    """How many forward-and-backward passes :meth:`perturb` makes for each batch."""
+    schedule: AttackSchedule = AttackSchedule()
+    """How its strength changes over the run."""
+
+    progress: float = 0.0
+    """How much of the run is done, from 0 to 1. The training step sets it for every batch."""
+
+    @property
+    def ball_now(self) -> Ball:
+        """The ball at the current strength."""
+        assert self.ball is not None
+        strength = self.schedule.strength(self.progress)
+        return self.ball if strength == 1.0 else self.ball.scaled(strength)
+
+    @property
+    def extra_steps(self) -> int:
+        """The steps that the schedule currently adds before each update."""
+        return self.schedule.extra_steps(self.progress)
+
+    @property
+    def steps_now(self) -> int:
+        """The steps, each a forward-and-backward pass, that :meth:`perturb` currently makes."""
+        return self.extra_steps
+
+    @property
+    def crafting_passes(self) -> int:
+        """How many forward-and-backward passes :meth:`perturb` currently makes for each batch."""
+        return self.replays * self.steps_now
 
     @property
     def passes(self) -> int:
@@ -56,6 +87,43 @@ class Adversary:
             pass of the optimizer step computed.
         """
         return None
+
+    def ascend(self, delta: Tensor, crops: Tensor, loss_of: LossOf, steps: int) -> Tensor:
+        """Take steps up the loss from ``delta`` (N, 3, H, W), which it may change in place.
+
+        Args:
+            delta: the perturbation to start from.
+            crops: clean crops (N, 3, H, W), pixels in [0, 1].
+            loss_of: the loss of perturbed crops.
+            steps: number of steps.
+
+        Returns:
+            The perturbation after the last step, detached.
+        """
+        for _ in range(steps):
+            delta = delta.detach().requires_grad_(True)
+            with torch.enable_grad():
+                gradient = self._gradient(loss_of(crops + delta), delta)
+            delta = self.stepped(delta, gradient, crops)
+        return delta
+
+    def stepped(self, delta: Tensor, gradient: Tensor, crops: Tensor) -> Tensor:
+        """``delta`` (N, 3, H, W) after a step up ``gradient`` at the current strength."""
+        return self.ball_now.step(
+            delta.detach(),
+            gradient,
+            crops,
+            step_size=self.step_size * self.schedule.strength(self.progress),
+            # A radius that changes with every batch would be compiled again for every batch.
+            compiled=self.compiled and not self.schedule.ramp,
+        )
+
+    def _gradient(self, loss: Tensor, delta: Tensor) -> Tensor:
+        if self.accumulate_gradients:
+            loss.backward()
+            assert delta.grad is not None
+            return delta.grad
+        return torch.autograd.grad(loss, delta)[0]
 
     def update(self, crops: Tensor, delta: Tensor | None) -> None:
         """Take notice of an optimizer step on ``crops + delta``, as :meth:`perturb` returned it.

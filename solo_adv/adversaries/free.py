@@ -57,19 +57,14 @@ class Free(Adversary):
             self.delta = zeros_like(crops)
         delta = self.delta.detach().to(crops.device)
         if self.clamp_before_forward:
-            delta = self.ball.project(delta, crops)
-        return delta.requires_grad_(True)
+            delta = self.ball_now.project(delta, crops)
+        delta = self.ascend(delta, crops, loss_of, self.steps_now)
+        return delta.detach().requires_grad_(True)
 
     def update(self, crops: Tensor, delta: Tensor | None) -> None:
         assert delta is not None
         assert delta.grad is not None
-        self.delta = self.ball.step(
-            delta.detach(),
-            delta.grad,
-            crops,
-            step_size=self.step_size,
-            compiled=self.compiled,
-        )
+        self.delta = self.stepped(delta, delta.grad, crops)
 
     def state_dict(self) -> dict[str, Any]:
         return {"delta": self.delta}

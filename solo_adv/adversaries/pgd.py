@@ -49,12 +49,16 @@ class PGD(Adversary):
         self.epsilon = self.ball.epsilon
         self.step_size = self.ball.length("step_size", step_size)
         whole("steps", steps, 1)
-        self.steps = self.crafting_passes = steps
+        self.steps = steps
         flag("random_start", random_start)
         self.random_start = random_start
         self.batch_norm = check_policy(batch_norm)
         flag("accumulate_gradients", accumulate_gradients)
         self.accumulate_gradients = accumulate_gradients
+
+    @property
+    def steps_now(self) -> int:
+        return self.steps + self.extra_steps
 
     def perturb(
         self, crops: Tensor, loss_of: LossOf, generator: torch.Generator | None = None
@@ -68,23 +72,5 @@ class PGD(Adversary):
         """
         crops = crops.detach()
         random = self.random_start
-        delta = self.ball.start(crops, generator) if random else torch.zeros_like(crops)
-        for _ in range(self.steps):
-            delta.requires_grad_(True)
-            with torch.enable_grad():
-                gradient = self._gradient(loss_of(crops + delta), delta)
-            delta = self.ball.step(
-                delta.detach(),
-                gradient,
-                crops,
-                step_size=self.step_size,
-                compiled=self.compiled,
-            )
-        return delta
-
-    def _gradient(self, loss: Tensor, delta: Tensor) -> Tensor:
-        if self.accumulate_gradients:
-            loss.backward()
-            assert delta.grad is not None
-            return delta.grad
-        return torch.autograd.grad(loss, delta)[0]
+        delta = self.ball_now.start(crops, generator) if random else torch.zeros_like(crops)
+        return self.ascend(delta, crops, loss_of, self.steps_now)

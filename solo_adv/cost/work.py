@@ -81,10 +81,17 @@ def train_images(cfg: DictConfig, images: int | None = None) -> int:
 
 
 def passes_of_batch(cfg: DictConfig) -> float:
-    """Crop passes of a training step for each image of its batch, given a complete config."""
+    """Crop passes of a training step for each image of its batch, given a complete config.
+
+    It is the mean over the run if the steps of the attack change during the run.
+    """
     views, adversary = build_adversary(cfg, CHECKS[cfg.method].adversary_class)
-    taught = cfg.teacher.kind != "none"
-    return views.passes(adversary, num_crops=cfg.crops.num_crops, taught=taught)
+    taught = cfg.teacher.kind not in ("none", "bank")
+    passes = 0.0
+    for share, begins in adversary.schedule.parts():
+        adversary.progress = begins
+        passes += share * views.passes(adversary, num_crops=cfg.crops.num_crops, taught=taught)
+    return passes
 
 
 def evaluation_passes(train: int, test: int, cfg: DictConfig) -> int:

@@ -269,6 +269,7 @@ class AdversarialMethod(Lifecycle):
         """
         _, views, targets = batch
         self._batch_in_epoch = batch_idx
+        self.adversary.progress = self.progress
         crops = self._crops_of([views] if isinstance(views, Tensor) else views)
         if not self.no_channel_last:
             crops = crops.contiguous(memory_format=torch.channels_last)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from solo_adv.adversaries import Adversary
+from solo_adv.adversaries import Adversary, AttackSchedule
 from solo_adv.adversaries.ball import with_usual_lengths
 from solo_adv.crops import CropOptions, CropSpec, read_crops
 from solo_adv.crops import build as build_crops
@@ -80,6 +80,7 @@ def fill_in(
         {
             **accepted_settings(adversary),
             **{key: getattr(default_views, key) for key in AttackedViews.keys(adversary)},
+            **{key: getattr(AttackSchedule(), key) for key in schedule_keys(adversary)},
             **section(cfg, "adversary"),
         }
     )
@@ -189,9 +190,19 @@ def build_adversary(
         UserError: a key is unknown, or a value is not accepted.
     """
     given = section(cfg, "adversary")
-    beside = AttackedViews.keys(adversary_class)
-    views = AttackedViews(**{key: given.pop(key) for key in beside if key in given})
-    return views, construct(adversary_class, given, "adversary", besides=beside)
+    beside = (AttackedViews.keys(adversary_class), schedule_keys(adversary_class))
+    views, schedule = (
+        kind(**{key: given.pop(key) for key in keys if key in given})
+        for kind, keys in zip((AttackedViews, AttackSchedule), beside, strict=True)
+    )
+    adversary = construct(adversary_class, given, "adversary", besides=sum(beside, ()))
+    adversary.schedule = schedule
+    return views, adversary
+
+
+def schedule_keys(adversary_class: type[Adversary]) -> tuple[str, ...]:
+    """The keys of an :class:`AttackSchedule`, if the adversary attacks at all."""
+    return () if adversary_class is Adversary else tuple(accepted_settings(AttackSchedule))
 
 
 def teacher_settings(cfg: DictConfig) -> TeacherSettings:

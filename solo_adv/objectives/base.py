@@ -68,8 +68,8 @@ class Objective:
     """Whether it compares each crop's clean and attacked copy, as ``adversary.views=twins`` makes
     them."""
     needs_clusters: ClassVar[bool] = False
-    """Whether ``Update.labels`` must be clusters of a teacher's features (``teacher.kind=bank`` with
-    ``teacher.clusters``) instead of the data set's labels."""
+    """Whether ``Update.labels`` must be clusters of a teacher's features, as ``teacher.clusters``
+    makes them, instead of the data set's labels."""
     projector: ClassVar[bool] = True
     """Whether it sees the projector's unit embeddings. If false, it sees the backbone's features
     as they are, and the method has no projector."""

@@ -1,4 +1,4 @@
-"""TRADES: cross-entropy on clean crops, and the divergence of attacked predictions from clean ones."""
+"""TRADES: cross-entropy on clean crops, and how far attacked predictions diverge from them."""
 
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple

@@ -25,9 +25,10 @@ def perturbed(method: AdversarialMethod, crops: Tensor, targets: Tensor) -> Tens
         if delta.requires_grad:
             method.objective(method.updated(batch, delta)[1]).total.backward()
         method.adversary.update(batch.attacked, delta)
-    # Free training begins its next replay with the delta that it carries; PGD crafts a new one.
-    if method.adversary.crafting_passes == 0:
-        delta = method.perturb(batch)
     assert delta is not None
+    # Free training begins its next replay with the delta that it carries; PGD crafts a new one.
+    if delta.requires_grad:
+        delta = method.perturb(batch)
+        assert delta is not None
     with torch.no_grad():
         return torch.cat([batch.clean, batch.attacked + delta])
