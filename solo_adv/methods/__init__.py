@@ -3,7 +3,7 @@
 from solo_adv.methods.acl import ACL
 from solo_adv.methods.adversarial import AdversarialMethod
 from solo_adv.methods.cfamc import CFAMC
-from solo_adv.methods.deacl import DeACL
+from solo_adv.methods.deacl import DeACL, DeACLFast, DeACLFreeAdv
 from solo_adv.methods.emp_ssl import EMPSSL
 from solo_adv.methods.lifecycle import NonFiniteLossError
 from solo_adv.methods.robust_emp import RobustEMP
@@ -16,6 +16,8 @@ MIXINS: dict[str, type[AdversarialMethod]] = {
     "acl": ACL,
     "cfamc": CFAMC,
     "deacl": DeACL,
+    "deacl_fast": DeACLFast,
+    "deacl_freeadv": DeACLFreeAdv,
     "emp_ssl": EMPSSL,
     "robust_emp": RobustEMP,
     "robust_simclr": RobustSimCLR,
@@ -31,6 +33,8 @@ __all__ = [
     "MIXINS",
     "AdversarialMethod",
     "DeACL",
+    "DeACLFast",
+    "DeACLFreeAdv",
     "NonFiniteLossError",
     "RobustEMP",
     "RobustSimCLR",

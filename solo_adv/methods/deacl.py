@@ -1,6 +1,6 @@
-"""DeACL: a student learns from a frozen teacher and is made robust at the same time."""
+"""DeACL, and two cheap variants: a student learns from a frozen teacher and is made robust."""
 
-from solo_adv.adversaries import PGD
+from solo_adv.adversaries import PGD, Fast, Free
 from solo_adv.methods.adversarial import AdversarialMethod
 from solo_adv.methods.attacked_views import AttackedViews
 from solo_adv.objectives import RobustDistillation
@@ -13,3 +13,15 @@ class DeACL(AdversarialMethod):
     adversary_class = PGD
     default_crops = "weak"
     default_attacked_views = AttackedViews(views="twins", forward="joint")
+
+
+class DeACLFast(DeACL):
+    """DeACL's objective with one large step from a noisy start (ours; not published elsewhere)."""
+
+    adversary_class = Fast
+
+
+class DeACLFreeAdv(DeACL):
+    """DeACL's objective with free training's replays (ours; not published elsewhere)."""
+
+    adversary_class = Free

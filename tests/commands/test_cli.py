@@ -173,7 +173,7 @@ def test_non_finite_loss_keeps_and_names_the_last_good_checkpoint(command, monke
 
 PRETRAIN = ("main_pretrain", "--config-name", "cfamc")
 MISTAKES = {
-    "no method": (("main_pretrain",), "acl.yaml, cfamc.yaml, deacl.yaml"),
+    "no method": (("main_pretrain",), "acl.yaml, cfamc.yaml, deacl.yaml, deacl_fast.yaml"),
     "unknown config": (("main_pretrain", "--config-name", "cfamk"), "Did you mean 'cfamc'?"),
     "unknown method": ((*PRETRAIN, "method=cfamk", "data=digits"), "Did you mean 'cfamc'?"),
     "unknown data": ((*PRETRAIN, "data=cifar1"), "Did you mean 'cifar10'?"),

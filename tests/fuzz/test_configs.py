@@ -13,7 +13,10 @@ from solo_adv.support.errors import UserError
 from solo_adv.training.config import parse_cfg
 from tests.taught import taught
 
-METHODS = ("acl", "cfamc", "deacl", "robust_emp", "simclr_freeadv", "supervised_freeadv")
+METHODS = (
+    *("acl", "cfamc", "deacl", "deacl_fast", "robust_emp", "simclr_freeadv"),
+    "supervised_freeadv",
+)
 WORDS = st.sampled_from(
     [
         "",

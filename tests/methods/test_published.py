@@ -146,10 +146,43 @@ def teacher(build, fit, tmp_path):
     return str(tmp_path / "teacher.ckpt")
 
 
-def test_deacl(build, fit, monkeypatch, teacher):
+def replays_of_deacl(student, batch, start, target):
+    """DeACL: five steps, then one update."""
+    yield attacked(student, batch, start, lambda z: -F.cosine_similarity(z, target).sum())
+
+
+def replays_of_deacl_fast(student, batch, start, target):
+    """N-FGSM: noise, one step of epsilon without projection onto the ball, then one update."""
+    student.eval()
+    start = start.detach().requires_grad_()
+    loss = -F.cosine_similarity(student(batch + start), target).sum()
+    (gradient,) = torch.autograd.grad(loss, start)
+    student.train()
+    yield (batch + start + EPSILON * gradient.sign()).clamp(0, 1).detach() - batch
+
+
+def replays_of_deacl_freeadv(student, batch, start, target):
+    """Free training: three updates, each of whose gradients also moves the perturbation."""
+    carried = vars(student).setdefault("carried", torch.zeros_like(batch))
+    for _ in range(3):
+        carried = ((batch + carried).clamp(0, 1) - batch).requires_grad_()
+        yield carried
+        carried = (carried + STEP * carried.grad.sign()).clamp(-EPSILON, EPSILON).detach()
+        student.carried = carried = (batch + carried).clamp(0, 1) - batch
+
+
+@pytest.mark.parametrize(
+    ("name", "replays", "attack"),
+    [
+        ("deacl", replays_of_deacl, ATTACK),
+        ("deacl_fast", replays_of_deacl_fast, {"adversary.batch_norm": "eval"}),
+        ("deacl_freeadv", replays_of_deacl_freeadv, {"adversary.step_size": "2/255"}),
+    ],
+)
+def test_deacl_and_its_variants(build, fit, monkeypatch, teacher, name, replays, attack):
     method = build(
-        "deacl",
-        **ATTACK,
+        name,
+        **attack,
         **{"teacher.kind": "network", "teacher.checkpoint": teacher},
         **{"teacher.features": "backbone", "teacher.start_student": True, "crops.num_crops": 1},
         **{"optimizer.lr": 0.5, "optimizer.weight_decay": 5e-4},
@@ -164,19 +197,17 @@ def test_deacl(build, fit, monkeypatch, teacher):
     train(method, fit, crops, starts, monkeypatch)
     for batch, start in zip(crops, starts, strict=True):
         target = taught_by(batch).detach()
-        delta = attacked(
-            student, batch, start, lambda z, target=target: -F.cosine_similarity(z, target).sum()
-        )
-        features, perturbed = student(torch.cat([batch, batch + delta])).chunk(2)
-        loss = -F.cosine_similarity(features, target).mean()
-        loss = loss - 2 * F.cosine_similarity(perturbed, features).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        for delta in replays(student, batch, start, target):
+            features, perturbed = student(torch.cat([batch, batch + delta])).chunk(2)
+            loss = -F.cosine_similarity(features, target).mean()
+            loss = loss - 2 * F.cosine_similarity(perturbed, features).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
 
-    for name, value in student.state_dict().items():
+    for key, value in student.state_dict().items():
         torch.testing.assert_close(
-            method.backbone.state_dict()[name], value, rtol=1e-6, atol=1e-9, msg=name
+            method.backbone.state_dict()[key], value, rtol=1e-6, atol=1e-9, msg=key
         )
     moved = student.state_dict()["conv1.weight"] - start_weights["conv1.weight"]
     assert moved.abs().max() > 1e-3

@@ -20,6 +20,8 @@ from tests.taught import taught
 CASES = {
     "acl": ["adversary.steps=2", "adversary.random_start=false"],
     "deacl": ["adversary.steps=2", "adversary.random_start=false", *taught("deacl")],
+    "deacl_fast": ["adversary.noise=0", "adversary.steps=2", *taught("deacl_fast")],
+    "deacl_freeadv": taught("deacl_freeadv"),
     "emp_ssl": [],
     "robust_emp": ["adversary.steps=2", "adversary.batch_norm=train_frozen"],
     "robust_emp eval": ["adversary.steps=2", "adversary.batch_norm=eval"],
