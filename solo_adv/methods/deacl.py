@@ -1,6 +1,8 @@
 """DeACL, and two cheap variants: a student learns from a frozen teacher and is made robust."""
 
-from solo_adv.adversaries import PGD, Fast, Free
+from typing import ClassVar
+
+from solo_adv.adversaries import PGD, Adversary, Fast, Free
 from solo_adv.methods.adversarial import AdversarialMethod
 from solo_adv.methods.attacked_views import AttackedViews
 from solo_adv.objectives import RobustDistillation
@@ -10,7 +12,7 @@ class DeACL(AdversarialMethod):
     """Decoupled adversarial contrastive learning (https://arxiv.org/abs/2207.10899)."""
 
     objective_class = RobustDistillation
-    adversary_class = PGD
+    adversary_class: ClassVar[type[Adversary]] = PGD
     default_crops = "weak"
     default_attacked_views = AttackedViews(views="twins", forward="joint")
 
