@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from torch.utils.data import DataLoader, TensorDataset
 
 from solo_adv import UserError
+from solo_adv.adversaries import AttackSchedule
 from solo_adv.host import METHODS as STANDALONE
 from solo_adv.methods.attacked_views import AttackedViews
 from solo_adv.support.settings import accepted_settings
@@ -133,7 +134,7 @@ def test_defaults_are_filled_in_and_stay(host, name):
     first = OmegaConf.to_container(method.cfg)
     assert first["crops"]["scale"]
     held = set(accepted_settings(method.adversary_class))
-    beside = {field.name for field in fields(AttackedViews)}
+    beside = {field.name for kind in (AttackedViews, AttackSchedule) for field in fields(kind)}
     assert set(first["adversary"]) - beside == held
     assert "auto" not in first["adversary"].values()
     assert OmegaConf.to_container(method.add_and_assert_specific_cfg(method.cfg)) == first

@@ -189,7 +189,7 @@ def test_deacl_and_its_variants(build, fit, monkeypatch, teacher, name, replays,
         **{"optimizer.kwargs": {"momentum": 0.9}},
     ).double()
     taught_by = method.teacher.encoder.backbone.double()
-    student = copy.deepcopy(taught_by).requires_grad_(True)
+    student = copy.deepcopy(taught_by).requires_grad_(True).train()
     start_weights = copy.deepcopy(student.state_dict())
     optimizer = torch.optim.SGD(student.parameters(), 0.5, momentum=0.9, weight_decay=5e-4)
 
