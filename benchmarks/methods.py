@@ -1,0 +1,297 @@
+"""Methods at equal cost: ``python -m benchmarks.methods --data DIR [--arms NAME ...]``
+
+Trains every arm from nothing to a budget of crop passes that includes teachers and first stages, on
+real CIFAR-10 with a ResNet-18 of width 16. Then it fits a linear head to convergence on the
+training images, without augmentation, on the backbone's and on the projector's hidden features, and
+attacks 1,000 test images with PGD-20 at 4/255 and 8/255.
+
+A row of the result file is an arm, a budget, a number of images and a seed. Rows that are there
+already are not measured again, and training continues where it was stopped, so the benchmark can be
+killed at any time. ``--round 1`` trains every arm with 0.6 M crop passes on 10,000 images,
+``--round 2`` the best four and ``cfamc`` with 1.2 M and two seeds, and ``--round 3`` the best two
+and ``cfamc`` with 5 M on all images.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import solo_adv
+from benchmarks.record import RESULTS, device, store
+from solo_adv.adversaries import Fast
+from solo_adv.cost.work import passes_of_batch
+from solo_adv.data import ImageSet
+from solo_adv.data.labelled import load_labelled
+from solo_adv.encoders.checkpoint import read_checkpoint
+from solo_adv.encoders.classifier import Classifier
+from solo_adv.encoders.encoder import Encoder
+from solo_adv.encoders.loading import encoder_from
+from solo_adv.evaluation.attacks.bench import Bench
+from solo_adv.evaluation.attacks.judging import clean_accuracy, evaluate_pgd
+from solo_adv.evaluation.heads.features import extract
+from solo_adv.methods.adversarial import AdversarialMethod
+from solo_adv.methods.attacked_views import AttackedViews
+from solo_adv.objectives import Supervised
+from solo_adv.reproduce.plan import composed
+from solo_adv.support.checks import choice
+from solo_adv.support.cli import quiet_libraries, user_errors
+from solo_adv.support.logistic import fit_logistic
+from solo_adv.training.config import parse_cfg
+from solo_adv.training.pretraining import pretrain
+
+CIFAR10_TRAIN_IMAGES = 50_000
+TEST_IMAGES = 1_000
+EPSILONS = ("4/255", "8/255")
+
+
+class SupervisedFast(AdversarialMethod):
+    """Labels and one step from a noisy start: what the encoder could reach if it had labels."""
+
+    objective_class = Supervised
+    adversary_class = Fast
+    default_crops = "weak"
+    default_attacked_views = AttackedViews(views="all")
+
+
+solo_adv.add_method("benchmark_supervised_fast", SupervisedFast)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One pretraining run of an arm."""
+
+    method: str
+    share: float
+    """Its share of the arm's budget."""
+    overrides: tuple[str, ...] = ()
+    taught: bool = False
+    """Whether the stage before it is its teacher."""
+
+
+NETWORK = ("backbone.name=resnet18", "++backbone.kwargs.width=16", "backbone.stem=cifar")
+PROJECTOR = ("method_kwargs.proj_hidden_dim=512", "method_kwargs.proj_output_dim=128")
+SHARED = (
+    *("optimizer.batch_size=100", "knn_eval.enabled=false", "checkpoint.minutes=3"),
+    *("++auto_resume.max_hours=1000000", "log_every_n_steps=50", "+limit_val_batches=0"),
+)
+EIGHT = ("crops.num_crops=8",)
+ANNEALED = (*EIGHT, "crops.anneal.over=0.8", "crops.anneal.scale=0.86")
+LARGE_STEP = "adversary.step_size=4/255"
+RS_FGSM = {"noise": 1.0, "step": 1.25, "stay_in_ball": True, "views": "all"}
+SGD = ("optimizer.lr=0.5", "scheduler.warmup_epochs=0")
+TEACHER = Stage("emp_ssl", 1 / 3, EIGHT)
+
+
+def cfamc(*overrides: str) -> tuple[Stage, ...]:
+    """CF-AMC-SSL with options."""
+    return (Stage("cfamc", 1, overrides),)
+
+
+ARMS: dict[str, tuple[Stage, ...]] = {
+    "cfamc": cfamc(*EIGHT),
+    "cfamc, annealed crops": cfamc(*ANNEALED),
+    "cfamc, step 4/255": cfamc(*EIGHT, LARGE_STEP),
+    "cfamc, annealed crops and step 4/255": cfamc(*ANNEALED, LARGE_STEP),
+    "deacl_fast": (TEACHER, Stage("deacl_fast", 2 / 3, SGD, taught=True)),
+    "deacl_freeadv": (TEACHER, Stage("deacl_freeadv", 2 / 3, (*SGD, LARGE_STEP), taught=True)),
+    "deacl": (TEACHER, Stage("deacl", 2 / 3, SGD, taught=True)),
+    "labels, RS-FGSM (ceiling)": (
+        Stage(
+            "benchmark_supervised_fast",
+            1,
+            (
+                *("method_kwargs.loss=cross_entropy", "optimizer.name=sgd", "optimizer.lr=0.25"),
+                *("optimizer.weight_decay=5e-4", "optimizer.kwargs=null"),
+                *("crops=weak", "crops.num_crops=1"),
+            ),
+        ),
+    ),
+    "cfamc, twin views": cfamc(
+        "crops.num_crops=4", "adversary.views=twins", "adversary.forward=joint"
+    ),
+    "cfamc, averaged weights": cfamc(*EIGHT, "averaging.decay=0.99"),
+    "cfamc, epsilon rises over half": cfamc(*EIGHT, "adversary.ramp=0.5"),
+    "cfamc, a step more in the last third": cfamc(*EIGHT, "adversary.late_steps=1"),
+    "acl": (Stage("acl", 1, ("optimizer.batch_size=256", "scheduler.warmup_epochs=0")),),
+}
+"""The arms, the most telling ones first."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is measured: an arm at a budget."""
+
+    arm: str
+    passes: int
+    """Crop passes of all stages together."""
+    images: int
+    seed: int
+
+    @property
+    def directory(self) -> str:
+        """Name of its directory."""
+        words = "".join(c if c.isalnum() else "_" for c in self.arm)
+        return f"{words}-{self.passes}-{self.images}-{self.seed}"
+
+
+def trained(row: Row, data: Path, work: Path) -> tuple[Path, int]:
+    """Train the stages of a row; return the last checkpoint and the crop passes of all."""
+    checkpoint, passes = None, 0
+    for number, stage in enumerate(ARMS[row.arm]):
+        method: Any = solo_adv.methods.MIXINS[stage.method]
+        objective = method.objective_class
+        overrides = [
+            *("data=cifar10", "data.format=parquet", f"data.train_path='{data}'"),
+            *(f"data.fraction={row.images / CIFAR10_TRAIN_IMAGES:g}", f"seed={row.seed}"),
+            *(*NETWORK, *(PROJECTOR if objective.projector else ()), *SHARED, *stage.overrides),
+            f"checkpoint.dir='{work / row.directory / str(number)}'",
+        ]
+        base = stage.method
+        if stage.method.startswith("benchmark_"):
+            base, overrides = "supervised_freeadv", [f"method={stage.method}", *overrides]
+        cfg = composed(base, overrides)
+        if base != stage.method:  # its config has the keys of another adversary
+            cfg.adversary = RS_FGSM
+        if stage.taught:
+            cfg.teacher.checkpoint = str(checkpoint)
+        planned = parse_cfg(cfg.copy())
+        batch = planned.optimizer.batch_size
+        batches = stage.share * row.passes / (passes_of_batch(planned) * batch)
+        cfg.max_epochs = math.ceil(batches / (row.images // batch))
+        cfg.limit_train_batches = round(batches / cfg.max_epochs)
+        checkpoint = pretrain(cfg)
+        assert checkpoint is not None
+        passes += read_checkpoint(checkpoint)["solo_adv"]["crop_passes"]
+    assert checkpoint is not None
+    return checkpoint, passes
+
+
+def judged(encoder: Encoder, train_set: ImageSet, test_set: ImageSet) -> dict[str, float]:
+    """Accuracy in percent of a converged linear head on clean and attacked test images."""
+    encoder = encoder.to(device())
+    features, labels = extract(encoder, train_set, 500, device())
+    head, steepest = fit_logistic(features, labels, train_set.num_classes)
+    bench = Bench(Classifier(encoder, head), test_set, 250, device()).drawn(TEST_IMAGES)
+    found = {"clean": 100 * clean_accuracy(bench).top1.accuracy, "head_gradient": steepest}
+    for epsilon in EPSILONS:
+        attacked = evaluate_pgd(bench, epsilon=epsilon, step_size="2/255", random_start=True)
+        found[epsilon] = 100 * attacked.accuracy
+    return {name: round(value, 6) for name, value in found.items()}
+
+
+def measured(row: Row, data: Path, work: Path) -> dict[str, Any]:
+    """Train and judge a row."""
+    begun = time.perf_counter()
+    checkpoint, passes = trained(row, data, work)
+    seconds = time.perf_counter() - begun
+    found: dict[str, Any] = {}
+    for features in ("backbone", "hidden"):
+        if features == "hidden" and "projector" not in _parts(checkpoint):
+            continue
+        encoder = encoder_from(checkpoint, features=features)
+        found[features] = judged(encoder, *load_labelled(encoder.config["data"], {}))
+    return {
+        "arm": row.arm,
+        "budget": row.passes,
+        "images": row.images,
+        "seed": row.seed,
+        "crop_passes": passes,
+        "seconds": round(seconds),
+        **found,
+    }
+
+
+def _parts(checkpoint: Path) -> set[str]:
+    return {name.partition(".")[0] for name in read_checkpoint(checkpoint)["state_dict"]}
+
+
+def key(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells a row of the result file from the others."""
+    return row["arm"], row["budget"], row["images"], row["seed"]
+
+
+def best(rows: Sequence[dict[str, Any]], budget: int, count: int) -> list[str]:
+    """The arms without labels that keep the most accuracy at 8/255, and ``cfamc``."""
+    scores: dict[str, list[float]] = {}
+    for row in rows:
+        if row["budget"] == budget and "ceiling" not in row["arm"]:
+            scores.setdefault(row["arm"], []).append(robust(row))
+    means = {arm: sum(found) / len(found) for arm, found in scores.items()}
+    ranked = sorted(means, key=lambda arm: -means[arm])[:count]
+    return list(dict.fromkeys([*ranked, "cfamc"]))
+
+
+def robust(row: dict[str, Any]) -> float:
+    """The accuracy at 8/255 on the better features."""
+    return max(float(row[kind]["8/255"]) for kind in ("backbone", "hidden") if kind in row)
+
+
+def rows_of(round_: int, rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[Row]:
+    """The rows that a round measures."""
+    if round_ == 1:
+        arms = options.arms or list(ARMS)
+        return [Row(arm, options.budget, options.images, s) for arm in arms for s in options.seeds]
+    if round_ == 2:
+        return [Row(arm, 1_200_000, 10_000, s) for s in (1, 2) for arm in best(rows, 600_000, 4)]
+    return [Row(arm, 5_000_000, 50_000, 1) for arm in best(rows, 1_200_000, 2)]
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows in Markdown, the most robust first, for each budget."""
+    lines = [
+        "| arm | images | seed | M passes | features | clean | 4/255 | 8/255 |",
+        "|---|---:|---:|---:|---|---:|---:|---:|",
+    ]
+    for row in sorted(rows, key=lambda row: (row["budget"], -robust(row))):
+        for kind in ("backbone", "hidden"):
+            if kind in row:
+                cells = [f"{row[kind][name]:.1f}" for name in ("clean", *EPSILONS)]
+                passes = f"{row['crop_passes'] / 1e6:.2f}"
+                told = (row["arm"], f"{row['images']:,}", str(row["seed"]), passes, kind, *cells)
+                lines.append(f"| {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure the rows that are missing, store each at once, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="directory of CIFAR-10 as Parquet files")
+    parser.add_argument("--round", type=int, choices=(1, 2, 3), default=1)
+    parser.add_argument("--arms", nargs="+", help=f"of round 1; all: {', '.join(ARMS)}")
+    parser.add_argument("--budget", type=int, default=600_000, help="crop passes of round 1")
+    parser.add_argument("--images", type=int, default=10_000, help="train images of round 1")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--work", type=Path, default=Path("trained_models/benchmark_methods"))
+    parser.add_argument("--output", type=Path, default=RESULTS / "methods.json")
+    options = parser.parse_args()
+    quiet_libraries()
+    torch.set_float32_matmul_precision("high")
+    with user_errors():
+        for arm in options.arms or ():
+            choice("--arms", arm, ARMS)
+        held = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+        if options.data is None:
+            print(table(held))
+            return
+        asked = rows_of(options.round, held, options)
+        done = {key(row) for row in held}
+        missing = [row for row in asked if (row.arm, row.passes, row.images, row.seed) not in done]
+        for number, row in enumerate(missing, 1):
+            print(f"{number} of {len(missing)}: {row.directory}", flush=True)
+            held.append(measured(row, options.data.resolve(), options.work.resolve()))
+            store("methods", {"test_images": TEST_IMAGES, "rows": held}, options.output)
+            print(table(held[-1:]), flush=True)
+    print(table(held))
+
+
+if __name__ == "__main__":
+    main()
