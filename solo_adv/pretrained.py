@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import overload
 
+from solo_adv.encoders.checkpoint import find_checkpoint
 from solo_adv.encoders.classifier import Classifier
 from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.foreign import EncoderSettings
 from solo_adv.encoders.loading import encoder_from
+from solo_adv.encoders.pretrained_timm import PREFIX, timm_encoder, weights_file
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
 from solo_adv.zoo.catalogue.index import ZOO_NAME
-from solo_adv.zoo.catalogue.loading import load
 
 
 @overload
@@ -42,7 +43,7 @@ def load_pretrained(
         path: a ``.ckpt`` file, or the directory of a run, whose newest checkpoint is loaded. It may
             be of this package's methods, under either host, or of solo-learn's own. It may also be
             the name of a model of the zoo (``python -m solo_adv.zoo list``), which is downloaded
-            once.
+            once, or ``timm:NAME`` or ``timm:NAME@FILE``; see :func:`timm_encoder`.
         features: ``hidden``, ``backbone``, ``projector`` or ``auto``; see :class:`Encoder`.
         settings: settings of a solo-learn checkpoint that its ``args.json`` lacks or has wrong.
         head: for a model of the zoo, ``linear`` or ``robust_linear`` loads a classifier from pixels
@@ -52,11 +53,40 @@ def load_pretrained(
         UserError: there is no such file or name, the file is no checkpoint or does not fit its
             config, the stem of its backbone is unknown, or the model has no such head.
     """
-    if not given_path(path).exists() and ZOO_NAME.fullmatch(str(path)):
+    named = _named(path)
+    if named == "zoo":
+        from solo_adv.zoo.catalogue.loading import load  # noqa: PLC0415  it imports requests
+
         return load(str(path), features=features, head=head, settings=settings)
     if head is not None:
         raise UserError(
             f"head={head} needs a model of the zoo, and {path} is not one. Train a head with "
             "main_robust.py, which writes head.safetensors beside its report."
         )
+    if named == "timm":
+        if settings is not None and settings.named:
+            raise UserError(
+                f"encoder.{next(iter(settings.named))} is for checkpoints of solo-learn's own "
+                f"methods; timm knows how {path} is built."
+            )
+        return timm_encoder(str(path), features=features)
     return encoder_from(path, features=features, settings=settings)
+
+
+def file_of(path: str | Path) -> Path | None:
+    """The file that :func:`load_pretrained` reads; None for names whose files are downloaded.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    named = _named(path)
+    if named == "timm":
+        return weights_file(str(path))
+    return None if named == "zoo" else find_checkpoint(path)
+
+
+def _named(path: str | Path) -> str:
+    if str(path).startswith(PREFIX):
+        return "timm"
+    by_name = not given_path(path).exists() and ZOO_NAME.fullmatch(str(path))
+    return "zoo" if by_name else "file"

@@ -28,10 +28,10 @@ class Network(NamedTuple):
     """The backbone's keyword arguments as JSON, so that they can be hashed."""
     size: int
     """Side of the crops, in pixels."""
-    hidden: int
-    """Width of the projector's hidden layers."""
-    output: int
-    """Dimension of the embeddings."""
+    hidden: int | None
+    """Width of the projector's hidden layers; None without a projector."""
+    output: int | None
+    """Dimension of the embeddings; None without a projector."""
     stem: str = "auto"
 
     @classmethod
@@ -41,16 +41,21 @@ class Network(NamedTuple):
             cfg.backbone.name,
             json.dumps(plain(cfg.backbone.kwargs), sort_keys=True),
             cfg.crops.size,
-            cfg.method_kwargs.proj_hidden_dim,
-            cfg.method_kwargs.proj_output_dim,
+            cfg.method_kwargs.get("proj_hidden_dim"),
+            cfg.method_kwargs.get("proj_output_dim"),
             cfg.backbone.get("stem") or "auto",
         )
 
     def build(self) -> nn.Module:
-        """A module from crops (N, 3, size, size) to embeddings (N, output), in training mode."""
+        """A module from crops (N, 3, size, size) to embeddings (N, output), in training mode.
+
+        Without a projector, it returns the backbone's features.
+        """
         backbone, dim = build_backbone(
             self.backbone, image_size=self.size, stem=self.stem, **json.loads(self.kwargs)
         )
+        if self.hidden is None or self.output is None:
+            return backbone.train()
         return _Embedding(backbone, Projector(dim, self.hidden, self.output)).train()
 
 

@@ -100,8 +100,9 @@ class CropSpec:
 
         Args:
             name: ``multi_crop`` (EMP-SSL, CF-AMC-SSL), ``fixed_patch`` (the same with boxes of a
-                quarter of the area and ratio 1), ``simclr`` (two crops, no blur, no solarise) or
-                ``weak`` (one crop: the image shifted by up to an eighth of its side, and flipped).
+                quarter of the area and ratio 1), ``simclr`` (two crops, no blur, no solarise),
+                ``weak`` (one crop: the image shifted by up to an eighth of its side, and flipped),
+                or ``whole`` (one crop: the central square of the image).
             num_crops: Number of views, if not the preset's.
             size: Output side in pixels, if not the preset's.
             **overrides: Any other field.
@@ -147,5 +148,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             **{"jitter_prob": 0.0, "grayscale_prob": 0.0, "blur_prob": 0.0, "solarize_prob": 0.0},
         },
         "simclr": {"num_crops": 2, "hue": 0.1, "blur_prob": 0.0, "solarize_prob": 0.0},
+        "whole": {
+            **{"num_crops": 1, "scale": (1.0, 1.0), "ratio": (1.0, 1.0), "flip_prob": 0.0},
+            **{"jitter_prob": 0.0, "grayscale_prob": 0.0, "blur_prob": 0.0, "solarize_prob": 0.0},
+        },
     }
 )

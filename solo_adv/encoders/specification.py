@@ -56,6 +56,11 @@ def resolve_name(name: str) -> str:
     raise unknown("backbone.name", name, [*timm_models(), *_FROM_TIMM, *SOLO_LEARNS_OWN])
 
 
+def solo_learns_name(name: str) -> str:
+    """Translate timm's name of a network that solo-learn names otherwise; keep any other name."""
+    return next((ours for ours, theirs in _FROM_TIMM.items() if theirs == name), name)
+
+
 def is_timm_model(name: str) -> bool:
     """Whether timm can build a network of this name. It may end in a tag, as in ``name.tag``."""
     timm: Any = sys.modules.get("timm")

@@ -20,7 +20,7 @@ from torchmetrics import Metric
 
 from solo_adv.encoders import solo_config
 from solo_adv.encoders.backbones import Normalization, set_stem
-from solo_adv.encoders.specification import STEMS
+from solo_adv.encoders.specification import STEMS, solo_learns_name
 from solo_adv.host.joining import join
 from solo_adv.host.schema import check_types
 from solo_adv.methods import AdversarialMethod
@@ -86,6 +86,7 @@ class SoloLearnMethod(BaseMethod):
         for key, count in (("num_large_crops", 2), ("num_small_crops", 0)):
             cfg.data.setdefault(key, count)
         check_types(plain(cfg))
+        cfg.backbone.name = solo_learns_name(cfg.backbone.name)
         choice("backbone.name", cfg.backbone.name, BaseMethod._BACKBONES)
         choice("backbone.stem", solo_config.stem(plain(cfg)), STEMS)
         choice("optimizer.name", cfg.optimizer.name, cls._OPTIMIZERS)

@@ -5,6 +5,7 @@ from solo_adv.methods.adversarial import AdversarialMethod
 from solo_adv.methods.cfamc import CFAMC
 from solo_adv.methods.deacl import DeACL, DeACLFast, DeACLFreeAdv
 from solo_adv.methods.emp_ssl import EMPSSL
+from solo_adv.methods.fare import FARE
 from solo_adv.methods.lifecycle import NonFiniteLossError
 from solo_adv.methods.robust_emp import RobustEMP
 from solo_adv.methods.robust_simclr import RobustSimCLR
@@ -19,6 +20,7 @@ MIXINS: dict[str, type[AdversarialMethod]] = {
     "deacl_fast": DeACLFast,
     "deacl_freeadv": DeACLFreeAdv,
     "emp_ssl": EMPSSL,
+    "fare": FARE,
     "robust_emp": RobustEMP,
     "robust_simclr": RobustSimCLR,
     "simclr": SimCLR,
@@ -30,6 +32,7 @@ __all__ = [
     "ACL",
     "CFAMC",
     "EMPSSL",
+    "FARE",
     "MIXINS",
     "AdversarialMethod",
     "DeACL",

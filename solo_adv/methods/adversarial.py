@@ -125,6 +125,7 @@ class AdversarialMethod(Lifecycle):
             UserError: a key is unknown or a value out of range; the message says what is accepted.
         """
         views = cls.default_attacked_views
+        completion.follow_teacher(cfg)
         cfg = super().add_and_assert_specific_cfg(
             completion.with_preset(cfg, cls.adversary_class, views)
         )

@@ -13,7 +13,7 @@ from solo_adv.encoders.backbones import Normalization
 from solo_adv.methods.attacked_views import AttackedViews
 from solo_adv.methods.averaging import Averaging
 from solo_adv.methods.performance import Performance, resolved_precision
-from solo_adv.methods.teacher import TeacherSettings, read_teacher
+from solo_adv.methods.teacher import TeacherSettings, follow, read_teacher
 from solo_adv.support.checks import choice, whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.settings import accepted_settings, construct, section
@@ -55,6 +55,34 @@ def with_preset(
         if group != "adversary" or name in accepted:
             OmegaConf.update(cfg, key, value, force_add=True)
     return cfg
+
+
+def follow_teacher(cfg: DictConfig) -> None:
+    """If the student starts from a teacher, let what the config leaves open be as the teacher's.
+
+    These are the backbone, ``data.mean`` and ``data.std``, and, if ``crops.size`` is null, that and
+    ``data.image_size``.
+
+    Raises:
+        UserError: the teacher cannot be read, or the config contradicts it, or it names no network.
+    """
+    teacher, backbone = teacher_settings(cfg), section(cfg, "backbone")
+    if teacher.start_student:
+        encoder, _ = read_teacher(teacher)
+        cfg.backbone = follow(encoder, backbone, teacher.checkpoint)
+        follows: dict[str, Any] = dict(
+            zip(("mean", "std"), encoder.normalization.statistics, strict=True)
+        )
+        if section(cfg, "crops").get("size") is None:
+            follows["image_size"] = encoder.image_size
+            OmegaConf.update(cfg, "crops.size", encoder.image_size, force_add=True)
+        given = {k: v for k, v in section(cfg, "data").items() if v is not None}
+        cfg.data = {**section(cfg, "data"), **follows, **given}
+    elif backbone.get("name") is None:
+        raise UserError(
+            "backbone.name is missing: name a network, or let the student start from a teacher "
+            "(teacher.kind=network teacher.checkpoint=PATH teacher.start_student=true)."
+        )
 
 
 def fill_in(

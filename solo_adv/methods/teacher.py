@@ -1,16 +1,17 @@
 """The teacher whose outputs an objective may use: a frozen encoder, or the averaged weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from solo_adv.encoders.checkpoint import find_checkpoint
 from solo_adv.encoders.encoder import FEATURES, Encoder
-from solo_adv.encoders.loading import encoder_from
+from solo_adv.encoders.specification import resolve_name
+from solo_adv.pretrained import file_of, load_pretrained
 from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError
 from solo_adv.support.fingerprints import weights_fingerprint
@@ -25,8 +26,9 @@ class TeacherSettings:
     Attributes:
         kind: ``none``; ``network``, the frozen encoder in ``checkpoint``; or ``average``, the
             averaged copy of the weights in training (``averaging.decay`` must be above 0).
-        checkpoint: for ``kind=network``, a ``.ckpt`` file or a run's directory, of this package's
-            methods or of solo-learn's.
+        checkpoint: for ``kind=network``, whatever ``load_pretrained`` takes: a ``.ckpt`` file or a
+            run's directory, of this package's methods or of solo-learn's; a name of the zoo;
+            ``timm:NAME`` or ``timm:NAME@FILE``.
         features: for ``kind=network``, which of its features the objective sees; see ``Encoder``.
         start_student: for ``kind=network``, whether the student's backbone starts from the
             teacher's weights. Both must be the same network.
@@ -49,7 +51,7 @@ class TeacherSettings:
         if self.kind == "network" and not self.checkpoint:
             raise UserError(
                 "teacher.kind=network needs teacher.checkpoint=PATH: the .ckpt file or the "
-                "directory of a pretraining run."
+                "directory of a pretraining run, a name of the zoo, or timm:NAME."
             )
         if self.kind != "network" and self.start_student:
             raise UserError(
@@ -110,6 +112,41 @@ def start_from(teacher: Encoder, backbone: nn.Module, source: object) -> None:
         ) from error
 
 
+def follow(teacher: Encoder, given: Mapping[str, Any], source: object) -> dict[str, Any]:
+    """The settings of a student's backbone that starts from the teacher's weights.
+
+    Args:
+        teacher: the teacher.
+        given: the config's ``backbone`` section. What it leaves open (null, or ``stem=auto``) is as
+            the teacher has it.
+        source: where the teacher comes from, for the message.
+
+    Returns:
+        The ``backbone`` section.
+
+    Raises:
+        UserError: the section contradicts the teacher.
+    """
+    theirs = teacher.config["backbone"]
+    resnet = theirs["name"].startswith("resnet")
+    has = {"name": theirs["name"], **({"stem": theirs.get("stem")} if resnet else {})}
+    kwargs = dict(theirs.get("kwargs") or {})
+    own = {k: v for k, v in given.items() if v is not None and (k, v) != ("stem", "auto")}
+    own_kwargs = dict(own.pop("kwargs", {}))
+    pairs = [
+        *((key, own[key], has[key]) for key in has if key in own),
+        *((f"kwargs.{key}", own_kwargs[key], kwargs[key]) for key in kwargs if key in own_kwargs),
+    ]
+    for key, value, needed in pairs:
+        same = resolve_name(value) == resolve_name(needed) if key == "name" else value == needed
+        if not same:
+            raise UserError(
+                f"backbone.{key}={value}, but the student starts from the teacher in {source}, "
+                f"which has {needed}: leave the key out, or set teacher.start_student=false."
+            )
+    return {**given, **has, **own, "kwargs": {**kwargs, **own_kwargs}}
+
+
 def read_teacher(settings: TeacherSettings) -> tuple[Encoder, str]:
     """Load the encoder of ``kind=network``.
 
@@ -120,18 +157,23 @@ def read_teacher(settings: TeacherSettings) -> tuple[Encoder, str]:
         UserError: the checkpoint cannot be read, or its weights are not ``settings.weights``.
     """
     assert settings.checkpoint is not None
-    file = find_checkpoint(settings.checkpoint)
-    encoder, fingerprint = _read(file, file.stat().st_mtime_ns, settings.features)
+    file = file_of(settings.checkpoint)
+    modified = file.stat().st_mtime_ns if file is not None and file.exists() else None
+    source = settings.checkpoint if file is None else file
+    encoder, fingerprint = _read(settings.checkpoint, file, modified, settings.features)
     if settings.weights not in (None, fingerprint):
         raise UserError(
-            f"The weights of the teacher in {file} ({fingerprint}) differ from those that this run "
-            f"began with ({settings.weights}): give the checkpoint that it began with, or start a "
-            "new run."
+            f"The weights of the teacher in {source} ({fingerprint}) differ from those that this "
+            f"run began with ({settings.weights}): give the checkpoint that it began with, or "
+            "start a new run."
         )
     return encoder, fingerprint
 
 
 @lru_cache(maxsize=1)  # because a config is checked more than once
-def _read(file: Path, modified: int, features: str) -> tuple[Encoder, str]:
-    encoder = encoder_from(file, features=features)
+def _read(
+    checkpoint: str, file: Path | None, modified: int | None, features: str
+) -> tuple[Encoder, str]:
+    """Read a teacher anew if its file is another one, or was changed at the time ``modified``."""
+    encoder = load_pretrained(checkpoint, features=features)
     return encoder, weights_fingerprint(encoder.state_dict())

@@ -8,7 +8,13 @@ from solo_adv.objectives.contrastive import (
     nt_xent,
     sup_con,
 )
-from solo_adv.objectives.distillation import DistillationLoss, RobustDistillation
+from solo_adv.objectives.distillation import (
+    DistillationLoss,
+    FeatureDistance,
+    FeatureDistanceLoss,
+    RobustDistillation,
+    squared_distance,
+)
 from solo_adv.objectives.dual import DualLoss, DualNTXent
 from solo_adv.objectives.emp import EMP, EMPLoss, emp_loss, total_coding_rate
 from solo_adv.objectives.trades import PseudoTrades, TradesLoss, divergence_of, trades_loss
@@ -21,6 +27,8 @@ __all__ = [
     "DualLoss",
     "DualNTXent",
     "EMPLoss",
+    "FeatureDistance",
+    "FeatureDistanceLoss",
     "Loss",
     "NTXent",
     "Objective",
@@ -33,6 +41,7 @@ __all__ = [
     "emp_loss",
     "gather_batch",
     "nt_xent",
+    "squared_distance",
     "sup_con",
     "total_coding_rate",
     "trades_loss",

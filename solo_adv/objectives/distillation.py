@@ -1,4 +1,4 @@
-"""Robust distillation: follow a frozen teacher on clean crops and be consistent under attack."""
+"""Robust distillation: follow a frozen teacher, on clean crops or under attack."""
 
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -62,6 +62,51 @@ class RobustDistillation(Objective):
         """Minus the mean cosine between attacked features and the teacher's of the clean crop."""
         assert update.teacher is not None
         return -_cosine(update.perturbed, update.teacher[-len(update.perturbed) :])
+
+
+class FeatureDistanceLoss(NamedTuple):
+    """Scalars in float32 (float64 for float64 features)."""
+
+    total: Tensor
+    """The loss to minimise: the mean squared distance."""
+    cosine: Tensor
+    """Mean cosine between the student's features and the teacher's, to log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureDistance(Objective):
+    """FARE: features under attack stay where the original encoder has those of the clean crop.
+
+    It sees the backbone's features, without a projector. An attack ascends the same distance.
+
+    Source:
+        Schlarmann et al. 2024, https://arxiv.org/abs/2402.12336, section 3.2, equation 3.
+    """
+
+    name: ClassVar[str] = "fare"
+    needs_teacher: ClassVar[bool] = True
+    projector: ClassVar[bool] = False
+
+    def __call__(self, update: Update) -> FeatureDistanceLoss:
+        """The mean over all crops of ||z - teacher||^2, for features (V, B, D) of both."""
+        assert update.teacher is not None
+        distance = squared_distance(update.z, update.teacher)
+        return FeatureDistanceLoss(distance, _cosine(update.z.detach(), update.teacher))
+
+    def crafting(self, update: Update) -> Tensor:
+        """The distance alone."""
+        assert update.teacher is not None
+        return squared_distance(update.z, update.teacher)
+
+
+def squared_distance(one: Tensor, other: Tensor) -> Tensor:
+    """Mean over all crops of the squared L2 distance between features (..., D).
+
+    It is a scalar in float32 (float64 for float64 features), a sum over D.
+    """
+    with torch.autocast(one.device.type, enabled=False):
+        exact = torch.float64 if one.dtype == torch.float64 else torch.float32
+        return (one.to(exact) - other.to(exact)).square().sum(dim=-1).mean()
 
 
 def _cosine(one: Tensor, other: Tensor) -> Tensor:

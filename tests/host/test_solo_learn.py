@@ -36,7 +36,7 @@ def config(helpers):
         cfg.crops = {"num_crops": 3}
         cfg.method_kwargs = {"proj_hidden_dim": 24, "proj_output_dim": 8}
         cfg.knn_eval = {"enabled": False}
-        cfg.merge_with_dotlist(taught(name))
+        cfg.merge_with_dotlist(taught(name, of_hydra=False))
         for key, value in changes.items():
             OmegaConf.update(cfg, key, value, force_add=True)
         return cfg
@@ -98,7 +98,7 @@ def test_solo_learns_own_test_of_a_method_passes(helpers, solo_methods, name):
     cfg = helpers.gen_base_cfg(name, batch_size=2, num_classes=100, momentum=True)
     cfg.method_kwargs = kwargs
     cfg.crops = {"num_crops": 4}
-    cfg.merge_with_dotlist(taught(name))
+    cfg.merge_with_dotlist(taught(name, of_hydra=False))
     model = cls(cfg)
     model.add_and_assert_specific_cfg(cfg)
     assert model.learnable_params is not None

@@ -7,6 +7,7 @@ to the pixel box and ours inside it.
 Source:
     ACL: https://github.com/VITA-Group/Adversarial-Contrastive-Learning, ``train_simCLR.py``.
     DeACL: https://github.com/pantheon5100/DeACL, ``mocov2_distillation_AT.py``.
+    FARE: https://github.com/chs20/RobustVLM, ``train/adversarial_training_clip.py``.
 """
 
 import copy
@@ -213,3 +214,51 @@ def test_deacl_and_its_variants(build, fit, monkeypatch, teacher, name, replays,
         )
     moved = student.state_dict()["conv1.weight"] - start_weights["conv1.weight"]
     assert moved.abs().max() > 1e-3
+
+
+def test_fare(build, fit, monkeypatch, teacher):
+    steps, epsilon, step = 10, 4 / 255, 1 / 255
+    method = build(
+        "fare",
+        **{"adversary.epsilon": "4/255", "adversary.step_size": "1/255", "adversary.steps": steps},
+        **{"adversary.random_start": True, "adversary.batch_norm": "eval"},
+        **{"teacher.kind": "network", "teacher.checkpoint": teacher},
+        **{"teacher.features": "backbone", "teacher.start_student": True, "crops.num_crops": 1},
+        **{"optimizer.name": "adamw", "optimizer.lr": 1e-3, "optimizer.weight_decay": 1e-4},
+    ).double()
+    original = method.teacher.encoder.backbone.double()
+    student = copy.deepcopy(original).requires_grad_(True)
+    start_weights = copy.deepcopy(student.state_dict())
+    optimizer = torch.optim.AdamW(student.parameters(), 1e-3, weight_decay=1e-4)
+
+    crops, starts = drawn(views=1)
+    starts = starts / 2  # of half the epsilon
+    losses = []
+    monkeypatch.setattr(method, "_watch", lambda loss: losses.append(loss.item()))
+    train(method, fit, crops, starts, monkeypatch)
+    for batch, start, ours in zip(crops, starts, losses, strict=True):
+        target = original(batch).detach()
+        delta, velocity = start, torch.zeros_like(start)
+        student.eval()
+        for _ in range(steps):
+            delta = delta.detach().requires_grad_()
+            loss = F.mse_loss(student(batch + delta), target, reduction="none").sum(1).mean()
+            (gradient,) = torch.autograd.grad(loss, delta)
+            # The published attack has momentum on signs; it never changes a sign.
+            velocity = (0.9 * velocity + gradient.sign()).sign()
+            delta = (delta + step * velocity).clamp(-epsilon, epsilon)
+            delta = (batch + delta).clamp(0, 1) - batch
+        student.train()
+        features = student(batch + delta.detach())
+        loss = F.mse_loss(features, target, reduction="none").sum(1).mean()
+        assert ours == pytest.approx(loss.item(), rel=1e-6)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    for name, value in student.state_dict().items():
+        torch.testing.assert_close(
+            method.backbone.state_dict()[name], value, rtol=1e-6, atol=1e-9, msg=name
+        )
+    moved = student.state_dict()["conv1.weight"] - start_weights["conv1.weight"]
+    assert moved.abs().max() > 1e-4

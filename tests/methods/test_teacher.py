@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import pytest
+import timm
 import torch
 from torch import Tensor
 
@@ -152,8 +153,14 @@ def test_two_batch_norms_both_start_from_the_teachers(compare, teacher):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"backbone.kwargs": {"width": 8, "layers": [1, 1, 1, 1]}}, "is another network than"),
-        ({"backbone.stem": "imagenet"}, "is another network than"),
+        (
+            {"backbone.kwargs": {"width": 8, "layers": [1, 1, 1, 1]}},
+            r"kwargs\.width=8, but .* has 4",
+        ),
+        ({"backbone.kwargs": {"down_kernel_size": 3}}, "is another network than"),
+        ({"backbone.name": "resnet34"}, "backbone.name=resnet34, but .* has resnet18"),
+        ({"backbone.stem": "imagenet"}, "backbone.stem=imagenet, but .* has cifar"),
+        ({"backbone.stem": "cifar_padding2"}, "backbone.stem=cifar_padding2, but .* has cifar"),
         ({"data.mean": [0.5, 0.5, 0.5]}, r"with data\.mean=\[0\.0, 0\.0, 0\.0\]"),
         ({"teacher.kind": "none", "teacher.checkpoint": None}, "takes the weights of teacher.kind"),
     ],
@@ -182,3 +189,76 @@ def test_features_of_another_size_are_refused(build, teacher):
 def test_a_method_that_needs_a_teacher_says_how_to_give_one(build):
     with pytest.raises(UserError, match=r"teacher\.kind=network and teacher\.checkpoint=PATH"):
         build("deacl")
+
+
+@pytest.fixture
+def fare(build):
+    """A function that builds the method on what the teacher has, with some settings changed."""
+    as_teacher = {"backbone": {"name": None, "kwargs": None}, "crops.size": None}
+
+    def make(checkpoint, **changes):
+        given = {"teacher.kind": "network", "teacher.checkpoint": str(checkpoint)}
+        given = {**given, "teacher.start_student": True, "teacher.features": "backbone"}
+        given["crops.num_crops"] = 1
+        return build("fare", **as_teacher, **given, **changes)
+
+    return make
+
+
+def test_a_student_without_a_network_of_its_own_has_the_teachers(fare, build, fit, tmp_path):
+    network = {"width": 4, "layers": [1, 2, 1, 1]}
+    statistics = {"data.mean": [0.1, 0.2, 0.3], "data.std": [0.5, 0.6, 0.7]}
+    teacher = build(
+        "emp_ssl", **{"backbone.kwargs": network, "backbone.stem": "imagenet"}, **statistics
+    )
+    fit(teacher).save_checkpoint(tmp_path / "teacher.ckpt")
+    method = fare(tmp_path / "teacher.ckpt")
+    assert method.cfg.backbone == {
+        **{"name": "resnet18", "stem": "imagenet", "kwargs": network, "batch_norms": 1}
+    }
+    assert method.normalize.statistics == ([0.1, 0.2, 0.3], [0.5, 0.6, 0.7])
+    assert (method.cfg.crops.size, method.cfg.data.image_size) == (16, 16)
+    crops = torch.rand(2, 3, 16, 16)
+    method.eval()
+    assert torch.equal(method(crops)["z"], method.teacher(crops))
+    again = type(method).add_and_assert_specific_cfg(method.cfg)
+    assert again.backbone == method.cfg.backbone
+
+
+def test_a_network_must_come_from_somewhere(build):
+    with pytest.raises(UserError, match=r"backbone\.name is missing: name a network, or let"):
+        build("emp_ssl", **{"backbone.name": None})
+
+
+def test_a_teacher_of_the_zoo(fare, fit):
+    method = fare("cfamc_resnet10w16_digits_m3")
+    assert method.cfg.backbone.kwargs == {"layers": [1, 1, 1, 1], "width": 16}
+    fit(method)
+    with pytest.raises(UserError, match="Did you mean 'cfamc_resnet10w16_digits_m3'"):
+        fare("cfamc_resnet10w16_digits_m4")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size"), [("resnet18", 224), ("vit_tiny_patch16_224", 224)], ids=["resnet", "vit"]
+)
+def test_a_teacher_of_timm(fare, tmp_path, name, size):
+    network = timm.create_model(name)
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    method = fare(f"timm:{name}@{tmp_path}/a.pth")
+    assert method.cfg.backbone.name == name
+    assert method.cfg.crops.size == size
+    assert method.normalize.statistics[0] == list(network.pretrained_cfg["mean"])
+    crops = torch.rand(2, 3, size, size)
+    network.reset_classifier(0)
+    torch.testing.assert_close(
+        method.eval()(crops)["z"], network.eval()(method.normalize(crops)), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_a_changed_file_is_read_anew(compare, build, fit, teacher):
+    given = {"teacher.kind": "network", "teacher.checkpoint": teacher}
+    first = compare(**given).cfg.teacher.weights
+    torch.manual_seed(1)
+    fit(build("emp_ssl"), batches=3).save_checkpoint(teacher)
+    assert compare(**given).cfg.teacher.weights != first

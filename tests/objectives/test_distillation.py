@@ -1,4 +1,4 @@
-"""DeACL's loss against plain loops in float64."""
+"""The losses of DeACL and FARE against plain loops in float64."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from solo_adv import UserError
-from solo_adv.objectives import RobustDistillation, Update
+from solo_adv.objectives import FeatureDistance, RobustDistillation, Update
 
 
 def cosine(one, other):
@@ -39,3 +39,36 @@ def test_it_is_the_published_formula(crops):
 def test_a_negative_weight_is_refused():
     with pytest.raises(UserError, match=r"method_kwargs\.consistency"):
         RobustDistillation(consistency=-1.0)
+
+
+@pytest.mark.parametrize("crops", [1, 3])
+def test_fares_loss_is_the_squared_distance_summed_over_features(crops):
+    generator = torch.Generator().manual_seed(0)
+    z, taught = torch.randn(2, crops, 5, 7, dtype=torch.float64, generator=generator)
+    update = Update(z, torch.ones(crops, dtype=torch.bool), torch.zeros(5), teacher=taught)
+    rows = zip(z.flatten(0, 1).tolist(), taught.flatten(0, 1).tolist(), strict=True)
+    distances = [sum((a - b) ** 2 for a, b in zip(*row, strict=True)) for row in rows]
+    expected = sum(distances) / len(distances)
+    loss = FeatureDistance()(update)
+    assert loss.total.item() == pytest.approx(expected, rel=1e-12)
+    assert FeatureDistance().crafting(update).item() == pytest.approx(expected, rel=1e-12)
+    assert loss._asdict().keys() == {"total", "cosine"}
+
+
+def test_fares_loss_is_exact_under_autocast():
+    z = torch.full((1, 2, 1000), 1 + 2**-10)
+    update = Update(z, torch.ones(1, dtype=torch.bool), torch.zeros(2), teacher=torch.ones_like(z))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert FeatureDistance()(update).total.item() == pytest.approx(1000 * 2**-20)
+
+
+def test_fares_loss_penalises_collapse():
+    taught = torch.randn(1, 5, 7, generator=torch.Generator().manual_seed(0))
+    same, one = (
+        FeatureDistance()(
+            Update(z, torch.ones(1, dtype=torch.bool), torch.zeros(5), teacher=taught)
+        )
+        for z in (taught, taught[:, :1].expand_as(taught))
+    )
+    assert same.total == 0
+    assert one.total > 1

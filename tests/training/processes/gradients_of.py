@@ -23,6 +23,7 @@ CASES = {
     "deacl_fast": ["adversary.noise=0", "adversary.steps=2", *taught("deacl_fast")],
     "deacl_freeadv": taught("deacl_freeadv"),
     "emp_ssl": [],
+    "fare": ["adversary.steps=2", "adversary.random_start=false", *taught("fare")],
     "robust_emp": ["adversary.steps=2", "adversary.batch_norm=train_frozen"],
     "robust_emp eval": ["adversary.steps=2", "adversary.batch_norm=eval"],
     "robust_emp accumulating": ["adversary.steps=2", "preset=reference"],
