@@ -96,7 +96,11 @@ def step_memory(cfg: DictConfig, batch_size: int | None = None) -> StepMemory:
     batch = cfg.optimizer.batch_size if batch_size is None else batch_size
     # The step is not compiled: that would take minutes, and the compiler's buffers are not visible
     # here.
-    memoryless, live, counter = FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(), FlopCounterMode(display=False)
+    memoryless, live, counter = (
+        FakeTensorMode(allow_non_fake_inputs=True),
+        LiveBytes(),
+        FlopCounterMode(display=False),
+    )
     with memoryless, live:
         step = RehearsedStep(cfg, batch)
         step()  # the first step creates the momentum and the perturbation

@@ -5,8 +5,10 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from solo_adv.cost import Network, pass_flops
+from solo_adv.methods.teacher import TeacherSettings, read_teacher
 
 TINY = ("data=digits", "backbone.kwargs.width=4", "crops.num_crops=2", "optimizer.batch_size=16")
 
@@ -69,6 +71,18 @@ def test_crops_that_the_loader_sends(cost):
     pytest.importorskip("nvidia.dali", reason="pip install 'solo-adv[dali]'")
     out = cost("--config-name", "cfamc.yaml", *TINY, "--throughput", 1000, "data.format=dali")[1]
     assert "96 KiB: the loader delivers crops" in out  # 16 x 2 x 3 x 16 x 16 x 4 bytes
+
+
+def test_a_method_with_a_teacher_and_without_a_projector(cost):
+    teacher = "cfamc_resnet10w16_digits_m3"
+    given = ("--config-name", "fare.yaml", "data=digits", f"teacher.checkpoint={teacher}")
+    status, out, err = cost(*given, "--throughput", 100)
+    assert status == 0, err
+    assert "Memory of a step" in out
+    settings = TeacherSettings(kind="network", checkpoint=teacher, features="backbone")
+    encoder, _ = read_teacher(settings)
+    assert torch.isfinite(encoder(torch.rand(1, 3, 16, 16))).all()
+    assert not any(isinstance(weight, FakeTensor) for weight in encoder.parameters())
 
 
 @pytest.mark.parametrize(
