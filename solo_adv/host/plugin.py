@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from solo_adv.support.errors import UserError
 
@@ -50,7 +50,7 @@ def solo_learn_is_running() -> bool:
 
 
 class ResolvedPrecision(Callback):
-    """Replaces ``precision=auto`` before a script of solo-learn reads the config.
+    """Replaces ``precision=auto`` and ``optimizer.kwargs=null`` before solo-learn reads the config.
 
     Our methods replace it themselves. solo-learn's own methods and its ``main_linear.py`` hand it
     to Lightning, which does not know ``auto``. The configs of this package name this class in
@@ -63,3 +63,7 @@ class ResolvedPrecision(Callback):
             from solo_adv.methods.performance import resolved_precision  # noqa: PLC0415
 
             config.precision = resolved_precision(config)
+            # solo/args/pretrain.py:163 writes into optimizer.kwargs, which must be a mapping.
+            if "optimizer" in config and config.optimizer.get("kwargs") is None:
+                with open_dict(config):
+                    config.optimizer.kwargs = {}
