@@ -91,6 +91,7 @@ def directory_name(
         settings.features,
         "given-head" if head_given else "",
         "finetuned" if "finetune" in given else "",
+        "trades" if "finetune" in given and settings.finetune_recipe.loss == "trades" else "",
         settings.norm if "norm" in given else "",
         f"eps{'-'.join(radii)}" if "epsilons" in given else "",
         *(text(given[name]) for name, text in _WORDS.items() if name in given),

@@ -151,7 +151,9 @@ class RobustSettings:
 
     def to_config(self) -> dict[str, Any]:
         """The settings as plain values that :meth:`from_config` accepts."""
-        return {**asdict(self), "epsilons": list(self.epsilons)}
+        plain = {**asdict(self), "epsilons": list(self.epsilons)}
+        plain["finetune_recipe"]["milestones"] = list(self.finetune_recipe.milestones)
+        return plain
 
     def decisive(self, *, head_given: bool = False) -> dict[str, Any]:
         """The settings that the figures depend on and that differ from the norm's defaults.

@@ -116,7 +116,7 @@ def classifier_of(
             head,
             subject.train_set,
             recipe=settings.finetune_recipe,
-            adversary=_train_adversary(settings, "train_frozen"),
+            adversary=_finetuning_adversary(settings),
             device=device,
             seed=settings.seed,
         )
@@ -169,11 +169,21 @@ def _head(subject: Subject, features: Features, settings: RobustSettings) -> nn.
     )
 
 
-def _train_adversary(settings: RobustSettings, batch_norm: str) -> PGD:
+def _finetuning_adversary(settings: RobustSettings) -> PGD:
+    """The attack on which fine-tuning trains; that of TRADES starts at random, in eval mode."""
+    if settings.finetune_recipe.loss == "trades":
+        return _train_adversary(settings, "eval", random_start=True)
+    return _train_adversary(settings, "train_frozen")
+
+
+def _train_adversary(
+    settings: RobustSettings, batch_norm: str, *, random_start: bool = False
+) -> PGD:
     return PGD(
         settings.train_epsilon,
         settings.train_step_size,
         settings.train_steps,
+        random_start,
         norm=settings.norm,
         batch_norm=batch_norm,
     )

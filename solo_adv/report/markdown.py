@@ -67,8 +67,9 @@ def _settings(report: Report) -> str:
     }
     if config["finetune"] == "adversarial":
         recipe = config["finetune_recipe"]
+        trades = f", TRADES with beta {recipe['beta']:g}" if recipe.get("loss") == "trades" else ""
         lines["Fine-tuning"] = (
-            f"encoder and head together, from that head; SGD, lr {recipe['lr']:g}, batch "
+            f"encoder and head together, from that head{trades}; SGD, lr {recipe['lr']:g}, batch "
             f"{recipe['batch_size']}, {recipe['epochs']} epochs{attacked}; kNN judges the encoder "
             "before fine-tuning"
         )

@@ -6,7 +6,7 @@ Jiang et al. 2020, https://arxiv.org/abs/2010.13337.
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,17 +20,19 @@ from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import Classifier
 from solo_adv.evaluation.aggregation import without_colour
 from solo_adv.evaluation.images import batches
-from solo_adv.support.checks import flag, known_keys, number, whole
+from solo_adv.objectives.trades import divergence_of, trades_loss
+from solo_adv.support.checks import choice, flag, known_keys, number, whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.progress import track
 
 MOMENTUM = 0.9
 LEAST_SHARE_OF_THE_IMAGE = 0.5
+LOSSES = ("cross_entropy", "trades")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneRecipe:
-    """SGD with momentum 0.9 and a cosine schedule to zero, stepped once a batch."""
+    """SGD with momentum 0.9, and a cosine schedule to zero that is stepped once a batch."""
 
     epochs: int = 10
     lr: float = 0.01
@@ -39,6 +41,14 @@ class FinetuneRecipe:
     augment: bool = True
     """Whether to train on flipped random crops of at least half the image instead of whole images.
     """
+    loss: str = "cross_entropy"
+    """``cross_entropy`` of attacked images, or ``trades``, whose attack ascends the divergence of
+    attacked predictions from clean ones."""
+    beta: float = 6.0
+    """Weight of the divergence under ``loss=trades``."""
+    milestones: tuple[int, ...] = ()
+    """Epochs after which the learning rate is divided by 10. If there are none, it follows a
+    cosine."""
 
     def __post_init__(self) -> None:
         whole("finetune_recipe.epochs", self.epochs, 1)
@@ -46,6 +56,16 @@ class FinetuneRecipe:
         whole("finetune_recipe.batch_size", self.batch_size, 2)
         number("finetune_recipe.weight_decay", self.weight_decay)
         flag("finetune_recipe.augment", self.augment)
+        choice("finetune_recipe.loss", self.loss, LOSSES)
+        number("finetune_recipe.beta", self.beta)
+        if isinstance(self.milestones, str) or not isinstance(self.milestones, Sequence):
+            raise UserError(
+                "finetune_recipe.milestones must be epochs, such as [15,20]; got "
+                f"{self.milestones}."
+            )
+        for milestone in self.milestones:
+            whole("finetune_recipe.milestones", milestone, 1)
+        object.__setattr__(self, "milestones", tuple(sorted(self.milestones)))
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any]) -> "FinetuneRecipe":
@@ -66,7 +86,8 @@ def finetune_adversarially(
     """Train a copy of encoder and head together, on images that ``adversary`` attacks.
 
     The update runs in training mode (with batch statistics), the attack under the adversary's
-    ``batch_norm``. The given encoder and head and torch's global random state do not change.
+    ``batch_norm``. Under ``loss=trades`` the adversary should start at random, because the
+    divergence has no gradient at the clean image. The given encoder and head and torch's global random state do not change.
 
     Args:
         encoder: network from images (N, 3, H, W), pixels in [0, 1], to features (N, D).
@@ -89,7 +110,13 @@ def finetune_adversarially(
         model.parameters(), lr=recipe.lr, momentum=MOMENTUM, weight_decay=recipe.weight_decay
     )
     updates = recipe.epochs * math.ceil(len(train_set) / recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    if recipe.milestones:
+        by_update = [epoch * updates // recipe.epochs for epoch in recipe.milestones]
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, by_update)
+    else:
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
+    trades = recipe.loss == "trades"
     stream = batches(train_set, recipe.batch_size, device, shuffle_seed=seed, epochs=recipe.epochs)
     size = train_set[0][0].shape[-1]
     spec = CropSpec(size=size, num_crops=1, scale=(LEAST_SHARE_OF_THE_IMAGE, 1.0))
@@ -103,12 +130,22 @@ def finetune_adversarially(
                 continue
             pixels = crops(images) if recipe.augment else images
 
-            def loss_of(attacked: Tensor, labels: Tensor = labels) -> Tensor:
-                return F.cross_entropy(model(attacked), labels, reduction="sum")
-
             with batch_norm_during_attack(model, adversary.batch_norm):
+                clean = _logits(model, pixels) if trades else None
+
+                def loss_of(
+                    attacked: Tensor, labels: Tensor = labels, clean: Tensor | None = clean
+                ) -> Tensor:
+                    logits = model(attacked)
+                    if clean is not None:
+                        return divergence_of(clean, logits)
+                    return F.cross_entropy(logits, labels, reduction="sum")
+
                 delta = adversary.perturb(pixels, loss_of, generator)
-            loss = F.cross_entropy(model(pixels + delta), labels)
+            if trades:
+                loss = trades_loss(model(pixels), model(pixels + delta), labels, recipe.beta).total
+            else:
+                loss = F.cross_entropy(model(pixels + delta), labels)
             if not loss.isfinite():
                 raise UserError(
                     "The loss of adversarial fine-tuning is no longer finite: take a smaller "
@@ -120,3 +157,9 @@ def finetune_adversarially(
             schedule.step()
     optimizer.zero_grad(set_to_none=True)
     return Classifier(model[0], model[1]).requires_grad_(False)
+
+
+@torch.no_grad()
+def _logits(model: nn.Module, pixels: Tensor) -> Tensor:
+    logits: Tensor = model(pixels)
+    return logits

@@ -1,9 +1,11 @@
 """Adversarial fine-tuning of encoder and head together."""
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from solo_adv.adversaries import PGD
@@ -59,6 +61,69 @@ def test_it_makes_the_classifier_robust(fragile, pattern_set, augment):
     assert after > before + (0.0 if augment else 0.1)
     assert not any(p.requires_grad for p in tuned.parameters())
     assert not any(module.training for module in tuned.modules())
+
+
+def test_trades_takes_the_published_updates(pattern_net, pattern_set):
+    """Two updates of TRADES, rewritten plainly, on whole images and without a random start."""
+    encoder, head = pattern_net(updates=0).encoder, nn.Linear(512, 5)
+    images = pattern_set(64)
+    recipe = FinetuneRecipe(
+        **{"epochs": 2, "lr": 0.05, "batch_size": 64, "weight_decay": 2e-4, "augment": False},
+        **{"loss": "trades", "beta": 6.0, "milestones": [1]},
+    )
+    adversary = PGD("8/255", "2/255", 3, True, batch_norm="eval")
+    starts = []
+    original = adversary.ball.start
+
+    def start(pixels, generator):
+        starts.append((pixels, original(pixels, generator)))
+        return starts[-1][1]
+
+    adversary.ball.start = start
+    model = nn.Sequential(copy.deepcopy(encoder), copy.deepcopy(head)).requires_grad_(True).train()
+    tuned = finetune_adversarially(
+        encoder, head, images, recipe=recipe, adversary=adversary, device="cpu", seed=5
+    )
+    labels_of = {tuple(image.flatten().tolist()): label for image, label in images}
+    optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, weight_decay=2e-4)
+    for number, (pixels, delta) in enumerate(starts):
+        optimizer.param_groups[0]["lr"] = (0.05, 0.005)[number]
+        keys = ((pixels * 255).round().to(torch.uint8)).flatten(1).tolist()
+        labels = torch.tensor([labels_of[tuple(key)] for key in keys])
+        model.eval()
+        clean = model(pixels).softmax(1).detach()
+        for _ in range(3):
+            delta = delta.detach().requires_grad_()
+            away = F.kl_div(model(pixels + delta).log_softmax(1), clean, reduction="sum")
+            (gradient,) = torch.autograd.grad(away, delta)
+            delta = (delta + 2 / 255 * gradient.sign()).clamp(-8 / 255, 8 / 255)
+            delta = (pixels + delta).clamp(0, 1) - pixels
+        model.train()
+        natural = model(pixels)
+        attacked = model(pixels + delta.detach())
+        robust = F.kl_div(attacked.log_softmax(1), natural.softmax(1), reduction="batchmean")
+        optimizer.zero_grad()
+        (F.cross_entropy(natural, labels) + 6 * robust).backward()
+        optimizer.step()
+    assert len(starts) == 2
+    pairs = zip(model[0].state_dict().items(), tuned.encoder.state_dict().values(), strict=True)
+    for (name, theirs), ours in pairs:
+        torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-3, msg=name)
+    torch.testing.assert_close(tuned.head.weight, model[1].weight, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"loss": "trade"}, "Did you mean 'trades'"),
+        ({"beta": -1}, r"finetune_recipe\.beta"),
+        ({"milestones": 15}, r"milestones must be epochs, such as \[15,20\]"),
+        ({"milestones": [0]}, r"finetune_recipe\.milestones"),
+    ],
+)
+def test_wrong_recipes(changes, words):
+    with pytest.raises(UserError, match=words):
+        FinetuneRecipe(**changes)
 
 
 def test_encoder_head_and_random_state_stay_as_they_are(fragile, pattern_set):
