@@ -87,7 +87,8 @@ def finetune_adversarially(
 
     The update runs in training mode (with batch statistics), the attack under the adversary's
     ``batch_norm``. Under ``loss=trades`` the adversary should start at random, because the
-    divergence has no gradient at the clean image. The given encoder and head and torch's global random state do not change.
+    divergence has no gradient at the clean image. The given encoder and head and torch's global
+    random state do not change.
 
     Args:
         encoder: network from images (N, 3, H, W), pixels in [0, 1], to features (N, D).
