@@ -87,10 +87,13 @@ def passes_of_batch(cfg: DictConfig) -> float:
     """
     views, adversary = build_adversary(cfg, CHECKS[cfg.method].adversary_class)
     taught = cfg.teacher.kind not in ("none", "bank")
+    momentum = cfg.averaging.views == "second"
     passes = 0.0
     for share, begins in adversary.schedule.parts():
         adversary.progress = begins
-        passes += share * views.passes(adversary, num_crops=cfg.crops.num_crops, taught=taught)
+        passes += share * views.passes(
+            adversary, num_crops=cfg.crops.num_crops, taught=taught, momentum=momentum
+        )
     return passes
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import floor
 
 from solo_adv.crops.spec import CropSpec
-from solo_adv.support.checks import number, whole
+from solo_adv.support.checks import flag, number, whole
 from solo_adv.support.errors import UserError
+from solo_adv.support.stages import start_of_stage
 
 FADING = ("jitter_prob", "grayscale_prob", "blur_prob", "solarize_prob")
 """Probabilities that fall to 0 with the strength. Flips stay, because they keep the image whole."""
+AMOUNTS = ("brightness", "contrast", "saturation", "hue")
+"""How much the jitter changes, which may fall to 0 as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,23 +28,28 @@ class Annealing:
         scale: Smallest share of the image area that a box has at strength 0, in (0, 1].
         stages: Number of equal stages of the run in which the strength is constant; 0 changes it
             with every batch.
+        amounts: Whether the largest changes of brightness, contrast, saturation and hue fall, too:
+            at strength s they are s times their own.
 
     Raises:
         UserError: A value is out of its range.
 
     Source:
-        DynACL (https://arxiv.org/abs/2303.01289), section 3.1, which anneals over the whole run in
-        20 stages (``over=1``, ``scale=1``, ``stages=20``).
+        DynACL (https://arxiv.org/abs/2303.01289), which anneals over the whole run in 20 stages.
+        Its code (``train_DynACL.py``, ``reload``) also lets the amounts fall (``over=1``,
+        ``scale=1``, ``stages=20``, ``amounts=true``).
     """
 
     over: float = 0.0
     scale: float = 1.0
     stages: int = 0
+    amounts: bool = False
 
     def __post_init__(self) -> None:
         number("crops.anneal.over", self.over, most=1.0)
         number("crops.anneal.scale", self.scale, most=1.0, above_zero=True)
         whole("crops.anneal.stages", self.stages, 0)
+        flag("crops.anneal.amounts", self.amounts)
 
     def check(self, spec: CropSpec) -> None:
         """Refuse settings with which the augmentation would become stronger during the run.
@@ -60,9 +67,7 @@ class Annealing:
         """The strength, from 1 to 0, when the share ``progress`` of the run is done."""
         if not self.over:
             return 1.0
-        if self.stages:
-            progress = min(floor(progress * self.stages + 1e-9), self.stages - 1) / self.stages
-        return max(0.0, 1.0 - progress / self.over)
+        return max(0.0, 1.0 - start_of_stage(progress, self.stages) / self.over)
 
     def at(self, spec: CropSpec, progress: float) -> CropSpec:
         """What ``spec`` becomes when the share ``progress`` of the run is done."""
@@ -71,8 +76,9 @@ class Annealing:
             return spec
         smallest, largest = spec.scale
         target = min(self.scale, largest)
+        fading = FADING + AMOUNTS if self.amounts else FADING
         return replace(
             spec,
             scale=(min(target + strength * (smallest - target), largest), largest),
-            **{name: strength * getattr(spec, name) for name in FADING},
+            **{name: strength * getattr(spec, name) for name in fading},
         )

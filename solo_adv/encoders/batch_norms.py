@@ -9,7 +9,6 @@ Source:
     Xie et al. 2020 (AdvProp), https://arxiv.org/abs/1911.09665, section 4.
 """
 
-import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from solo_adv.support.errors import UserError
+from solo_adv.support.modules import copied
 
 CLEAN, ATTACKED = "clean", "attacked"
 
@@ -34,7 +34,7 @@ class BranchedBatchNorm(nn.Module):
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.clean = copy.deepcopy(layer)
+        self.clean = copied(layer)
         self.attacked = layer
         self.branch = ATTACKED
         self.register_state_dict_post_hook(_save_under_the_old_names)

@@ -4,6 +4,7 @@ from solo_adv.methods.acl import ACL
 from solo_adv.methods.adversarial import AdversarialMethod
 from solo_adv.methods.cfamc import CFAMC
 from solo_adv.methods.deacl import DeACL, DeACLFast, DeACLFreeAdv
+from solo_adv.methods.dynacl import DynACL
 from solo_adv.methods.emp_ssl import EMPSSL
 from solo_adv.methods.fare import FARE
 from solo_adv.methods.lifecycle import NonFiniteLossError
@@ -19,6 +20,7 @@ MIXINS: dict[str, type[AdversarialMethod]] = {
     "deacl": DeACL,
     "deacl_fast": DeACLFast,
     "deacl_freeadv": DeACLFreeAdv,
+    "dynacl": DynACL,
     "emp_ssl": EMPSSL,
     "fare": FARE,
     "robust_emp": RobustEMP,
@@ -38,6 +40,7 @@ __all__ = [
     "DeACL",
     "DeACLFast",
     "DeACLFreeAdv",
+    "DynACL",
     "NonFiniteLossError",
     "RobustEMP",
     "RobustSimCLR",

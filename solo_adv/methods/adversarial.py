@@ -21,7 +21,7 @@ from solo_adv.encoders.batch_norms import batch_norm_branch, with_two_batch_norm
 from solo_adv.encoders.projector import Projector
 from solo_adv.methods import completion
 from solo_adv.methods.attacked_views import AttackedViews, Group, join
-from solo_adv.methods.averaging import AveragedWeights
+from solo_adv.methods.averaging import AveragedWeights, Averaging
 from solo_adv.methods.chunks import pass_in_chunks
 from solo_adv.methods.lifecycle import Lifecycle
 from solo_adv.methods.performance import Performance
@@ -76,6 +76,7 @@ class AdversarialMethod(Lifecycle):
     adversary_class: ClassVar[type[Adversary]]
     default_crops: ClassVar[str] = "multi_crop"
     default_attacked_views: ClassVar[AttackedViews] = AttackedViews()
+    default_averaging: ClassVar[Averaging] = Averaging()
 
     # Free training takes several optimiser steps on a batch.
     automatic_optimization = False
@@ -98,7 +99,9 @@ class AdversarialMethod(Lifecycle):
             with_two_batch_norms(self.backbone, cfg.backbone.name)
             if self.projector is not None:
                 with_two_batch_norms(self.projector, "the projector")
-        self.averaged = self._build_average(completion.averaging_settings(cfg).decay)
+        averaging = completion.averaging_settings(cfg)
+        self.momentum = averaging.views == "second"
+        self.averaged = self._build_average(averaging.decay)
         self.teacher = self._build_teacher()
         self.crops = self._build_crops(seed=cfg.get("seed", 0))
         self.spec, options = self.crop_settings(cfg)
@@ -134,6 +137,7 @@ class AdversarialMethod(Lifecycle):
             objective=cls.objective_class,
             adversary=cls.adversary_class,
             default_views=views,
+            default_averaging=cls.default_averaging,
             default_crops=cls.default_crops,
         )
         spec, options = cls.crop_settings(cfg)
@@ -165,7 +169,11 @@ class AdversarialMethod(Lifecycle):
         if not decay:
             return None
         networks = {"backbone": self.backbone, "projector": self.projector}
-        return AveragedWeights(decay, {k: net for k, net in networks.items() if net is not None})
+        return AveragedWeights(
+            decay,
+            {k: net for k, net in networks.items() if net is not None},
+            own_statistics=self.momentum,
+        )
 
     def _build_teacher(self) -> Teacher | None:
         settings = completion.teacher_settings(self.cfg)
@@ -284,9 +292,11 @@ class AdversarialMethod(Lifecycle):
             loss = self._loss(update)
             probe = _probe(out["logits"], targets.repeat(len(out["logits"]) // len(targets)))
             self.manual_backward(loss.total + probe["train_class_loss"])
+            if self.averaged is not None and self.momentum:
+                self.averaged.update(self)
             optimizer.step()
             self.adversary.update(prepared.attacked, delta)
-            if self.averaged is not None:
+            if self.averaged is not None and not self.momentum:
                 self.averaged.update(self)
             self._watch(loss.total)
             self._step_schedulers(end_of="replay")
@@ -302,7 +312,10 @@ class AdversarialMethod(Lifecycle):
     def _passes_of(self, crops: Tensor, images: int) -> int:
         """Crop passes that a batch of ``images`` images with crops (V*B, 3, h, w) costs."""
         passes = self.attacked_views.passes(
-            self.adversary, num_crops=len(crops) // images, taught=self.teacher is not None
+            self.adversary,
+            num_crops=len(crops) // images,
+            taught=self.teacher is not None,
+            momentum=self.momentum,
         )
         return round(passes * images)
 
@@ -380,25 +393,34 @@ class AdversarialMethod(Lifecycle):
     def outputs_of(self, clean: Tensor, attacked: Tensor, batch: int) -> dict[str, Tensor]:
         """Compute ``logits``, ``feats`` and ``z``, each (M + N, ...), of clean and attacked crops.
 
+        If averaged networks pass some of the crops (``averaging.views``), ``z`` has their
+        embeddings, and ``logits`` and ``feats`` have no rows for these crops.
+
         Args:
             clean: clean crops (M, 3, h, w) in [0, 1], view-major. M may be 0.
             attacked: perturbed crops (N, 3, h, w), view-major. N may be 0.
             batch: B, the number of images in the batch.
         """
-        groups = self.attacked_views.groups(clean, attacked, batch)
+        groups = self.attacked_views.groups(clean, attacked, batch, momentum=self.momentum)
         parts = [self._outputs_of_group(group) for group in groups]
         if len(parts) == 1:
             return parts[0]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return {
+            name: torch.cat([part[name] for part in parts if name in part]) for name in parts[0]
+        }
 
     def _outputs_of_group(self, group: Group) -> dict[str, Tensor]:
         pixels = group.pixels
+        network = self._averaged_network if group.averaged else self._network
         with batch_norm_branch(self, group.branch if self.batch_norms == 2 else None):
             if self.chunk is None or len(pixels) <= self.chunk:
-                return self._network(pixels)
-            return pass_in_chunks(
-                self._network, pixels, self.chunk, model=self, branch=group.branch
-            )
+                return network(pixels)
+            return pass_in_chunks(network, pixels, self.chunk, model=self, branch=group.branch)
+
+    def _averaged_network(self, pixels: Tensor) -> dict[str, Tensor]:
+        assert self.averaged is not None
+        with self.averaged.in_place_of(self):
+            return {"z": self._network(pixels)["z"]}
 
     def _pass(self, pixels: Tensor) -> dict[str, Tensor]:
         out = self(self.from_pixels(pixels))

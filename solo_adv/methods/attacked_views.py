@@ -1,6 +1,6 @@
 """Which views are attacked, which pass together, and which loss an attack ascends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -27,6 +27,8 @@ class Group(NamedTuple):
     pixels: Tensor
     branch: str
     """The batch norm that they use if there are two: ``clean`` or ``attacked``."""
+    averaged: bool = False
+    """Whether they pass through the averaged networks instead of the trained ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +75,33 @@ class AttackedViews:
         crafted = ("pair", "self_view") if issubclass(adversary, PGD) else ()
         return ("views", "forward", *crafted)
 
-    def check(self, *, num_crops: int, batch_norms: int) -> None:
-        """Refuse settings that contradict the number of crops or of batch norms.
+    def check(self, *, num_crops: int, batch_norms: int, momentum: bool = False) -> None:
+        """Refuse settings that contradict the number of crops, of batch norms or of networks.
+
+        Args:
+            num_crops: number of crops drawn from an image.
+            batch_norms: 2 if clean views have batch norms of their own, else 1.
+            momentum: whether averaged networks pass all crops but the first
+                (``averaging.views=second``).
 
         Raises:
             UserError: the settings contradict one of them.
         """
+        if momentum and self.forward == "joint":
+            raise UserError(
+                "averaging.views=second passes views through another network, and "
+                "adversary.forward=joint passes all together: use adversary.forward=separate."
+            )
+        if momentum and self.views == "second":
+            raise UserError(
+                "averaging.views=second passes all crops but the first through the averaged "
+                "weights, and adversary.views=second attacks only those, so no attacked crop would "
+                "train the network: use adversary.views=twins or all."
+            )
+        if momentum and num_crops < 2:
+            raise UserError(
+                f"averaging.views=second needs crops.num_crops of at least 2; got {num_crops}."
+            )
         if num_crops < 2 and self.views == "second":
             raise UserError("adversary.views=second needs crops.num_crops of at least 2; got 1.")
         if batch_norms == 2 and self.views in ("all", "both"):
@@ -109,17 +132,21 @@ class AttackedViews:
         apart = self.forward != "joint" or adversary.batch_norm == "eval"
         return apart and adversary.batch_norm != "train" and not adversary.accumulate_gradients
 
-    def passes(self, adversary: Adversary, *, num_crops: int, taught: bool) -> float:
+    def passes(
+        self, adversary: Adversary, *, num_crops: int, taught: bool, momentum: bool = False
+    ) -> float:
         """Crop passes (forward and backward of one crop) that a batch costs for each image.
 
         Every replay passes all views once. A step of the attack passes the attacked views. It also
         passes the clean ones, unless they are passed only once a batch; that single forward pass is
-        not counted. A teacher's forward pass counts as a third of a crop pass.
+        not counted. A forward pass without a backward pass, of a teacher or in the update of a
+        momentum encoder, counts as a third of a crop pass.
 
         Args:
             adversary: the adversary.
             num_crops: number of crops drawn from an image.
             taught: whether a teacher sees every crop.
+            momentum: whether averaged networks pass all crops but the first.
         """
         clean = {"second": 1, "twins": num_crops}.get(self.views, 0)
         attacked = num_crops - 1 if self.views == "second" else num_crops
@@ -128,7 +155,13 @@ class AttackedViews:
             crafted *= 2 if self.self_view == "every_step" else 1
         elif not self.holds_clean(adversary):
             crafted += clean
-        passes = (clean + attacked) * adversary.replays + crafted * adversary.crafting_passes
+        updating: float = clean + attacked
+        if momentum:
+            forward_only = max(clean - 1, 0)
+            if adversary.ball is None or adversary.crafting_passes:
+                forward_only += attacked - 1  # else the update's backward pass reaches these crops
+            updating -= forward_only * (1 - FORWARD)
+        passes = updating * adversary.replays + crafted * adversary.crafting_passes
         return passes + num_crops * FORWARD if taught else passes
 
     def split(self, crops: Tensor, batch: int) -> tuple[Tensor, Tensor]:
@@ -145,21 +178,30 @@ class AttackedViews:
         start = batch if self.views == "second" else 0
         return crops[:start], crops[start:]
 
-    def groups(self, clean: Tensor, attacked: Tensor, batch: int) -> list[Group]:
-        """Form the groups of crops that pass through the network together, clean ones first.
+    def groups(
+        self, clean: Tensor, attacked: Tensor, batch: int, *, momentum: bool = False
+    ) -> list[Group]:
+        """Form the groups of crops that pass through a network together, clean ones first.
 
         Args:
             clean: crops that stay clean (M, 3, h, w). M may be 0.
             attacked: crops that are attacked (N, 3, h, w). N may be 0.
             batch: B, the number of images in the batch.
+            momentum: whether averaged networks pass all crops but the first of each kind.
         """
         if self.forward == "joint":
             return [Group(join(clean, attacked), ATTACKED)]
-        kinds = [Group(part, kind) for part, kind in ((clean, CLEAN), (attacked, ATTACKED))]
-        if self.forward == "separate":
-            return [group for group in kinds if len(group.pixels)]
+
+        def pieces(part: Tensor) -> Sequence[Tensor]:
+            if self.forward == "by_view":
+                return part.split(batch)
+            return (part[:batch], part[batch:]) if momentum else (part,)
+
         return [
-            Group(view, kind) for part, kind in kinds for view in part.split(batch) if len(view)
+            Group(piece, kind, averaged=momentum and place > 0)
+            for part, kind in ((clean, CLEAN), (attacked, ATTACKED))
+            for place, piece in enumerate(pieces(part))
+            if len(piece)
         ]
 
     def crafting_loss(

@@ -1,6 +1,5 @@
 """An exponential moving average of the weights, used as momentum encoder, teacher, or result."""
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ from torch import Tensor, nn
 
 from solo_adv.support.checks import choice, number
 from solo_adv.support.errors import UserError
+from solo_adv.support.modules import copied
 
 JUDGED = ("average", "online")
+PASSED = ("none", "second")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,13 @@ class Averaging:
             weights``. With 0 no average is kept.
         encoder: which weights evaluations load from the checkpoint: ``average`` (if there is one),
             or ``online``, the ones that were trained.
+        views: which views the averaged networks pass in the place of the trained ones. With
+            ``second`` they are a momentum encoder: they pass all crops of an image but the first,
+            clean and attacked, in training and while an attack is crafted, and the objective
+            compares their embeddings with those of the trained networks. They are then in train
+            mode with batch norm statistics of their own, and the average moves before the optimizer
+            step, towards the weights that made the embeddings. Source: DynACL's code
+            (``models/resnet_multi_bn.py``, ``train_DynACL.py``).
 
     Raises:
         UserError: a value is not accepted.
@@ -30,35 +38,48 @@ class Averaging:
 
     decay: float = 0.0
     encoder: str = "average"
+    views: str = "none"
 
     def __post_init__(self) -> None:
         number("averaging.decay", self.decay)
         if self.decay >= 1:
             raise UserError(f"averaging.decay must be below 1, such as 0.999; got {self.decay}.")
         choice("averaging.encoder", self.encoder, JUDGED)
+        choice("averaging.views", self.views, PASSED)
+        if self.views != "none" and not self.decay:
+            raise UserError(
+                f"averaging.views={self.views} passes views through the averaged weights, and "
+                "averaging.decay is 0: set averaging.decay, for instance to 0.99."
+            )
 
 
 class AveragedWeights(nn.Module):
-    """Copies of networks whose parameters and batch norm statistics are averages.
+    """Copies of networks whose parameters are averages.
 
-    The copies stay in eval mode and require no gradients. They are part of the method, so they are
-    saved and resumed with it.
+    The copies require no gradients. They are part of the method, so they are saved and resumed with
+    it.
 
     Args:
         decay: share of the average that is kept at each update.
         networks: networks by their name in the method; the copies are children of the same names.
+        own_statistics: whether the copies have batch norm statistics of their own, which the crops
+            that they pass move in train mode. Otherwise their statistics are averages, too, and
+            they stay in eval mode.
     """
 
-    def __init__(self, decay: float, networks: dict[str, nn.Module]) -> None:
+    def __init__(
+        self, decay: float, networks: dict[str, nn.Module], *, own_statistics: bool = False
+    ) -> None:
         super().__init__()
         self.decay = decay
+        self.own_statistics = own_statistics
         for name, network in networks.items():
-            self.add_module(name, copy.deepcopy(network).requires_grad_(False))
-        self.eval()
+            self.add_module(name, copied(network).requires_grad_(False))
+        self.train()
 
     def train(self, mode: bool = True) -> "AveragedWeights":
-        """Stay in eval mode."""
-        return super().train(False)
+        """Stay in eval mode, unless the copies have batch norm statistics of their own."""
+        return super().train(mode and self.own_statistics)
 
     @torch.no_grad()
     def update(self, method: nn.Module) -> None:
@@ -66,7 +87,7 @@ class AveragedWeights(nn.Module):
         floats: tuple[list[Tensor], list[Tensor]] = ([], [])
         for name, average in self.named_children():
             network: nn.Module = getattr(method, name)
-            for ours, theirs in zip(_tensors(average), _tensors(network), strict=True):
+            for ours, theirs in zip(self._moved(average), self._moved(network), strict=True):
                 if ours.is_floating_point():
                     floats[0].append(ours)
                     floats[1].append(theirs)
@@ -86,7 +107,7 @@ class AveragedWeights(nn.Module):
             for name, network in own.items():
                 setattr(method, name, network)
 
-
-def _tensors(network: nn.Module) -> Iterator[Tensor]:
-    yield from network.parameters()
-    yield from network.buffers()
+    def _moved(self, network: nn.Module) -> Iterator[Tensor]:
+        yield from network.parameters()
+        if not self.own_statistics:
+            yield from network.buffers()

@@ -1,6 +1,7 @@
 """Completes the config of a method: applies presets, fills in defaults, checks every setting."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -91,6 +92,7 @@ def fill_in(
     objective: type["Objective"],
     adversary: type[Adversary],
     default_views: AttackedViews,
+    default_averaging: Averaging,
     default_crops: str,
 ) -> None:
     """Write the defaults of a method's own sections into a config, in place.
@@ -121,14 +123,14 @@ def fill_in(
         "size": None,
         **given,
     }
-    for name, settings in (
-        ("performance", Performance),
-        ("averaging", Averaging),
-        ("teacher", TeacherSettings),
+    for name, settings, usual in (
+        ("performance", Performance, accepted_settings(Performance)),
+        ("averaging", Averaging, asdict(default_averaging)),
+        ("teacher", TeacherSettings, accepted_settings(TeacherSettings)),
     ):
-        given = section(cfg, name)
-        construct(settings, given, name)
-        cfg[name] = {**accepted_settings(settings), **given}
+        complete = {**usual, **section(cfg, name)}
+        construct(settings, complete, name)
+        cfg[name] = complete
     cfg.backbone.batch_norms = cfg.backbone.get("batch_norms") or 1
     cfg.precision = resolved_precision(cfg)
     if cfg.teacher.kind == "network":
@@ -165,18 +167,24 @@ def check(
             "backbone.batch_norms must be 1, or 2 for separate ones for clean and attacked views; "
             f"got {cfg.backbone.batch_norms}."
         )
-    views.check(num_crops=spec.num_crops, batch_norms=cfg.backbone.batch_norms)
     if objective.needs_twins and views.views != "twins":
         raise UserError(
             f"method={cfg.method} compares each crop's clean and attacked copy and needs "
             f"adversary.views=twins; got {views.views}."
+        )
+    teacher, averaging = teacher_settings(cfg), averaging_settings(cfg)
+    momentum = averaging.views == "second"
+    views.check(num_crops=spec.num_crops, batch_norms=cfg.backbone.batch_norms, momentum=momentum)
+    if momentum and teacher.kind == "average":
+        raise UserError(
+            "averaging.views=second already shows the objective embeddings of the averaged "
+            "weights: use teacher.kind=none or network."
         )
     if spec.num_crops < (needed := views.crops_needed(objective.min_views)):
         raise UserError(
             f"method={cfg.method} compares crops of an image and needs crops.num_crops of at "
             f"least {needed}; got {spec.num_crops}."
         )
-    teacher, averaging = teacher_settings(cfg), averaging_settings(cfg)
     if objective.needs_teacher and teacher.kind == "none":
         raise UserError(
             f"method={cfg.method} learns from a teacher: set teacher.kind=network and "

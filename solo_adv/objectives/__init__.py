@@ -15,7 +15,7 @@ from solo_adv.objectives.distillation import (
     RobustDistillation,
     squared_distance,
 )
-from solo_adv.objectives.dual import DualLoss, DualNTXent
+from solo_adv.objectives.dual import DualLoss, DualNTXent, ShiftingDualNTXent
 from solo_adv.objectives.emp import EMP, EMPLoss, emp_loss, total_coding_rate
 from solo_adv.objectives.trades import PseudoTrades, TradesLoss, divergence_of, trades_loss
 from solo_adv.support.gather import gather_batch
@@ -34,6 +34,7 @@ __all__ = [
     "Objective",
     "PseudoTrades",
     "RobustDistillation",
+    "ShiftingDualNTXent",
     "Supervised",
     "TradesLoss",
     "Update",

@@ -1,21 +1,22 @@
 """Dual-stream contrast: NT-Xent among the clean views and, separately, among the attacked ones."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
 from solo_adv.objectives.base import Objective, Update
 from solo_adv.objectives.contrastive import nt_xent
-from solo_adv.support.checks import number
+from solo_adv.support.checks import number, whole
 from solo_adv.support.gather import gather_batch
+from solo_adv.support.stages import start_of_stage
 
 
 class DualLoss(NamedTuple):
     """Scalars in float32 (float64 for float64 embeddings)."""
 
     total: Tensor
-    """The loss to minimise: the mean of the two terms."""
+    """The loss to minimise: the mean of the two terms, weighted if the objective weights them."""
     clean_nt_xent: Tensor
     """NT-Xent of the clean views."""
     attacked_nt_xent: Tensor
@@ -50,7 +51,12 @@ class DualNTXent(Objective):
     def __call__(self, update: Update) -> DualLoss:
         """The loss of the clean views (V', B, D) and the attacked views (V', B, D)."""
         clean, attacked = self._contrast(update.clean), self._contrast(update.perturbed)
-        return DualLoss((clean + attacked) / 2, clean, attacked)
+        weight = self.attacked_weight(update.progress)
+        return DualLoss(((2 - weight) * clean + weight * attacked) / 2, clean, attacked)
+
+    def attacked_weight(self, progress: float) -> float:
+        """The weight of the attacked views' term, from 0 to 2, when ``progress`` is done."""
+        return 1.0
 
     def crafting(self, update: Update) -> Tensor:
         """The attacked views' term alone."""
@@ -58,3 +64,38 @@ class DualNTXent(Objective):
 
     def _contrast(self, z: Tensor) -> Tensor:
         return nt_xent(gather_batch(z, dim=1), self.temperature).total
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftingDualNTXent(DualNTXent):
+    """DynACL's form of :class:`DualNTXent`, whose weight shifts to the attacked views.
+
+    The attacked views' term has the weight w, and the clean views' term 2 - w. At the progress p of
+    the run, w = min(1 + shift * p, 2), where p is that at the start of the current stage.
+
+    Attributes:
+        shift: by how much w would grow over the whole run.
+        stages: number of equal stages of the run in which w is constant; 0 changes it with every
+            batch.
+
+    Source:
+        Luo et al. 2023, https://arxiv.org/abs/2303.01289; their ``train_DynACL.py``
+        (``swap_param``, ``reload_frequency``).
+    """
+
+    shift: float = 2 / 3
+    stages: int = 20
+
+    name: ClassVar[str] = "dynacl"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number("method_kwargs.shift", self.shift)
+        whole("method_kwargs.stages", self.stages, 0)
+
+    def attacked_weight(self, progress: float) -> float:
+        """The weight of the attacked views' term, from 1 to 2, when ``progress`` is done."""
+        gained: Any = self.shift * start_of_stage(progress, self.stages)
+        gained = gained.clamp(max=1.0) if isinstance(gained, Tensor) else min(gained, 1.0)
+        weight: float = 1 + gained
+        return weight

@@ -129,3 +129,11 @@ def test_the_real_step_holds_what_was_predicted():
         live.restart()
         step()
     assert live.peak == pytest.approx(predicted, rel=0.03)
+
+
+def test_a_momentum_encoder_is_held_and_saves_backward_passes():
+    acl, dynacl = (step_memory(tiny(name), 16) for name in ("acl", "dynacl"))
+    assert 1.9 * acl.weights < dynacl.weights < 2 * acl.weights  # the classifier is there once
+    # In forward passes of two crops, with 2 more for each full backward pass: 2 * 3 to update acl,
+    # 3 + 1 to update dynacl, and 5 * 2 for the attack and 1 for the clean crops on both.
+    assert dynacl.flops / acl.flops == pytest.approx(15 / 17, rel=0.03)

@@ -4,7 +4,7 @@ import pytest
 
 from solo_adv import UserError
 from solo_adv.crops import CropSpec, read_crops
-from solo_adv.crops.annealing import FADING, Annealing
+from solo_adv.crops.annealing import AMOUNTS, FADING, Annealing
 
 SPEC = CropSpec.preset("multi_crop")
 
@@ -25,7 +25,10 @@ def test_the_strength_falls_in_proportion(progress, strength):
     for name in FADING:
         assert getattr(spec, name) == pytest.approx(strength * getattr(SPEC, name))
     assert spec.flip_prob == SPEC.flip_prob
-    assert spec.brightness == SPEC.brightness
+    for name in AMOUNTS:
+        assert getattr(spec, name) == getattr(SPEC, name)
+        less = Annealing(over=0.8, amounts=True).at(SPEC, progress)
+        assert getattr(less, name) == pytest.approx(strength * getattr(SPEC, name))
 
 
 def test_stages_are_those_of_dynacl():
@@ -53,6 +56,7 @@ def test_annealing_is_read_with_the_other_options():
         ({"over": 1.5}, "crops.anneal.over must be a number of at least 0 and at most 1"),
         ({"scale": 0}, "crops.anneal.scale must be a number above 0"),
         ({"stages": 0.5}, "crops.anneal.stages must be a whole number"),
+        ({"amounts": "no"}, "crops.anneal.amounts must be true or false"),
         ({"until": 1}, "key in crops.anneal"),
         ({"over": 1.0, "scale": 0.01}, "must not be below crops.scale"),
         (0.8, "crops.anneal must be a group of settings"),

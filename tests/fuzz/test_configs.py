@@ -14,8 +14,8 @@ from solo_adv.training.config import parse_cfg
 from tests.taught import taught
 
 METHODS = (
-    *("acl", "cfamc", "deacl", "deacl_fast", "fare", "robust_emp", "simclr_freeadv"),
-    "supervised_freeadv",
+    *("acl", "cfamc", "deacl", "deacl_fast", "dynacl", "fare", "robust_emp"),
+    *("simclr_freeadv", "supervised_freeadv"),
 )
 WORDS = st.sampled_from(
     [

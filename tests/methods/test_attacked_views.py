@@ -6,6 +6,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from solo_adv import UserError
 from solo_adv.adversaries import PGD, Adversary, Free
+from solo_adv.encoders.batch_norms import batch_norm_branch
 from solo_adv.methods.attacked_views import AttackedViews
 from tests.methods.conftest import BATCH
 
@@ -40,6 +41,82 @@ def test_groups_that_share_batch_statistics(build, fit, views, forward, sizes):
     norms = [m for m in method.modules() if isinstance(m, _BatchNorm)]
     assert {int(norm.num_batches_tracked) for norm in norms} == {len(sizes)}
     assert method.crop_passes == sum(sizes)
+
+
+MOMENTUM = {"averaging.decay": 0.9, "averaging.views": "second"}
+
+
+@pytest.mark.parametrize(
+    ("views", "forward", "online", "averaged"),
+    [
+        ("all", "separate", [4], [8]),
+        ("all", "by_view", [4], [4, 4]),
+        ("twins", "separate", [4, 4], [8, 8]),
+        ("twins", "by_view", [4, 4], [4, 4, 4, 4]),
+    ],
+)
+@pytest.mark.parametrize("method", ["cfamc", "robust_emp"])
+def test_a_momentum_encoder_passes_all_crops_but_the_first(
+    build, fit, method, views, forward, online, averaged
+):
+    changes = {"crops.num_crops": 3, "adversary.views": views, "adversary.forward": forward}
+    changes |= {"adversary.replays": 1} if method == "cfamc" else {"adversary.steps": 2}
+    made = build(method, **changes, **MOMENTUM)
+    sizes = []
+    made.averaged.backbone.register_forward_pre_hook(lambda _, x: sizes.append(len(x[0])))
+    passed = batches_seen(made, fit)
+    crafted = 0 if method == "cfamc" else 2
+    # An attack passes the clean views once and the attacked ones at every step.
+    for found, update in ((passed, online), (sizes, averaged)):
+        clean = update[: len(update) // 2] if views == "twins" else []
+        assert found == (clean + update[len(clean) :] * crafted if crafted else []) + update
+    half = len(averaged) // 2 if views == "twins" else 0
+    forward_only = sum(averaged) if crafted else sum(averaged[:half])
+    everything = sum(online) + sum(averaged)
+    assert made.crop_passes == round(everything - forward_only * 2 / 3 + crafted * 12)
+
+
+def test_embeddings_of_both_networks_are_in_the_order_of_the_views(build):
+    method = build("dynacl", **{"backbone.batch_norms": 2, "crops.num_crops": 3}).double()
+    with torch.no_grad():
+        for parameter in method.averaged.parameters():
+            parameter.mul_(1.5)
+    crops = torch.rand(3, BATCH, 3, 16, 16, dtype=torch.float64)
+    attacked = 1 - crops
+    out = method.outputs_of(crops.flatten(0, 1), attacked.flatten(0, 1), BATCH)
+    z = out["z"].unflatten(0, (6, BATCH))
+    own = method.backbone, method.projector
+    for kind, first, branch in ((crops, 0, "clean"), (attacked, 3, "attacked")):
+        with batch_norm_branch(method, branch):
+            torch.testing.assert_close(z[first], method(kind[0])["z"])
+            with method.averaged.in_place_of(method):
+                rest = method(kind[1:].flatten(0, 1))["z"].unflatten(0, (2, BATCH))
+        torch.testing.assert_close(z[first + 1 : first + 3], rest)
+    assert (method.backbone, method.projector) == own
+    assert len(out["logits"]) == len(out["feats"]) == 2 * BATCH  # of the trained network alone
+    (gradient,) = torch.autograd.grad(z.square().sum(), z, retain_graph=True)
+    assert gradient.abs().min() > 0
+    z[1].sum().backward()
+    assert method.backbone.conv1.weight.grad is None or not method.backbone.conv1.weight.grad.any()
+
+
+def test_chunks_pass_the_momentum_encoder_again(build):
+    """Free training needs the gradient of the momentum encoder's crops, which chunks repeat."""
+    changes = {"adversary.views": "twins", "adversary.forward": "separate", **MOMENTUM}
+    method = build("cfamc", **changes).double()
+    method.eval()  # so that chunks have no statistics of their own
+    with torch.no_grad():
+        for parameter in method.averaged.parameters():
+            parameter.mul_(1.5)
+    clean = torch.rand(2 * BATCH, 3, 16, 16, dtype=torch.float64)
+    weights = torch.arange(8, dtype=torch.float64)
+    gradients = []
+    for method.chunk in (None, 3):
+        crops = clean.clone().requires_grad_()
+        method.outputs_of(clean, crops, BATCH)["z"].square().mul(weights).sum().backward()
+        gradients.append(crops.grad)
+    assert gradients[0].abs().sum(dim=(1, 2, 3)).min() > 0
+    torch.testing.assert_close(*gradients)
 
 
 def test_defaults(build):
@@ -157,6 +234,20 @@ def test_two_batch_norms_in_chunks(build, chunk):
         ({"adversary.forward": "jointly"}, "Did you mean 'joint'"),
         ({"adversary.views": "twin"}, "Did you mean 'twins'"),
         ({"crops.num_crops": 1}, "at least 2"),
+        (MOMENTUM, "use adversary.forward=separate"),
+        (
+            {**MOMENTUM, "adversary.views": "second", "adversary.forward": "separate"},
+            "use adversary.views=twins or all",
+        ),
+        (
+            {**MOMENTUM, "crops.num_crops": 1, "adversary.forward": "separate"},
+            "needs crops.num_crops of at least 2",
+        ),
+        (
+            {**MOMENTUM, "teacher.kind": "average", "adversary.forward": "separate"},
+            "use teacher.kind=none or network",
+        ),
+        ({"averaging.views": "second"}, "averaging.decay is 0"),
         ({**TWO, "backbone.name": "vit_tiny_patch16_224", "backbone.kwargs": {}}, "has none"),
     ],
 )

@@ -39,10 +39,39 @@ def test_the_average_stays_in_eval_mode_and_requires_no_gradient():
     assert not any(p.requires_grad for p in holder.averaged.parameters())
 
 
+def test_a_momentum_encoder_has_statistics_of_its_own():
+    holder = Holder()
+    holder.averaged = AveragedWeights(0.9, {"backbone": holder.backbone}, own_statistics=True)
+    holder.train()
+    assert all(module.training for module in holder.averaged.modules())
+    assert not any(p.requires_grad for p in holder.averaged.parameters())
+    own = {k: v.clone() for k, v in holder.averaged.state_dict().items()}
+    holder.backbone(torch.randn(8, 3))
+    with torch.no_grad():
+        holder.backbone[0].weight.add_(1)
+    holder.averaged.update(holder)
+    for key, value in holder.averaged.state_dict().items():
+        assert torch.equal(value, own[key]) == (key != "backbone.0.weight"), key
+    holder.eval()
+    assert not any(module.training for module in holder.averaged.modules())
+
+
 @pytest.mark.parametrize("decay", [1, -0.1, "much", True])
 def test_decays_that_make_no_sense(decay):
     with pytest.raises(UserError, match=r"averaging\.decay"):
         Averaging(decay=decay)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"views": "first"}, r"averaging\.views"),
+        ({"views": "second"}, "set averaging.decay, for instance to 0.99"),
+    ],
+)
+def test_views_that_make_no_sense(wrong, words):
+    with pytest.raises(UserError, match=words):
+        Averaging(**wrong)
 
 
 @pytest.mark.parametrize("judged", ["average", "online"])

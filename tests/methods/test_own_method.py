@@ -65,7 +65,7 @@ def test_crops_change_as_the_run_goes_on(build, fit, monkeypatch):
 def test_the_config_anneals_the_crops_of_any_method(build, fit, monkeypatch):
     anneal = {"over": 0.5, "scale": 0.68}
     method = build("cfamc", max_epochs=2, **{"crops.anneal": anneal})
-    assert method.cfg.crops.anneal == {**anneal, "stages": 0}
+    assert method.cfg.crops.anneal == {**anneal, "stages": 0, "amounts": False}
     specs = drawn_specs(method, monkeypatch)
     fit(method, batches=2)
     assert [spec.jitter_prob for spec in specs] == pytest.approx([0.8, 0.4, 0.0, 0.0])

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from solo_adv import UserError
 from solo_adv.methods.performance import resolved_precision
 
-METHODS = ("emp_ssl", "robust_emp", "cfamc", "robust_simclr", "simclr_freeadv")
+METHODS = ("emp_ssl", "robust_emp", "cfamc", "robust_simclr", "simclr_freeadv", "dynacl")
 WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "item", "masked_select", "_unique2")
 
 
@@ -133,6 +133,10 @@ def in_float64(build):
         method.classifier = nn.Linear(5, 3)
         method.projector.hidden = nn.Sequential(nn.Linear(5, 16), nn.Tanh())
         method.projector.output = nn.Linear(16, 8)
+        if method.averaged is not None:
+            method.averaged = method._build_average(method.averaged.decay)
+            for parameter in method.averaged.parameters():
+                parameter.mul_(1.5)
         return method.double()
 
     return make

@@ -7,6 +7,7 @@ to the pixel box and ours inside it.
 Source:
     ACL: https://github.com/VITA-Group/Adversarial-Contrastive-Learning, ``train_simCLR.py``.
     DeACL: https://github.com/pantheon5100/DeACL, ``mocov2_distillation_AT.py``.
+    DynACL: https://github.com/PKU-ML/DYNACL, ``train_DynACL.py`` and ``models/resnet_multi_bn.py``.
     FARE: https://github.com/chs20/RobustVLM, ``train/adversarial_training_clip.py``.
 """
 
@@ -30,9 +31,9 @@ ATTACK = {
 class Network(nn.Module):
     """Backbone and, if there is one, projector of a method: from pixels to embeddings."""
 
-    def __init__(self, method):
+    def __init__(self, networks):
         super().__init__()
-        self.backbone, self.projector = method.backbone, method.projector
+        self.backbone, self.projector = networks.backbone, networks.projector
 
     def forward(self, pixels):
         features = self.backbone(pixels)
@@ -92,52 +93,112 @@ def lars(weights, velocity, rate=2.0, momentum=0.9, decay=1e-6, eta=0.001):
         weight.grad = None
 
 
-def test_acl(build, fit, monkeypatch):
-    method = build(
-        "acl",
-        **ATTACK,
-        **{"backbone.batch_norms": 2, "method_kwargs.temperature": 0.5},
-        **{"optimizer.name": "lars", "optimizer.weight_decay": 1e-6},
-        **{"optimizer.lr": 2.0},
-        **{"optimizer.kwargs": {"momentum": 0.9, "eta": 0.001, "clip_lr": False}},
-    ).double()
-    # Two networks that share all weights but those of their batch norms.
-    clean = Network(copy.deepcopy(method))
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+DUAL = {
+    **ATTACK,
+    **{"backbone.batch_norms": 2, "method_kwargs.temperature": 0.5},
+    **{"optimizer.name": "lars", "optimizer.weight_decay": 1e-6, "optimizer.lr": 2.0},
+    **{"optimizer.kwargs": {"momentum": 0.9, "eta": 0.001, "clip_lr": False}},
+}
+
+
+def streams(networks):
+    """Two networks, for clean and attacked crops, that share all weights but their batch norms'.
+
+    Args:
+        networks: has a backbone and a projector with two batch norms.
+
+    Returns:
+        The network for clean crops, that for attacked ones, and all weights by a name.
+    """
+    clean = Network(copy.deepcopy(networks))
     for module in list(clean.modules()):
         for name, child in list(module.named_children()):
             if hasattr(child, "attacked"):
                 setattr(module, name, child.attacked)
     perturbed = copy.deepcopy(clean)
-    shared, norms = {}, (nn.BatchNorm1d, nn.BatchNorm2d)
+    shared = {}
     for (name, one), other in zip(clean.named_modules(), perturbed.modules(), strict=True):
         for key, weight in list(one._parameters.items()):
             if weight is None:
                 continue
-            if isinstance(one, norms):
+            if isinstance(one, NORMS):
                 shared[f"clean {name}.{key}"] = weight
                 shared[f"attacked {name}.{key}"] = other._parameters[key]
             else:
                 shared[f"{name}.{key}"] = other._parameters[key] = weight
+    return clean.train(), perturbed.train(), shared
+
+
+def assert_same(networks, clean, perturbed):
+    """Assert that weights and statistics are those of two plain networks."""
+    ours = Network(networks).state_dict()
+    for name, value in perturbed.state_dict().items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-6, atol=1e-9)
+    branches = {key: value for key, value in ours.items() if "clean." in key}
+    assert len(branches) == sum(5 for m in clean.modules() if isinstance(m, NORMS))
+    for key, value in branches.items():
+        theirs = clean.state_dict()[key.replace("clean.", "")]
+        torch.testing.assert_close(value, theirs, rtol=1e-6, atol=1e-9)
+    assert not torch.equal(clean.state_dict()["backbone.bn1.weight"], ours["backbone.bn1.weight"])
+
+
+def test_acl(build, fit, monkeypatch):
+    method = build("acl", **DUAL).double()
+    clean, perturbed, shared = streams(method)
     velocity = {}
 
     crops, starts = drawn(views=2)
     train(method, fit, crops, starts, monkeypatch)
-    clean.train()
     for batch, start in zip(crops, starts, strict=True):
         delta = attacked(perturbed, batch, start, nt_xent)
         loss = (nt_xent(perturbed(batch + delta)) + nt_xent(clean(batch))) / 2
         loss.backward()
         lars(shared, velocity)
 
-    ours = Network(method).state_dict()
-    for name, value in perturbed.state_dict().items():
-        torch.testing.assert_close(ours[name], value, rtol=1e-6, atol=1e-9)
-    branches = {key: value for key, value in ours.items() if "clean." in key}
-    assert len(branches) == sum(5 for m in clean.modules() if isinstance(m, norms))
-    for key, value in branches.items():
-        theirs = clean.state_dict()[key.replace("clean.", "")]
-        torch.testing.assert_close(value, theirs, rtol=1e-6, atol=1e-9)
-    assert not torch.equal(clean.state_dict()["backbone.bn1.weight"], ours["backbone.bn1.weight"])
+    assert_same(method, clean, perturbed)
+
+
+class OnlineAndMomentum(nn.Module):
+    """Passes the first half of the crops through one network, the second through another."""
+
+    def __init__(self, online, momentum):
+        super().__init__()
+        self.online, self.momentum = online, momentum
+
+    def forward(self, pixels):
+        first, second = pixels.chunk(2)
+        return torch.cat([self.online(first), self.momentum(second)])
+
+
+def test_dynacl(build, fit, monkeypatch):
+    method = build(
+        "dynacl",
+        **{**DUAL, "averaging.decay": 0.9, "averaging.views": "second"},
+        **{"method_kwargs.shift": 2 / 3, "method_kwargs.stages": 20},
+    ).double()
+    online, momentum = streams(method), streams(method.averaged)
+    clean, perturbed = map(OnlineAndMomentum, online[:2], momentum[:2])
+    velocity, losses = {}, []
+    monkeypatch.setattr(type(method), "_watch", lambda self, loss: losses.append(loss.item()))
+
+    crops, starts = drawn(views=2)
+    train(method, fit, crops, starts, monkeypatch)
+    for update, (batch, start) in enumerate(zip(crops, starts, strict=True)):
+        delta = attacked(perturbed, batch, start, nt_xent)
+        z_perturbed, z_clean = perturbed(batch + delta), clean(batch)
+        with torch.no_grad():
+            for name, weight in momentum[2].items():
+                weight.copy_(weight * 0.9 + online[2][name] * 0.1)
+        weight = 1 + 2 / 3 * [0, 6 / 20, 13 / 20][update]
+        loss = (nt_xent(z_clean) * (2 - weight) + nt_xent(z_perturbed) * weight) / 2
+        loss.backward()
+        assert losses[update] == pytest.approx(loss.item(), rel=1e-6)
+        lars(online[2], velocity)
+
+    assert_same(method, *online[:2])
+    assert_same(method.averaged, *momentum[:2])
+    assert method.averaged.backbone.bn1.clean.num_batches_tracked == UPDATES
 
 
 @pytest.fixture

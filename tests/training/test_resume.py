@@ -24,6 +24,7 @@ METHODS = {
     "cfamc": [],
     "robust_emp": ["adversary.random_start=true", "adversary.steps=2"],
     "simclr_freeadv": [],
+    "dynacl": ["adversary.steps=2"],
 }
 
 
@@ -101,6 +102,7 @@ def assert_same_run(one, other):
         pytest.param("robust_emp", 5, [], marks=pytest.mark.slow),
         ("robust_emp", BATCHES + 1, ["data.resident=false", "data.num_workers=1"]),
         pytest.param("simclr_freeadv", 2, [], marks=pytest.mark.slow),
+        pytest.param("dynacl", 3, [], marks=pytest.mark.slow),
         pytest.param("cfamc", 5, ["adversary.norm=l2"], marks=pytest.mark.slow),
         pytest.param("robust_emp", 3, ["adversary.norm=l2"], marks=pytest.mark.slow),
     ],

@@ -22,6 +22,7 @@ CASES = {
     "deacl": ["adversary.steps=2", "adversary.random_start=false", *taught("deacl")],
     "deacl_fast": ["adversary.noise=0", "adversary.steps=2", *taught("deacl_fast")],
     "deacl_freeadv": taught("deacl_freeadv"),
+    "dynacl": ["adversary.steps=2", "adversary.random_start=false"],
     "emp_ssl": [],
     "fare": ["adversary.steps=2", "adversary.random_start=false", *taught("fare")],
     "robust_emp": ["adversary.steps=2", "adversary.batch_norm=train_frozen"],
@@ -63,6 +64,9 @@ class TwoShifts(torch.nn.Module):
     def forward(self, images):
         pixels = images.double() / 255
         return torch.cat([pixels, pixels.roll(1, dims=2)])
+
+    def respec(self, spec):
+        """Stay the same while the augmentation weakens."""
 
 
 def run(case, processes):

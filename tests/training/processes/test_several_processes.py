@@ -19,7 +19,7 @@ ALL = [
     *("emp_ssl", "robust_emp", "robust_emp eval", "robust_emp accumulating", "cfamc", "simclr"),
     *("robust_simclr", "robust_simclr cross", "simclr_freeadv", "supervised_freeadv"),
     *("supervised_freeadv sup_con", "cfamc twins", "acl", "deacl"),
-    *("deacl_fast", "deacl_freeadv", "fare"),
+    *("deacl_fast", "deacl_freeadv", "dynacl", "fare"),
 ]
 PATIENCE = 300  # seconds
 FOUR_CORES = pytest.mark.skipif(
