@@ -86,6 +86,11 @@ ANNEALED = (*EIGHT, "crops.anneal.over=0.8", "crops.anneal.scale=0.86")
 LARGE_STEP = "adversary.step_size=4/255"
 RS_FGSM = {"noise": 1.0, "step": 1.25, "stay_in_ball": True, "views": "all"}
 SGD = ("optimizer.lr=0.5", "scheduler.warmup_epochs=0")
+BANK = ("teacher.kind=bank",)
+PSEUDO_LABELS = (
+    *("adversary.steps=2", "adversary.step_size=5/255", "optimizer.lr=0.1"),
+    *("scheduler.name=warmup_cosine", "scheduler.warmup_epochs=0", "teacher.clusters=50"),
+)
 TEACHER = Stage("emp_ssl", 1 / 3, EIGHT)
 
 
@@ -102,6 +107,7 @@ ARMS: dict[str, tuple[Stage, ...]] = {
     "deacl_fast": (TEACHER, Stage("deacl_fast", 2 / 3, SGD, taught=True)),
     "deacl_freeadv": (TEACHER, Stage("deacl_freeadv", 2 / 3, (*SGD, LARGE_STEP), taught=True)),
     "deacl": (TEACHER, Stage("deacl", 2 / 3, SGD, taught=True)),
+    "deacl_fast, bank": (TEACHER, Stage("deacl_fast", 2 / 3, (*SGD, *BANK), taught=True)),
     "labels, RS-FGSM (ceiling)": (
         Stage(
             "benchmark_supervised_fast",
@@ -119,6 +125,11 @@ ARMS: dict[str, tuple[Stage, ...]] = {
     "cfamc, averaged weights": cfamc(*EIGHT, "averaging.decay=0.99"),
     "cfamc, epsilon rises over half": cfamc(*EIGHT, "adversary.ramp=0.5"),
     "cfamc, a step more in the last third": cfamc(*EIGHT, "adversary.late_steps=1"),
+    "cfamc, annealed crops, then pseudo-labels": (
+        Stage("cfamc", 3 / 4, ANNEALED),
+        Stage("dynacl_pp", 1 / 4, PSEUDO_LABELS, taught=True),
+    ),
+    "dynacl": (Stage("dynacl", 1, ("optimizer.batch_size=256", "scheduler.warmup_epochs=0")),),
     "acl": (Stage("acl", 1, ("optimizer.batch_size=256", "scheduler.warmup_epochs=0")),),
 }
 """The arms, the most telling ones first."""

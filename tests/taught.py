@@ -1,4 +1,4 @@
-"""A teacher for methods that need one: the averaged weights, which need no checkpoint."""
+"""A teacher for methods that need one: the averaged weights, or a model of the package's zoo."""
 
 from solo_adv.methods import MIXINS
 
@@ -8,7 +8,13 @@ def taught(method, *, of_hydra=True):
 
     With ``of_hydra`` they are overrides of the method's YAML, whose network may be the teacher's.
     """
-    if not MIXINS[method].objective_class.needs_teacher:
+    objective = MIXINS[method].objective_class
+    if objective.needs_clusters:
+        return [
+            *("teacher.kind=bank", "teacher.checkpoint=cfamc_resnet10w16_digits_m3"),
+            *("teacher.start_student=false", "teacher.crops=1", "teacher.clusters=10"),
+        ]
+    if not objective.needs_teacher:
         return []
     return [
         *("teacher.kind=average", "teacher.checkpoint=null", "teacher.start_student=false"),

@@ -12,6 +12,8 @@ from solo_adv.cost.network import autocast
 from solo_adv.crops import CropSpec
 from solo_adv.host.standalone import METHODS
 from solo_adv.methods.adversarial import AdversarialMethod
+from solo_adv.methods.bank import Bank
+from solo_adv.methods.teacher import FrozenTeacher
 
 
 class RehearsedStep:
@@ -46,6 +48,8 @@ class RehearsedStep:
             last = {} if method.no_channel_last else {"memory_format": torch.channels_last}
             method = method.to(self.device, **last)
         self.method: AdversarialMethod = method
+        if cfg.teacher.kind == "bank":
+            method.bank = _blank_bank(method, batch_size, self.device)
         method._trainer = _IdleTrainer(cfg.max_epochs)
         found = method.configure_optimizers()
         self.optimizer = found[0][0] if isinstance(found, list | tuple) else found
@@ -77,6 +81,14 @@ class RehearsedStep:
         """Take one step."""
         with autocast(self.precision, self.device):
             self.method.training_step(self.batch, 0)
+
+
+def _blank_bank(method: AdversarialMethod, images: int, device: torch.device) -> Bank:
+    """A bank of the shape that ``images`` training images would have."""
+    assert isinstance(method.teacher, FrozenTeacher)
+    targets = torch.zeros(images, method.teacher.encoder.features_dim, device=device)
+    clusters = torch.zeros(images, dtype=torch.long, device=device)
+    return Bank(targets, targets.mean(0), clusters if method.cfg.teacher.clusters else None)
 
 
 class _IdleTrainer(Trainer):

@@ -13,8 +13,8 @@ from solo_adv.cost.network import YARDSTICK, Network, pass_flops
 from solo_adv.data import digits
 from solo_adv.evaluation import RobustSettings
 from solo_adv.host.settings import CHECKS
-from solo_adv.methods.attacked_views import FORWARD
-from solo_adv.methods.completion import build_adversary
+from solo_adv.methods.completion import build_adversary, teacher_settings
+from solo_adv.methods.teacher import FORWARD
 from solo_adv.support.settings import plain
 
 IMAGES = {
@@ -63,12 +63,12 @@ def cost(
     train, test = train_images(cfg, images), IMAGES.get(cfg.data.dataset, (0, 0))[1]
     batch = cfg.optimizer.batch_size
     batches = train // batch * cfg.max_epochs
-    per_batch = passes_of_batch(cfg)
+    per_batch, before = passes_of_batch(cfg), teacher_settings(cfg).bank_passes
     return Cost(
         batches=batches,
         updates=batches * cfg.adversary.get("replays", 1),
-        pretraining=round(batches * batch * per_batch),
-        per_image=round(per_batch * cfg.max_epochs),
+        pretraining=round(batches * batch * per_batch + train * before),
+        per_image=round(per_batch * cfg.max_epochs + before),
         evaluation=sum(evaluation_passes(train, test, judging) for judging in evaluations),
         relative=pass_flops(Network.of(cfg)) / pass_flops(YARDSTICK),
     )
@@ -86,7 +86,7 @@ def passes_of_batch(cfg: DictConfig) -> float:
     It is the mean over the run if the steps of the attack change during the run.
     """
     views, adversary = build_adversary(cfg, CHECKS[cfg.method].adversary_class)
-    taught = cfg.teacher.kind not in ("none", "bank")
+    taught = teacher_settings(cfg).passes_crops
     momentum = cfg.averaging.views == "second"
     passes = 0.0
     for share, begins in adversary.schedule.parts():

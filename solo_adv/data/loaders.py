@@ -7,7 +7,7 @@ that a run that Lightning resumes in the middle of an epoch sees exactly the ima
 seen yet.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -229,3 +229,46 @@ def _collate(items: list[tuple[int, torch.Tensor, int]], *, indexed: bool) -> Ba
     indexes, images, targets = zip(*items, strict=True)
     stacked, labels = torch.stack(images), torch.tensor(targets)
     return [torch.tensor(indexes), [stacked], labels] if indexed else [stacked, labels]
+
+
+def number_of_images(loader: Any) -> int:
+    """How many images a training loader, of either host, has in all processes together."""
+    return len(loader.dataset)
+
+
+def in_order(loader: Any, batch_size: int, numbers: Iterable[int]) -> Iterator[torch.Tensor]:
+    """Yield batches of the images of a training loader, of either host, in the data set's order.
+
+    Args:
+        loader: the loader. It is neither advanced nor changed.
+        batch_size: number of images in a batch; the last one may be smaller.
+        numbers: which batches to yield, counted from 0.
+
+    Yields:
+        Images (B, 3, H, W) as the loader delivers them, in the first of its views.
+
+    Raises:
+        UserError: the loader delivers crops instead of images, or an image cannot be read.
+    """
+    if isinstance(loader, ResidentLoader):
+        images = loader.tensors[0]
+        for number in numbers:
+            yield images[number * batch_size : (number + 1) * batch_size]
+        return
+    if not isinstance(loader, DataLoader):
+        raise UserError(
+            "A bank of targets needs a loader of whole images, and this one delivers crops: use "
+            "another data.format than dali."
+        )
+    rows = range(number_of_images(loader))
+    batches = [list(rows[n * batch_size : (n + 1) * batch_size]) for n in numbers]
+    plain: DataLoader[Any] = DataLoader(
+        loader.dataset,
+        batch_sampler=batches,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        worker_init_fn=loader.worker_init_fn,
+        generator=torch.Generator(),  # starting workers must not draw from the run's generator
+    )
+    for _, views, _ in plain:
+        yield views if isinstance(views, torch.Tensor) else views[0]

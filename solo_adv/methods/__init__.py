@@ -5,6 +5,7 @@ from solo_adv.methods.adversarial import AdversarialMethod
 from solo_adv.methods.cfamc import CFAMC
 from solo_adv.methods.deacl import DeACL, DeACLFast, DeACLFreeAdv
 from solo_adv.methods.dynacl import DynACL
+from solo_adv.methods.dynacl_pp import DynACLPlusPlus
 from solo_adv.methods.emp_ssl import EMPSSL
 from solo_adv.methods.fare import FARE
 from solo_adv.methods.lifecycle import NonFiniteLossError
@@ -21,6 +22,7 @@ MIXINS: dict[str, type[AdversarialMethod]] = {
     "deacl_fast": DeACLFast,
     "deacl_freeadv": DeACLFreeAdv,
     "dynacl": DynACL,
+    "dynacl_pp": DynACLPlusPlus,
     "emp_ssl": EMPSSL,
     "fare": FARE,
     "robust_emp": RobustEMP,
@@ -41,6 +43,7 @@ __all__ = [
     "DeACLFast",
     "DeACLFreeAdv",
     "DynACL",
+    "DynACLPlusPlus",
     "NonFiniteLossError",
     "RobustEMP",
     "RobustSimCLR",

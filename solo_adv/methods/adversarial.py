@@ -11,17 +11,19 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from solo_adv.adversaries import Adversary, batch_norm_during_attack, parameters_frozen
 from solo_adv.crops import CropOptions, CropPipeline, CropSpec, as_unit_float, join_views
 from solo_adv.crops import build as build_crops
 from solo_adv.crops.memory import keep_freed_memory
+from solo_adv.data.loaders import number_of_images
 from solo_adv.encoders.batch_norms import batch_norm_branch, with_two_batch_norms
 from solo_adv.encoders.projector import Projector
 from solo_adv.methods import completion
 from solo_adv.methods.attacked_views import AttackedViews, Group, join
 from solo_adv.methods.averaging import AveragedWeights, Averaging
+from solo_adv.methods.bank import Bank, compute_bank
 from solo_adv.methods.chunks import pass_in_chunks
 from solo_adv.methods.lifecycle import Lifecycle
 from solo_adv.methods.performance import Performance
@@ -41,10 +43,11 @@ class Batch(NamedTuple):
     attacked: Tensor
     """Crops that will be attacked (N, 3, h, w), view-major, before the attack."""
     labels: Tensor
-    """Labels of the images (B,), -1 where unlabelled."""
+    """Labels of the images (B,), -1 where unlabelled; their clusters, if the objective needs
+    clusters."""
     teacher: Tensor | None
-    """The result of :meth:`AdversarialMethod.prepare`: the teacher's outputs (V*B, D') on all crops
-    before they were split into clean and attacked ones. None without a teacher."""
+    """The teacher's outputs (V*B, D') on all crops before they were split into clean and attacked
+    ones, from :meth:`AdversarialMethod.prepare` or the bank. None without a teacher."""
 
 
 class AdversarialMethod(Lifecycle):
@@ -61,7 +64,7 @@ class AdversarialMethod(Lifecycle):
             proj_output_dim (int): dimension of the embeddings.
             (and the settings of the objective)
         adversary: the settings of the adversary, and of ``AttackedViews``.
-        teacher: the fields of ``TeacherSettings``.
+        teacher: the fields of ``TeacherSettings``; a bank is computed before the first batch.
         averaging: the fields of ``Averaging``.
         backbone.batch_norms (int): 2 adds a second batch norm, for clean views.
         preset: ``reference`` takes the choices of the paper's code that change results.
@@ -88,10 +91,11 @@ class AdversarialMethod(Lifecycle):
         dims = [method_kwargs.pop(f"proj_{layer}_dim", None) for layer in ("hidden", "output")]
         self.objective = construct(self.objective_class, method_kwargs, "method_kwargs")
         self.attacked_views, self.adversary = completion.build_adversary(cfg, self.adversary_class)
-        if self.objective.on_logits:
+        taught = completion.teacher_settings(cfg)
+        if self.objective.on_logits and self.objective.projector:
             dims[1] = cfg.method_kwargs.proj_output_dim = cfg.data.num_classes
         self.projector = self._build_projector(*dims)
-        taught = completion.teacher_settings(cfg)
+        self.head = self._build_head(taught.clusters)
         if taught.start_student:
             start_from(read_teacher(taught)[0], self.backbone, taught.checkpoint)
         self.batch_norms: int = cfg.backbone.batch_norms
@@ -103,6 +107,7 @@ class AdversarialMethod(Lifecycle):
         self.momentum = averaging.views == "second"
         self.averaged = self._build_average(averaging.decay)
         self.teacher = self._build_teacher()
+        self.bank: Bank | None = None
         self.crops = self._build_crops(seed=cfg.get("seed", 0))
         self.spec, options = self.crop_settings(cfg)
         self._drawn_from, self.anneal = self.spec, options.anneal
@@ -165,10 +170,17 @@ class AdversarialMethod(Lifecycle):
         unit = not self.objective.on_logits
         return Projector(self.features_dim, hidden_dim, output_dim, unit=unit)
 
+    def _build_head(self, clusters: int) -> nn.Linear | None:
+        """The layer from features to logits, for an objective on logits that has no projector."""
+        if not self.objective.on_logits or self.objective.projector:
+            return None
+        classes = clusters if self.objective.needs_clusters else self.cfg.data.num_classes
+        return nn.Linear(self.features_dim, classes)
+
     def _build_average(self, decay: float) -> AveragedWeights | None:
         if not decay:
             return None
-        networks = {"backbone": self.backbone, "projector": self.projector}
+        networks = {"backbone": self.backbone, "projector": self.projector, "head": self.head}
         return AveragedWeights(
             decay,
             {k: net for k, net in networks.items() if net is not None},
@@ -177,9 +189,10 @@ class AdversarialMethod(Lifecycle):
 
     def _build_teacher(self) -> Teacher | None:
         settings = completion.teacher_settings(self.cfg)
-        if settings.kind == "network":
+        if settings.reads_checkpoint:
             encoder, _ = read_teacher(settings)
-            if not self.objective.projector and encoder.features_dim != self.features_dim:
+            compared = self.objective.needs_teacher and not self.objective.projector
+            if compared and encoder.features_dim != self.features_dim:
                 raise UserError(
                     f"method={self.cfg.method} compares the teacher's {encoder.features_dim} "
                     f"features (teacher.features={encoder.features}) with the student's "
@@ -215,10 +228,11 @@ class AdversarialMethod(Lifecycle):
 
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
-        """The base's parameter groups and the projector's."""
+        """The base's parameter groups, and the projector's or the head's."""
         groups = list(super().learnable_params)
-        if self.projector is not None:
-            groups.append({"name": "projector", "params": self.projector.parameters()})
+        for name, part in (("projector", self.projector), ("head", self.head)):
+            if part is not None:
+                groups.append({"name": name, "params": part.parameters()})
         return groups
 
     def forward(self, X: Tensor) -> dict[str, Tensor]:
@@ -234,6 +248,8 @@ class AdversarialMethod(Lifecycle):
         return self._project(super().multicrop_forward(X))
 
     def _project(self, out: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self.head is not None:
+            return {**out, "z": self.head(out["feats"])}
         if self.projector is None:
             return {**out, "z": out["feats"]}
         hidden, z = self.projector(out["feats"])
@@ -259,7 +275,7 @@ class AdversarialMethod(Lifecycle):
         Returns:
             The teacher's outputs (V*B, D') on the crops, without gradient; None without a teacher.
         """
-        if self.teacher is None:
+        if self.teacher is None or not self._taught_by_batch:
             return None
         with torch.no_grad():
             return self.teacher(crops)
@@ -276,13 +292,13 @@ class AdversarialMethod(Lifecycle):
                 unlabelled.
             batch_idx: index of the batch in the epoch.
         """
-        _, views, targets = batch
+        indexes, views, targets = batch
         self._batch_in_epoch = batch_idx
         self.adversary.progress = self.progress
         crops = self._crops_of([views] if isinstance(views, Tensor) else views)
         if not self.no_channel_last:
             crops = crops.contiguous(memory_format=torch.channels_last)
-        prepared = self.batch_of(crops, targets)
+        prepared = self.batch_of(crops, targets, indexes)
         optimizer: Any = self.optimizers()
 
         for _ in range(self.adversary.replays):
@@ -314,7 +330,7 @@ class AdversarialMethod(Lifecycle):
         passes = self.attacked_views.passes(
             self.adversary,
             num_crops=len(crops) // images,
-            taught=self.teacher is not None,
+            taught=self._taught_by_batch,
             momentum=self.momentum,
         )
         return round(passes * images)
@@ -352,10 +368,25 @@ class AdversarialMethod(Lifecycle):
             )
         return as_unit_float(self.to_pixels(join_views(views)))
 
-    def batch_of(self, crops: Tensor, targets: Tensor) -> Batch:
-        """Make a :class:`Batch` of crops (V*B, 3, h, w) in [0, 1] and targets (B,)."""
+    def batch_of(self, crops: Tensor, targets: Tensor, indexes: Tensor | None = None) -> Batch:
+        """Make a :class:`Batch`.
+
+        Args:
+            crops: crops (V*B, 3, h, w) in [0, 1], view-major.
+            targets: labels of the images (B,).
+            indexes: places of the images in the training set (B,), which a bank needs. None takes
+                the first images of the bank.
+        """
         clean, attacked = self.attacked_views.split(crops, len(targets))
-        return Batch(clean, attacked, targets, self.prepare(crops, targets))
+        labels, taught = targets, self.prepare(crops, targets)
+        if self.bank is not None:
+            rows = torch.arange(len(targets)) if indexes is None else indexes
+            rows = rows.to(self.bank.targets.device)
+            taught = self.bank.of(rows, len(crops) // len(targets))
+            if self.objective.needs_clusters:
+                assert self.bank.clusters is not None
+                labels = self.bank.clusters[rows]
+        return Batch(clean, attacked, labels, taught)
 
     def perturb(self, batch: Batch) -> Tensor | None:
         """The adversary's perturbation (N, 3, h, w) of the crops to attack; None adds nothing."""
@@ -443,7 +474,13 @@ class AdversarialMethod(Lifecycle):
         if self._compiled:  # a compiled objective would be compiled again for every new number
             progress = z.new_full((), progress, dtype=torch.float32)
         taught = self._taught(batch, own_selves)
-        return Update(views, mask, batch.labels, taught, progress, num_clean=first_attacked)
+        center = None if self.bank is None else self.bank.center
+        return Update(views, mask, batch.labels, taught, progress, first_attacked, center)
+
+    @property
+    def _taught_by_batch(self) -> bool:
+        """Whether the teacher passes the crops of every batch."""
+        return completion.teacher_settings(self.cfg).passes_crops
 
     def _taught(self, batch: Batch, own_selves: bool) -> Tensor | None:
         """The teacher's outputs (V, B, D') on the clean crop of each view."""
@@ -452,6 +489,28 @@ class AdversarialMethod(Lifecycle):
         clean, attacked = self.attacked_views.split(batch.teacher, len(batch.labels))
         rows = join(attacked, attacked) if own_selves else join(clean, attacked)
         return rows.unflatten(0, (-1, len(batch.labels)))
+
+    def on_train_start(self) -> None:
+        """Compute the bank of targets, unless the run is resumed and has it already."""
+        super().on_train_start()
+        settings = completion.teacher_settings(self.cfg)
+        if settings.kind != "bank":
+            return
+        if self.bank is None:
+            assert isinstance(self.teacher, FrozenTeacher)
+            loader: Any = self.trainer.train_dataloader
+            self.bank = compute_bank(
+                self.teacher,
+                loader,
+                settings,
+                to_pixels=self.to_pixels,
+                device=self.device,
+                seed=self.cfg.get("seed", 0),
+            )
+            self.crop_passes += round(number_of_images(loader) * settings.bank_passes)
+            if self.head is not None and self.objective.needs_clusters:
+                self.head.load_state_dict(self.bank.head().state_dict())
+        self.bank = self.bank.to(self.device, next(self.parameters()).dtype)
 
     def setup(self, stage: str) -> None:
         super().setup(stage)

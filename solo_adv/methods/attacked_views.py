@@ -10,6 +10,7 @@ from torch import Tensor
 
 from solo_adv.adversaries import PGD, Adversary, LossOf
 from solo_adv.encoders.batch_norms import ATTACKED, CLEAN
+from solo_adv.methods.teacher import FORWARD
 from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError
 
@@ -17,8 +18,6 @@ VIEWS = ("all", "both", "second", "twins")
 PAIRS = ("cross", "self")
 FORWARDS = ("joint", "separate", "by_view")
 SELF_VIEWS = ("once", "every_step")
-FORWARD = 1 / 3
-"""Cost of a forward pass alone, in crop passes. A backward pass takes about twice as long."""
 
 
 class Group(NamedTuple):

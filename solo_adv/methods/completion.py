@@ -133,8 +133,8 @@ def fill_in(
         cfg[name] = complete
     cfg.backbone.batch_norms = cfg.backbone.get("batch_norms") or 1
     cfg.precision = resolved_precision(cfg)
-    if cfg.teacher.kind == "network":
-        cfg.teacher.weights = read_teacher(teacher_settings(cfg))[1]
+    if (taught := teacher_settings(cfg)).reads_checkpoint:
+        cfg.teacher.weights = read_teacher(taught)[1]
 
 
 def check(
@@ -172,18 +172,29 @@ def check(
             f"method={cfg.method} compares each crop's clean and attacked copy and needs "
             f"adversary.views=twins; got {views.views}."
         )
-    teacher, averaging = teacher_settings(cfg), averaging_settings(cfg)
-    momentum = averaging.views == "second"
+    momentum = averaging_settings(cfg).views == "second"
     views.check(num_crops=spec.num_crops, batch_norms=cfg.backbone.batch_norms, momentum=momentum)
-    if momentum and teacher.kind == "average":
-        raise UserError(
-            "averaging.views=second already shows the objective embeddings of the averaged "
-            "weights: use teacher.kind=none or network."
-        )
     if spec.num_crops < (needed := views.crops_needed(objective.min_views)):
         raise UserError(
             f"method={cfg.method} compares crops of an image and needs crops.num_crops of at "
             f"least {needed}; got {spec.num_crops}."
+        )
+    _check_teacher(cfg, objective, spec, options)
+
+
+def _check_teacher(
+    cfg: DictConfig, objective: "Objective", spec: CropSpec, options: CropOptions
+) -> None:
+    teacher, averaging = teacher_settings(cfg), averaging_settings(cfg)
+    if objective.needs_clusters and not teacher.clusters:
+        raise UserError(
+            f"method={cfg.method} learns the clusters of a teacher's features: set "
+            "teacher.kind=bank, teacher.checkpoint=PATH and teacher.clusters=10."
+        )
+    if teacher.clusters and not objective.needs_clusters:
+        raise UserError(
+            f"teacher.clusters={teacher.clusters} makes labels that method={cfg.method} does not "
+            "use: set teacher.clusters=0."
         )
     if objective.needs_teacher and teacher.kind == "none":
         raise UserError(
@@ -195,18 +206,30 @@ def check(
             "teacher.kind=average uses the averaged weights, and averaging.decay is 0: set "
             "averaging.decay, for instance to 0.99."
         )
-    if teacher.kind == "network":
-        encoder, _ = read_teacher(teacher)
+    if teacher.kind == "average" and averaging.views == "second":
+        raise UserError(
+            "averaging.views=second already shows the objective embeddings of the averaged "
+            "weights: use teacher.kind=none or network."
+        )
+    if teacher.kind == "bank" and options.source == "loader":
+        raise UserError(
+            "teacher.kind=bank computes the targets of whole images, and a loader that delivers "
+            "crops has none: use crops.source=device (and not data.format=dali)."
+        )
+    if not teacher.reads_checkpoint:
+        return
+    encoder, _ = read_teacher(teacher)
+    if teacher.kind == "network" or teacher.start_student:
         _check_teacher_size(encoder.image_size, spec.size)
-        if teacher.start_student and cfg.data.get("mean") is not None:
-            own = Normalization(cfg.data.mean, cfg.data.std).statistics
-            theirs = encoder.normalization.statistics
-            if own != theirs:
-                raise UserError(
-                    "teacher.start_student=true: the student must normalise images as the teacher "
-                    f"does, with data.mean={theirs[0]} and data.std={theirs[1]}; got "
-                    f"{own[0]} and {own[1]}."
-                )
+    if teacher.start_student and cfg.data.get("mean") is not None:
+        own = Normalization(cfg.data.mean, cfg.data.std).statistics
+        theirs = encoder.normalization.statistics
+        if own != theirs:
+            raise UserError(
+                "teacher.start_student=true: the student must normalise images as the teacher "
+                f"does, with data.mean={theirs[0]} and data.std={theirs[1]}; got "
+                f"{own[0]} and {own[1]}."
+            )
 
 
 def _check_teacher_size(image_size: int, crop_size: int) -> None:

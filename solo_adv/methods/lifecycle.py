@@ -10,6 +10,7 @@ from torch import Tensor
 
 from solo_adv.adversaries import Adversary
 from solo_adv.crops import CropPipeline
+from solo_adv.methods.bank import Bank
 from solo_adv.methods.run_state import (
     add_running_means,
     random_state,
@@ -48,6 +49,7 @@ class Lifecycle(_Host):
     objective: Objective
     adversary: Adversary
     crops: CropPipeline
+    bank: Bank | None
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
@@ -152,6 +154,8 @@ class Lifecycle(_Host):
             "crop_passes": self.crop_passes,
             "processes": states,
         }
+        if self.bank is not None:
+            checkpoint["solo_adv"]["bank"] = self.bank.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the adversary and the crops from the checkpoint.
@@ -171,6 +175,8 @@ class Lifecycle(_Host):
                 "that it began with."
             )
         self.crop_passes = saved["crop_passes"]
+        if "bank" in saved:
+            self.bank = Bank.from_state(saved["bank"])
         states = saved["processes"]
         if len(states) == world_size():
             state = states[self.global_rank]

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from solo_adv.encoders.encoder import FEATURES, Encoder
 from solo_adv.encoders.specification import resolve_name
 from solo_adv.pretrained import file_of, load_pretrained
-from solo_adv.support.checks import choice
+from solo_adv.support.checks import choice, flag, number, whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.fingerprints import weights_fingerprint
 
-KINDS = ("none", "network", "average")
+KINDS = ("none", "network", "average", "bank")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +24,24 @@ class TeacherSettings:
     """Keys of the ``teacher`` section.
 
     Attributes:
-        kind: ``none``; ``network``, the frozen encoder in ``checkpoint``; or ``average``, the
-            averaged copy of the weights in training (``averaging.decay`` must be above 0).
-        checkpoint: for ``kind=network``, whatever ``load_pretrained`` takes: a ``.ckpt`` file or a
-            run's directory, of this package's methods or of solo-learn's; a name of the zoo;
-            ``timm:NAME`` or ``timm:NAME@FILE``.
-        features: for ``kind=network``, which of its features the objective sees; see ``Encoder``.
-        start_student: for ``kind=network``, whether the student's backbone starts from the
-            teacher's weights. Both must be the same network.
+        kind: ``none``; ``network``, the frozen encoder in ``checkpoint``; ``average``, the averaged
+            copy of the weights in training (``averaging.decay`` must be above 0); or ``bank``, the
+            mean features of many crops of each image, which the encoder in ``checkpoint`` computes
+            once before training.
+        checkpoint: for ``kind=network`` and ``bank``, whatever ``load_pretrained`` takes: a
+            ``.ckpt`` file or a run's directory, of this package's methods or of solo-learn's; a
+            name of the zoo; ``timm:NAME`` or ``timm:NAME@FILE``.
+        features: which of the encoder's features the objective sees; see ``Encoder``.
+        start_student: whether the student's backbone starts from the encoder's weights. Both must
+            be the same network.
+        crops: for ``kind=bank``, the number of crops of each image.
+        min_scale: for ``kind=bank``, the smallest share of the image's area that a crop has, in
+            (0, 1]. With 1 every crop is the whole image.
+        center: for ``kind=bank``, whether the objective compares features after the mean of all
+            targets was subtracted. Features after a ReLU are never negative, so that all of them
+            point into similar directions without it.
+        clusters: for ``kind=bank``, the number of clusters that k-means makes of the targets. They
+            are the labels of an objective that needs clusters. 0 makes none.
         weights: fingerprint of the teacher's weights. The run fills it in, so that runs with
             different teachers are told apart and a run does not continue with another teacher.
 
@@ -43,26 +53,56 @@ class TeacherSettings:
     checkpoint: str | None = None
     features: str = "auto"
     start_student: bool = False
+    crops: int = 16
+    min_scale: float = 0.25
+    center: bool = True
+    clusters: int = 0
     weights: str | None = None
 
     def __post_init__(self) -> None:
         choice("teacher.kind", self.kind, KINDS)
         choice("teacher.features", self.features, FEATURES)
-        if self.kind == "network" and not self.checkpoint:
+        whole("teacher.crops", self.crops, 1)
+        number("teacher.min_scale", self.min_scale, above_zero=True, most=1.0)
+        flag("teacher.center", self.center)
+        whole("teacher.clusters", self.clusters, 0)
+        if self.clusters == 1:
+            raise UserError("teacher.clusters must be 0 or at least 2; got 1.")
+        if self.reads_checkpoint and not self.checkpoint:
             raise UserError(
-                "teacher.kind=network needs teacher.checkpoint=PATH: the .ckpt file or the "
+                f"teacher.kind={self.kind} needs teacher.checkpoint=PATH: the .ckpt file or the "
                 "directory of a pretraining run, a name of the zoo, or timm:NAME."
             )
-        if self.kind != "network" and self.start_student:
+        if not self.reads_checkpoint and self.start_student:
             raise UserError(
-                f"teacher.start_student=true takes the weights of teacher.kind=network; got "
+                "teacher.start_student=true takes the weights of teacher.kind=network or bank; got "
                 f"teacher.kind={self.kind}."
             )
-        if self.kind != "network" and self.checkpoint is not None:
+        if not self.reads_checkpoint and self.checkpoint is not None:
             raise UserError(
                 f"teacher.checkpoint={self.checkpoint} is given, but teacher.kind={self.kind} "
-                "reads no checkpoint: set teacher.kind=network."
+                "reads no checkpoint: set teacher.kind=network or bank."
             )
+        if self.kind != "bank" and self.clusters:
+            raise UserError(
+                f"teacher.clusters={self.clusters} needs teacher.kind=bank; got "
+                f"teacher.kind={self.kind}."
+            )
+
+    @property
+    def reads_checkpoint(self) -> bool:
+        """Whether an encoder is loaded from ``checkpoint``."""
+        return self.kind in ("network", "bank")
+
+    @property
+    def passes_crops(self) -> bool:
+        """Whether the teacher passes the crops of every batch."""
+        return self.kind in ("network", "average")
+
+    @property
+    def bank_passes(self) -> float:
+        """Crop passes for each training image before training, of which a bank needs some."""
+        return self.crops * FORWARD if self.kind == "bank" else 0.0
 
 
 class FrozenTeacher:
@@ -84,6 +124,9 @@ class FrozenTeacher:
             features: Tensor = self.encoder(pixels.to(exact))
         return features
 
+
+FORWARD = 1 / 3
+"""Cost of a forward pass alone, in crop passes. A backward pass takes about twice as long."""
 
 Teacher = Callable[[Tensor], Tensor]
 """Takes clean crops (N, 3, h, w) in [0, 1] and returns the outputs (N, D') for the objective."""
@@ -148,7 +191,7 @@ def follow(teacher: Encoder, given: Mapping[str, Any], source: object) -> dict[s
 
 
 def read_teacher(settings: TeacherSettings) -> tuple[Encoder, str]:
-    """Load the encoder of ``kind=network``.
+    """Load the encoder of ``kind=network`` or ``bank``.
 
     Returns:
         The encoder, frozen and on the CPU, and the fingerprint of its weights.

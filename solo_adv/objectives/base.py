@@ -27,6 +27,9 @@ class Update(NamedTuple):
     objective may compute with it but not branch on it."""
     num_clean: int | None = None
     """How many of the views are clean. With None they are counted in ``attacked``."""
+    center: Tensor | None = None
+    """What an objective subtracts from features (D',) before it compares them with the teacher's;
+    None subtracts nothing."""
 
     @property
     def clean(self) -> Tensor:

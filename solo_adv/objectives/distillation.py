@@ -27,7 +27,9 @@ class RobustDistillation(Objective):
     """Decoupled adversarial contrastive learning. The field is a key of ``method_kwargs``.
 
     It sees the backbone's features, without a projector. An attack drives the student's features of
-    the attacked crop away from the teacher's features of the clean one.
+    the attacked crop away from the teacher's features of the clean one. With ``update.center`` all
+    features are compared after subtracting it, which tells features that are never negative better
+    apart.
 
     Attributes:
         consistency: weight of the second term. The paper and its code have 2.
@@ -54,14 +56,16 @@ class RobustDistillation(Objective):
     def __call__(self, update: Update) -> DistillationLoss:
         """The loss of clean and attacked features (V', B, D) and the teacher's (2V', B, D)."""
         assert update.teacher is not None
-        agreement = _cosine(update.clean, update.teacher[: len(update.clean)])
-        consistency = _cosine(update.perturbed, update.clean)
+        center = update.center
+        agreement = _cosine(update.clean, update.teacher[: len(update.clean)], center)
+        consistency = _cosine(update.perturbed, update.clean, center)
         return DistillationLoss(-agreement - self.consistency * consistency, agreement, consistency)
 
     def crafting(self, update: Update) -> Tensor:
         """Minus the mean cosine between attacked features and the teacher's of the clean crop."""
         assert update.teacher is not None
-        return -_cosine(update.perturbed, update.teacher[-len(update.perturbed) :])
+        taught = update.teacher[-len(update.perturbed) :]
+        return -_cosine(update.perturbed, taught, update.center)
 
 
 class FeatureDistanceLoss(NamedTuple):
@@ -109,8 +113,11 @@ def squared_distance(one: Tensor, other: Tensor) -> Tensor:
         return (one.to(exact) - other.to(exact)).square().sum(dim=-1).mean()
 
 
-def _cosine(one: Tensor, other: Tensor) -> Tensor:
-    """Mean over all crops of the cosine between features (..., D)."""
+def _cosine(one: Tensor, other: Tensor, center: Tensor | None = None) -> Tensor:
+    """Mean over all crops of the cosine between features (..., D), seen from ``center`` (D,)."""
     with torch.autocast(one.device.type, enabled=False):
         exact = torch.float64 if one.dtype == torch.float64 else torch.float32
-        return F.cosine_similarity(one.to(exact), other.to(exact), dim=-1).mean()
+        one, other = one.to(exact), other.to(exact)
+        if center is not None:
+            one, other = one - center, other - center
+        return F.cosine_similarity(one, other, dim=-1).mean()

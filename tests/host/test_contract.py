@@ -154,7 +154,7 @@ def test_the_usual_lengths_of_a_norm_are_on_record(host, name):
 def test_parameters_are_all_in_the_optimiser_once(host, name):
     method = HOSTS[host][name](config(host, name))
     groups = method.learnable_params
-    parts = ["backbone", "classifier", *(["projector"] if method.projector else [])]
+    parts = ["backbone", "classifier", *(n for n in ("projector", "head") if getattr(method, n))]
     assert [group["name"] for group in groups] == parts
     listed = [id(p) for group in method.learnable_params for p in group["params"]]
     trained = [p for name, p in method.named_parameters() if not name.startswith("averaged.")]

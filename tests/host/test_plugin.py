@@ -174,7 +174,7 @@ def test_registering_adds_all_methods_but_those_that_solo_learn_has(solo_methods
     solo_adv.register()
     assert registry["simclr"] is own
     assert {name for name in solo_methods if registry[name] is solo_methods[name]} == {
-        *("acl", "cfamc", "deacl", "deacl_fast", "deacl_freeadv", "dynacl"),
+        *("acl", "cfamc", "deacl", "deacl_fast", "deacl_freeadv", "dynacl", "dynacl_pp"),
         *("emp_ssl", "fare", "robust_emp", "robust_simclr"),
         *("simclr_freeadv", "supervised_freeadv"),
     }

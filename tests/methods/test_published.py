@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from solo_adv.methods.bank import Bank
 from tests.methods.conftest import BATCH, SIZE
 
 UPDATES, STEPS = 3, 5
@@ -323,3 +324,56 @@ def test_fare(build, fit, monkeypatch, teacher):
         )
     moved = student.state_dict()["conv1.weight"] - start_weights["conv1.weight"]
     assert moved.abs().max() > 1e-4
+
+
+def test_dynacl_pp(build, fit, monkeypatch, tmp_path):
+    """TRADES on clusters. The clean and the attacked crops pass one after the other."""
+    finished = build("emp_ssl", **{"optimizer.lr": 1e-3})
+    fit(finished, batches=2).save_checkpoint(tmp_path / "teacher.ckpt")
+    teacher = str(tmp_path / "teacher.ckpt")
+    method = build(
+        "dynacl_pp",
+        **{**ATTACK, "adversary.steps": 10},
+        **{"teacher.kind": "bank", "teacher.checkpoint": teacher, "teacher.features": "backbone"},
+        **{"teacher.start_student": True, "teacher.crops": 1, "teacher.min_scale": 1.0},
+        **{"teacher.center": False, "teacher.clusters": 3, "crops.num_crops": 1},
+        **{"optimizer.lr": 0.1, "optimizer.weight_decay": 1e-4},
+        **{"optimizer.kwargs": {"momentum": 0.9}},
+    ).double()
+    student = copy.deepcopy(method.backbone).train()
+    start_weights = copy.deepcopy(student.state_dict())
+    losses = []
+    monkeypatch.setattr(method, "_watch", lambda loss: losses.append(loss.item()))
+
+    crops, starts = drawn(views=1)
+    train(method, fit, crops, starts, monkeypatch)
+    clusters, head = method.bank.clusters, torch.nn.Linear(student.num_features, 3).double()
+    head.load_state_dict(Bank(method.bank.targets.float(), clusters=clusters).head().state_dict())
+    trained = [*student.parameters(), *head.parameters()]
+    optimizer = torch.optim.SGD(trained, 0.1, momentum=0.9, weight_decay=1e-4)
+    for number, (batch, start) in enumerate(zip(crops, starts, strict=True)):
+        student.eval()
+        delta = start
+        clean = head(student(batch)).detach().softmax(1)
+        for _ in range(10):
+            delta = delta.detach().requires_grad_()
+            attacked_logits = head(student(batch + delta)).log_softmax(1)
+            loss = F.kl_div(attacked_logits, clean, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, delta)
+            delta = (delta + STEP * gradient.sign()).clamp(-EPSILON, EPSILON)
+            delta = (batch + delta).clamp(0, 1) - batch
+        student.train()
+        clean, perturbed = head(student(batch)), head(student(batch + delta.detach()))
+        labels = clusters[number * BATCH : (number + 1) * BATCH]
+        divergence = F.kl_div(perturbed.log_softmax(1), clean.softmax(1), reduction="batchmean")
+        loss = F.cross_entropy(clean, labels) + 6 * divergence
+        assert losses[number] == pytest.approx(loss.item(), rel=1e-6)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    for ours, theirs in ((method.backbone, student), (method.head, head)):
+        for key, value in theirs.state_dict().items():
+            torch.testing.assert_close(ours.state_dict()[key], value, rtol=1e-6, atol=1e-9, msg=key)
+    moved = student.state_dict()["conv1.weight"] - start_weights["conv1.weight"]
+    assert moved.abs().max() > 1e-3

@@ -23,6 +23,15 @@ CASES = {
     "deacl_fast": ["adversary.noise=0", "adversary.steps=2", *taught("deacl_fast")],
     "deacl_freeadv": taught("deacl_freeadv"),
     "dynacl": ["adversary.steps=2", "adversary.random_start=false"],
+    "deacl_fast bank": [
+        *("adversary.noise=0", "teacher.kind=bank", "teacher.features=projector"),
+        *("teacher.checkpoint=cfamc_resnet10w16_digits_m3", "teacher.start_student=false"),
+        "backbone.kwargs.width=16",
+    ],
+    "dynacl_pp": [
+        *("adversary.steps=2", "adversary.random_start=false", "adversary.views=twins"),
+        *taught("dynacl_pp"),
+    ],
     "emp_ssl": [],
     "fare": ["adversary.steps=2", "adversary.random_start=false", *taught("fare")],
     "robust_emp": ["adversary.steps=2", "adversary.batch_norm=train_frozen"],

@@ -19,7 +19,7 @@ ALL = [
     *("emp_ssl", "robust_emp", "robust_emp eval", "robust_emp accumulating", "cfamc", "simclr"),
     *("robust_simclr", "robust_simclr cross", "simclr_freeadv", "supervised_freeadv"),
     *("supervised_freeadv sup_con", "cfamc twins", "acl", "deacl"),
-    *("deacl_fast", "deacl_freeadv", "dynacl", "fare"),
+    *("deacl_fast", "deacl_fast bank", "deacl_freeadv", "dynacl", "dynacl_pp", "fare"),
 ]
 PATIENCE = 300  # seconds
 FOUR_CORES = pytest.mark.skipif(
