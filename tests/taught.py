@@ -12,7 +12,7 @@ def taught(method, *, of_hydra=True):
     if objective.needs_clusters:
         return [
             *("teacher.kind=bank", "teacher.checkpoint=cfamc_resnet10w16_digits_m3"),
-            *("teacher.start_student=false", "teacher.crops=1", "teacher.clusters=10"),
+            *("teacher.start_student=false", "teacher.crops=1", "teacher.clusters=5"),
         ]
     if not objective.needs_teacher:
         return []

@@ -508,7 +508,9 @@ class AdversarialMethod(Lifecycle):
                 seed=self.cfg.get("seed", 0),
             )
             self.crop_passes += round(number_of_images(loader) * settings.bank_passes)
-            if self.head is not None and self.objective.needs_clusters:
+            # The targets are the student's own features only if it starts from the teacher.
+            own = settings.start_student and self.teacher.encoder.features == "backbone"
+            if self.head is not None and own:
                 self.head.load_state_dict(self.bank.head().state_dict())
         self.bank = self.bank.to(self.device, next(self.parameters()).dtype)
 

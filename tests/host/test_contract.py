@@ -15,6 +15,7 @@ from solo_adv.adversaries import AttackSchedule
 from solo_adv.host import METHODS as STANDALONE
 from solo_adv.methods.attacked_views import AttackedViews
 from solo_adv.support.settings import accepted_settings
+from tests.taught import taught
 
 BATCH, CLASSES, SIZE = 4, 3, 32
 HOSTS = {"standalone": STANDALONE}
@@ -75,8 +76,7 @@ def config(host, name, **changes):
             "accelerator": "cpu",
         }
     )
-    if STANDALONE[name].objective_class.needs_teacher:
-        changes = {"teacher.kind": "average", "averaging.decay": 0.9, **changes}
+    cfg.merge_with_dotlist(taught(name, of_hydra=False))
     for key, value in changes.items():
         OmegaConf.update(cfg, key, value, force_add=True)
     return cfg
@@ -169,7 +169,8 @@ def test_forward_dicts(host, name):
     assert out["feats"].shape == (BATCH, method.features_dim)
     multicrop = method.multicrop_forward(method.from_pixels(pixels))
     if method.projector is None:
-        assert torch.equal(out["z"], out["feats"])
+        z = out["feats"] if method.head is None else method.head(out["feats"])
+        assert torch.equal(out["z"], z)
         assert set(multicrop) == {"feats", "z"}
         return
     assert out["hidden"].shape == (BATCH, 24)
