@@ -244,8 +244,10 @@ def test_schedule_spans_the_run_whatever_the_replays(host, name):
     if method.momentum:  # two of three crops pass forward alone, a third of a pass each
         trained *= (1 + 2 / 3) / 3
     passes = trained * method.adversary.replays + crafted * method.adversary.crafting_passes
-    teacher = 1 if method.teacher else 0  # a forward pass of three crops, a third of a pass each
-    assert method.crop_passes == 8 * round(BATCH * (passes + teacher))
+    bank = round(4 * BATCH * method.cfg.teacher.crops / 3) if method.bank else 0
+    # A network as teacher passes three crops forward, a third of a pass each; a bank nothing.
+    teacher = 1 if method.teacher and not method.bank else 0
+    assert method.crop_passes == bank + 8 * round(BATCH * (passes + teacher))
 
 
 def test_images_without_labels_train_too(host, name):
