@@ -1,7 +1,7 @@
 """Evaluates a frozen encoder: runs the protocols and the probes, and makes the report."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import frozen
 from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.examples import attack_examples
+from solo_adv.evaluation.heads.linear import unsettled
 from solo_adv.evaluation.images import select
 from solo_adv.evaluation.protocols import ON_CLASSIFIER, ON_FEATURES, Case
 from solo_adv.evaluation.settings import RobustSettings
@@ -21,7 +22,7 @@ from solo_adv.evaluation.subject import classifier_of, subject_of
 from solo_adv.evaluation.trust.alarms import all_alarms
 from solo_adv.evaluation.trust.probes import probe
 from solo_adv.report.examples import Examples
-from solo_adv.report.measurement import Measurement
+from solo_adv.report.measurement import CLEAN, Measurement
 from solo_adv.report.record import Report
 from solo_adv.support import environment
 from solo_adv.support.errors import UserError
@@ -105,6 +106,10 @@ def evaluate_robustness(
             note(on_features(features, settings))
         with stage(f"{settings.linear} head"):
             classifier = classifier_of(subject, features, settings, head=head, directory=directory)
+        unfinished = None
+        if head is None and settings.linear == "standard" and settings.finetune == "none":
+            assert isinstance(classifier.head, nn.Linear)
+            unfinished = unsettled(classifier.head, features.train, features.train_labels)
         del features  # frees memory for the attacks
         bench = Bench(
             classifier,
@@ -117,6 +122,11 @@ def evaluate_robustness(
         case = Case(bench, settings, directory)
         for on_classifier in ON_CLASSIFIER:
             note(on_classifier(case))
+        if unfinished is not None:
+            measurements = [
+                replace(m, notes=(*m.notes, unfinished)) if m.name == CLEAN else m
+                for m in measurements
+            ]
         probes = None
         if settings.alarm_images:
             with stage("probes"):

@@ -80,6 +80,8 @@ class RobustSettings:
     """Number of steps of that attack."""
     train_step_size: float = _USUAL
     """Length of each step of that attack."""
+    train_random_start: bool = False
+    """Whether that attack starts at random instead of at zero. That of TRADES always does."""
     precision: str = "32-true"
     """Precision of the passes that look for a perturbation, in PGD and in the training of robust
     heads: ``32-true``, or ``bf16-mixed``, which can only make the attack weaker. Verdicts,
@@ -111,6 +113,7 @@ class RobustSettings:
         if self.max_images is not None:
             whole("max_images", self.max_images, 1)
         flag("random_start", self.random_start)
+        flag("train_random_start", self.train_random_start)
         flag("autoattack", self.autoattack)
         number("knn_temperature", self.knn_temperature, above_zero=True)
         whole("seed", self.seed, 0)
@@ -123,6 +126,11 @@ class RobustSettings:
             raise UserError(
                 "finetune_recipe must be a group of settings such as lr and epochs; got "
                 f"{self.finetune_recipe}."
+            )
+        if self.linear == "robust" and self.head.optimizer == "lbfgs":
+            raise UserError(
+                "linear=robust trains on images that are attacked anew for every update, and "
+                "head.optimizer=lbfgs on fixed features: use head.optimizer=sgd or adam."
             )
         if not norm.by_pixel and self.protocol == "crops" and self.space == "crop":
             raise UserError(
@@ -152,7 +160,8 @@ class RobustSettings:
     def to_config(self) -> dict[str, Any]:
         """The settings as plain values that :meth:`from_config` accepts."""
         plain = {**asdict(self), "epsilons": list(self.epsilons)}
-        plain["finetune_recipe"]["milestones"] = list(self.finetune_recipe.milestones)
+        for recipe in ("head", "finetune_recipe"):
+            plain[recipe]["milestones"] = list(plain[recipe]["milestones"])
         return plain
 
     def decisive(self, *, head_given: bool = False) -> dict[str, Any]:
@@ -171,7 +180,10 @@ class RobustSettings:
         by_batch = self.restarts > 1 or self.random_start or self.autoattack
         matters = {
             **dict.fromkeys(("num_crops", "crop_augmentation", "space"), crops),
-            **dict.fromkeys(("train_epsilon", "train_steps", "train_step_size"), attacked_training),
+            **dict.fromkeys(
+                ("train_epsilon", "train_steps", "train_step_size", "train_random_start"),
+                attacked_training,
+            ),
             "finetune_recipe": tuned,
             "head": not head_given,
             "batch_size": by_batch,

@@ -130,7 +130,8 @@ def classifier_of(
         template = Classifier(encoder, head).requires_grad_(False)
         training = (settings.linear, settings.head, settings.finetune, settings.finetune_recipe)
         adversary = _train_adversary(settings, "eval")
-        attack = (astuple(adversary.ball), adversary.steps, adversary.step_size)
+        random = (adversary.random_start,) if adversary.random_start else ()
+        attack = (astuple(adversary.ball), adversary.steps, adversary.step_size, *random)
         key = fingerprint(
             model_fingerprint(subject.encoder),
             subject.train_set.fingerprint(),
@@ -148,7 +149,8 @@ def classifier_of(
 
 def _head(subject: Subject, features: Features, settings: RobustSettings) -> nn.Linear:
     num_classes = subject.train_set.num_classes
-    if settings.linear == "standard":
+    robust = settings.linear == "robust"
+    if not robust and not settings.head.augment:
         return train_head_on_features(
             features.train,
             features.train_labels,
@@ -162,7 +164,7 @@ def _head(subject: Subject, features: Features, settings: RobustSettings) -> nn.
         num_classes=num_classes,
         features_dim=features.train.shape[1],
         recipe=settings.head,
-        adversary=_train_adversary(settings, "eval"),
+        adversary=_train_adversary(settings, "eval") if robust else None,
         device=features.train.device,
         seed=settings.seed,
         crafting=settings.crafting,
@@ -183,7 +185,7 @@ def _train_adversary(
         settings.train_epsilon,
         settings.train_step_size,
         settings.train_steps,
-        random_start,
+        random_start or settings.train_random_start,
         norm=settings.norm,
         batch_norm=batch_norm,
     )

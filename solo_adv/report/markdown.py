@@ -41,6 +41,8 @@ def _settings(report: Report) -> str:
         attack += f"; AutoAttack standard (pyautoattack {report.versions['pyautoattack']})"
     training = f"{head['optimizer']}, lr {head['lr']:g}, batch {head['batch_size']}, "
     training += f"{head['epochs']} epochs and at least {head['min_updates']:,} updates"
+    if head["optimizer"] == "lbfgs":
+        training = "logistic regression by L-BFGS, to convergence"
     radius = Ball(config["norm"], config["train_epsilon"]).text
     attacked = f", on PGD-{config['train_steps']} at {radius}"
     attacked += f", steps of {config['train_step_size']:g}"

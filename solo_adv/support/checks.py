@@ -1,7 +1,7 @@
 """Checks of settings. Each raises a UserError whose message says what is accepted."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -62,6 +62,19 @@ def number(name: str, value: object, *, above_zero: bool = False, most: float = 
     bound = "above 0" if above_zero else "of at least 0"
     bound += "" if most == math.inf else f" and at most {most:g}"
     raise UserError(f"{name} must be a number {bound}; got {value}.")
+
+
+def epochs_of(name: str, value: object) -> tuple[int, ...]:
+    """Read a list of epochs, in ascending order.
+
+    Raises:
+        UserError: it is not a list of whole numbers of at least 1.
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise UserError(f"{name} must be epochs, such as [15,20]; got {value}.")
+    for epoch in value:
+        whole(name, epoch, 1)
+    return tuple(sorted(value))
 
 
 def flag(name: str, value: object) -> None:

@@ -13,6 +13,7 @@ def fit_logistic(
     penalty: float = 1e-4,
     iterations: int = 500,
     tolerance: float = 1e-5,
+    start: nn.Linear | None = None,
 ) -> tuple[nn.Linear, float]:
     """Fit a linear classifier by L-BFGS until the gradient is almost zero.
 
@@ -28,6 +29,8 @@ def fit_logistic(
         penalty: weight of the squared weights.
         iterations: the most iterations to take.
         tolerance: the largest element of the gradient at which it stops.
+        start: the layer to start from; None starts at zero. It changes only how many iterations
+            are needed.
 
     Returns:
         The linear layer from features (D,) to logits (K,), and the largest element of the gradient
@@ -38,8 +41,13 @@ def fit_logistic(
         scale > 1e-6 * scale.max(), scale, torch.inf
     )  # constant features say nothing
     x = (features - mean) / scale
-    weight = x.new_zeros(num_classes, x.shape[1], requires_grad=True)
-    bias = x.new_zeros(num_classes, requires_grad=True)
+    weight, bias = x.new_zeros(num_classes, x.shape[1]), x.new_zeros(num_classes)
+    if start is not None:
+        with torch.no_grad():
+            weight = (start.weight * scale).where(scale.isfinite(), 0).to(x)
+            bias = (start.bias + start.weight @ mean).to(x)
+    weight.requires_grad_(True)
+    bias.requires_grad_(True)
     optimizer = torch.optim.LBFGS(
         [weight, bias],
         max_iter=iterations,

@@ -6,7 +6,7 @@ Jiang et al. 2020, https://arxiv.org/abs/2010.13337.
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from solo_adv.encoders.classifier import Classifier
 from solo_adv.evaluation.aggregation import without_colour
 from solo_adv.evaluation.images import batches
 from solo_adv.objectives.trades import divergence_of, trades_loss
-from solo_adv.support.checks import choice, flag, known_keys, number, whole
+from solo_adv.support.checks import choice, epochs_of, flag, known_keys, number, whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.progress import track
 
@@ -58,14 +58,9 @@ class FinetuneRecipe:
         flag("finetune_recipe.augment", self.augment)
         choice("finetune_recipe.loss", self.loss, LOSSES)
         number("finetune_recipe.beta", self.beta)
-        if isinstance(self.milestones, str) or not isinstance(self.milestones, Sequence):
-            raise UserError(
-                "finetune_recipe.milestones must be epochs, such as [15,20]; got "
-                f"{self.milestones}."
-            )
-        for milestone in self.milestones:
-            whole("finetune_recipe.milestones", milestone, 1)
-        object.__setattr__(self, "milestones", tuple(sorted(self.milestones)))
+        object.__setattr__(
+            self, "milestones", epochs_of("finetune_recipe.milestones", self.milestones)
+        )
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any]) -> "FinetuneRecipe":

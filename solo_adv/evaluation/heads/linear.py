@@ -10,16 +10,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from solo_adv.adversaries import PGD
+from solo_adv.crops import CropSpec
+from solo_adv.crops import build as build_crops
 from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import Classifier, frozen
 from solo_adv.evaluation.attacks.crafting import IN_FLOAT32, Crafting
 from solo_adv.evaluation.heads.features import extract
 from solo_adv.evaluation.images import batches
-from solo_adv.support.checks import choice, known_keys, number, whole
+from solo_adv.support.checks import choice, epochs_of, flag, known_keys, number, whole
 from solo_adv.support.errors import UserError
+from solo_adv.support.logistic import fit_logistic
 from solo_adv.support.progress import track
 
-OPTIMIZERS = ("adam", "sgd")
+OPTIMIZERS = ("adam", "sgd", "lbfgs")
+_LEAST_PENALTY = 1e-4
+"""The weight decay of ``lbfgs`` if the recipe has none, so that there is one optimum."""
+_SETTLED = 0.05
+"""A head is settled if its training loss can fall only by less than this share."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +44,14 @@ class HeadRecipe:
     min_updates: int = 1000
     """Least number of updates. A small set is seen for more than ``epochs`` epochs to reach it."""
     optimizer: str = "adam"
-    """``adam``, or ``sgd`` (with momentum 0.9)."""
+    """``adam``, ``sgd`` (with momentum 0.9), or ``lbfgs``, which trains a standard head to
+    convergence, so that ``lr``, ``batch_size``, ``epochs`` and ``min_updates`` mean nothing."""
     weight_decay: float = 0.0
+    milestones: tuple[int, ...] = ()
+    """Epochs after which the learning rate is divided by 10. It is constant if there are none."""
+    augment: bool = False
+    """Whether to train on images that are shifted by up to an eighth of their side and flipped, as
+    the field's code does, instead of whole images. Every epoch then passes the encoder."""
 
     def __post_init__(self) -> None:
         number("head.lr", self.lr, above_zero=True)
@@ -47,6 +60,13 @@ class HeadRecipe:
         whole("head.min_updates", self.min_updates, 0)
         choice("head.optimizer", self.optimizer, OPTIMIZERS)
         number("head.weight_decay", self.weight_decay, above_zero=False)
+        object.__setattr__(self, "milestones", epochs_of("head.milestones", self.milestones))
+        flag("head.augment", self.augment)
+        if self.optimizer == "lbfgs" and (self.augment or self.milestones):
+            raise UserError(
+                "head.optimizer=lbfgs trains to convergence on fixed features: use "
+                "head.augment=false and head.milestones=[] with it."
+            )
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any]) -> "HeadRecipe":
@@ -59,6 +79,13 @@ class HeadRecipe:
 
     def updates_per_epoch(self, num_images: int) -> int:
         return math.ceil(num_images / self.batch_size)
+
+    def build_schedule(
+        self, optimizer: torch.optim.Optimizer, num_images: int
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """The schedule of the learning rate, to be stepped once an update."""
+        updates = [epoch * self.updates_per_epoch(num_images) for epoch in self.milestones]
+        return torch.optim.lr_scheduler.MultiStepLR(optimizer, updates)
 
     def build_optimizer(self, head: nn.Module) -> torch.optim.Optimizer:
         if self.optimizer == "sgd":
@@ -88,8 +115,8 @@ def train_head(
 ) -> nn.Linear:
     """Train a linear head on a frozen encoder, from scratch.
 
-    Without an adversary, the features of the images, without augmentation, are computed once and
-    the head trains on them. With one (r-LE), every batch is attacked end to end, through encoder
+    Without an adversary and augmentation, the features of the images are computed once and the head
+    trains on them. With an adversary (r-LE), every batch is attacked end to end, through encoder
     and head, on the cross-entropy, and the head learns from the attacked features.
 
     Args:
@@ -114,27 +141,33 @@ def train_head(
         Paper section 3.2 (linear evaluation, r-LE).
     """
     _check_labels(train_set.labels, num_classes)
-    if adversary is None:
+    if adversary is None and not recipe.augment:
         features, labels = extract(encoder, train_set, recipe.batch_size, device)
         return train_head_on_features(
             features, labels, num_classes=num_classes, recipe=recipe, seed=seed
         )
     head = _new_head(features_dim, num_classes, seed, device)
     optimizer = recipe.build_optimizer(head)
+    schedule = recipe.build_schedule(optimizer, len(train_set))
+    weak = CropSpec.preset("weak", size=train_set[0][0].shape[-1])
+    crops = build_crops(weak, seed=seed) if recipe.augment else None
+    name = "Standard head" if adversary is None else "Robust head"
     with frozen(encoder):
         network = crafting.network(Classifier(encoder, head))
         epochs = recipe.epochs_for(len(train_set))
         stream = batches(train_set, recipe.batch_size, device, shuffle_seed=seed, epochs=epochs)
         generator = torch.Generator(device).manual_seed(seed)
-        for images, labels in track(stream, "Robust head", _updates(recipe, len(train_set))):
+        for whole_images, labels in track(stream, name, _updates(recipe, len(train_set))):
+            images = whole_images if crops is None else crops(whole_images)
 
             def loss_of(attacked: Tensor, labels: Tensor = labels) -> Tensor:
                 return F.cross_entropy(network(attacked), labels, reduction="sum")
 
-            delta = adversary.perturb(images, loss_of, generator)
+            if adversary is not None:
+                images = images + adversary.perturb(images, loss_of, generator)
             with torch.no_grad():
-                features = encoder(images + delta)
-            _update(head, optimizer, features, labels)
+                features = encoder(images)
+            _update(head, optimizer, schedule, features, labels)
     return head
 
 
@@ -143,11 +176,15 @@ def train_head_on_features(
 ) -> nn.Linear:
     """Train a standard head on given features (N, D) and labels (N,), on their device.
 
-    It is the head that `train_head` trains without an adversary.
+    It is the head that `train_head` trains without an adversary and augmentation.
     """
     _check_labels(labels, num_classes)
+    if recipe.optimizer == "lbfgs":
+        penalty = recipe.weight_decay or _LEAST_PENALTY
+        return fit_logistic(features, labels, num_classes, penalty=penalty)[0]
     head = _new_head(features.shape[1], num_classes, seed, features.device)
     optimizer = recipe.build_optimizer(head)
+    schedule = recipe.build_schedule(optimizer, len(labels))
     order = torch.Generator().manual_seed(seed)
 
     def stream() -> Iterator[Tensor]:
@@ -160,16 +197,46 @@ def train_head_on_features(
     buffer = features.new_empty(min(recipe.batch_size, len(features)), features.shape[1])
     for picked in track(stream(), "Standard head", _updates(recipe, len(labels))):
         batch = torch.index_select(features, 0, picked, out=buffer[: len(picked)])
-        _update(head, optimizer, batch, labels[picked])
+        _update(head, optimizer, schedule, batch, labels[picked])
     return head
 
 
+def unsettled(head: nn.Linear, features: Tensor, labels: Tensor) -> str | None:
+    """Say so if some iterations of L-BFGS lower a standard head's training loss by much.
+
+    Args:
+        head: the trained head.
+        features: the features on which it was trained (N, D).
+        labels: their labels (N,).
+
+    Returns:
+        A note for the report; None if the head is trained to its end.
+    """
+    further, _ = fit_logistic(
+        features, labels, head.out_features, penalty=_LEAST_PENALTY, iterations=30, start=head
+    )
+    with torch.no_grad():
+        loss, lower = (float(F.cross_entropy(h(features), labels)) for h in (head, further))
+    if lower > (1 - _SETTLED) * loss:
+        return None
+    return (
+        f"The head is not trained to its end: its training loss is {loss:.3f}, and some iterations "
+        f"of L-BFGS lower it to {lower:.3f}, so the encoder may be better than this figure says. "
+        "head.optimizer=lbfgs trains to convergence, head.epochs longer."
+    )
+
+
 def _update(
-    head: nn.Linear, optimizer: torch.optim.Optimizer, features: Tensor, labels: Tensor
+    head: nn.Linear,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    features: Tensor,
+    labels: Tensor,
 ) -> None:
     optimizer.zero_grad(set_to_none=True)
     F.cross_entropy(head(features), labels).backward()
     optimizer.step()
+    schedule.step()
 
 
 def _new_head(

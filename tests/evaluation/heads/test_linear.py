@@ -1,7 +1,9 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from solo_adv.adversaries import PGD
@@ -15,6 +17,7 @@ from solo_adv.evaluation import (
     train_head,
     train_head_on_features,
 )
+from solo_adv.evaluation.heads.linear import unsettled
 from solo_adv.support.errors import UserError
 
 QUICK = HeadRecipe(lr=0.1, batch_size=50, epochs=1, min_updates=80)
@@ -154,3 +157,77 @@ def test_labels_must_fit_the_head(two_features, two_feature_set, adversary, labe
 def test_bad_recipes(setting, message):
     with pytest.raises(UserError, match=message):
         HeadRecipe.from_config(setting)
+
+
+def some_features(count=400, classes=5, dim=12):
+    generator = torch.Generator().manual_seed(2)
+    labels = torch.randint(classes, (count,), generator=generator)
+    centres = torch.randn(classes, dim, generator=generator)
+    return centres[labels] + torch.randn(count, dim, generator=generator), labels
+
+
+def test_a_converged_head_is_scikit_learns_logistic_regression():
+    features, labels = some_features()
+    recipe = HeadRecipe(optimizer="lbfgs", weight_decay=1e-3)
+    head = train_head_on_features(features, labels, num_classes=5, recipe=recipe, seed=0)
+    x = ((features - features.mean(0)) / features.std(0, correction=0)).double().numpy()
+    theirs = LogisticRegression(C=1 / (1e-3 * len(x)), tol=1e-9, max_iter=10_000).fit(x, labels)
+    ours = head(features).softmax(1).double().numpy()
+    np.testing.assert_allclose(ours, theirs.predict_proba(x), atol=2e-3)
+    assert (ours.argmax(1) == theirs.predict(x)).mean() > 0.998
+
+
+def test_a_head_that_is_not_trained_to_its_end_is_noted():
+    features, labels = some_features()
+    short = HeadRecipe(epochs=1, min_updates=0)
+    head = train_head_on_features(features, labels, num_classes=5, recipe=short, seed=0)
+    assert "not trained to its end" in unsettled(head, features, labels)
+    recipe = HeadRecipe(optimizer="lbfgs")
+    settled = train_head_on_features(features, labels, num_classes=5, recipe=recipe, seed=0)
+    assert unsettled(settled, features, labels) is None
+
+
+def test_milestones_divide_the_learning_rate():
+    recipe = HeadRecipe(optimizer="sgd", lr=0.1, batch_size=10, milestones=(3, 1))
+    optimizer = recipe.build_optimizer(nn.Linear(2, 2))
+    schedule = recipe.build_schedule(optimizer, 35)  # four updates an epoch
+    rates = []
+    for _ in range(14):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.1] * 4 + [0.01] * 8 + [0.001] * 2)
+
+
+@pytest.mark.parametrize("adversary", [None, PGD(8 / 255, 0.01, 1)])
+def test_augmentation_shows_the_encoder_shifted_images(random_set, adversary):
+    seen = []
+
+    class Watching(nn.Module):
+        def forward(self, images):
+            seen.append(images.detach())
+            return images.flatten(1)[:, :2]
+
+    images = random_set(count=8, num_classes=2, side=8)
+    recipe = HeadRecipe(batch_size=8, epochs=2, min_updates=0, augment=True)
+    train(Watching().eval(), images, adversary, recipe=recipe)
+    whole = images.images / 255
+    first, *_, last = seen
+    assert first.shape == whole.shape
+    assert (first == 0).any()  # a border came in; the images themselves are grey
+    assert not torch.equal(first, last)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"optimizer": "lbfgs", "augment": True}, r"head\.augment=false"),
+        ({"optimizer": "lbfgs", "milestones": [2]}, r"head\.milestones"),
+        ({"milestones": "10"}, r"head\.milestones must be epochs"),
+        ({"milestones": [0]}, r"head\.milestones"),
+        ({"augment": "no"}, r"head\.augment must be true or false"),
+    ],
+)
+def test_senseless_recipes_are_refused(wrong, said):
+    with pytest.raises(UserError, match=said):
+        HeadRecipe(**wrong)
