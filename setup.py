@@ -69,6 +69,7 @@ setup(
             "solo-adv-linear=solo_adv.commands.linear:main",
             "solo-adv-knn=solo_adv.commands.knn:main",
             "solo-adv-robust=solo_adv.commands.robust:main",
+            "solo-adv-benchmark=solo_adv.benchmark.__main__:main",
             "solo-adv-demo=solo_adv.commands.demo:main",
         ],
         "hydra.plugins": ["solo_adv=hydra_plugins.solo_adv:SoloAdvSearchPath"],

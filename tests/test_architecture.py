@@ -34,6 +34,7 @@ ROOMS = (
     "training",
     "zoo",
     "cost",
+    "benchmark",
     "preview",
     "commands",
     "reproduce",

@@ -1,5 +1,6 @@
 """Evaluates a checkpoint as a config says, from its path to the written report."""
 
+import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +12,8 @@ from torch import nn
 from solo_adv.data import ImageSet
 from solo_adv.data.config import DataConfig
 from solo_adv.data.labelled import load_labelled
-from solo_adv.encoders.checkpoint import find_checkpoint
 from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.foreign import EncoderSettings
-from solo_adv.encoders.loading import encoder_from
 from solo_adv.encoders.weights import read_head
 from solo_adv.evaluation.results import (
     directory_name,
@@ -28,6 +27,7 @@ from solo_adv.evaluation.robust import (
     weights_on_record,
 )
 from solo_adv.evaluation.settings import RobustSettings
+from solo_adv.pretrained import file_of, load_pretrained
 from solo_adv.report.record import Report
 from solo_adv.report.writing import write_report, written_files
 from solo_adv.support.checks import choice, flag
@@ -80,7 +80,7 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
         asked.test_set,
         asked.settings,
         method=method,
-        checkpoint=str(asked.checkpoint),
+        checkpoint=asked.checkpoint,
         pretrain_config=asked.encoder.config,
         device=asked.device,
         crop_passes=asked.encoder.crop_passes,
@@ -101,7 +101,7 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
 class _Asked:
     """The contents of a config, with everything that it names loaded."""
 
-    checkpoint: Path
+    checkpoint: str
     encoder: Encoder
     head: nn.Linear | None
     train_set: ImageSet
@@ -126,9 +126,12 @@ def _asked(cfg: DictConfig) -> _Asked:
     built = EncoderSettings.from_config(given.pop("encoder", None) or {})
     settings = RobustSettings.from_config(given)
     if path is None:
-        raise UserError("checkpoint=PATH is missing: the .ckpt file or run directory to evaluate.")
-    checkpoint = find_checkpoint(path)
-    encoder = encoder_from(checkpoint, features=settings.features, settings=built)
+        raise UserError(
+            "checkpoint=PATH is missing: the .ckpt file or run directory to evaluate, or a name of "
+            "the zoo."
+        )
+    checkpoint = file_of(path)
+    encoder = load_pretrained(path, features=settings.features, settings=built)
     settings = replace(settings, features=encoder.features)
     head = None if head_weights is None else read_head(head_weights, encoder.features_dim)
     config = encoder.config
@@ -138,7 +141,9 @@ def _asked(cfg: DictConfig) -> _Asked:
     head_state = None if head is None else head.state_dict()
     weights = weights_on_record(encoder, head_state, given=head is not None)
     measured = result_fingerprint(settings.to_config(), config, on_record, weights)
-    place = checkpoint.resolve()
+    # The name of a model that is loaded by name takes the part of the run's version.
+    by_name = Path(re.sub(r"[^\w.]+", "-", str(path)), "model")
+    place = by_name if checkpoint is None else checkpoint.resolve()
     name = directory_name(
         place,
         settings,
@@ -148,7 +153,7 @@ def _asked(cfg: DictConfig) -> _Asked:
         measured=measured,
     )
     return _Asked(
-        checkpoint=checkpoint,
+        checkpoint=str(path if checkpoint is None else checkpoint),
         encoder=encoder,
         head=head,
         train_set=train_set,

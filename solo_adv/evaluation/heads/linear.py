@@ -48,7 +48,8 @@ class HeadRecipe:
     convergence, so that ``lr``, ``batch_size``, ``epochs`` and ``min_updates`` mean nothing."""
     weight_decay: float = 0.0
     milestones: tuple[int, ...] = ()
-    """Epochs after which the learning rate is divided by 10. It is constant if there are none."""
+    """Epochs after which the learning rate is divided by 10. It is constant if there are none. If
+    ``min_updates`` makes the training longer, they come later in the same proportion."""
     augment: bool = False
     """Whether to train on images that are shifted by up to an eighth of their side and flipped, as
     the field's code does, instead of whole images. Every epoch then passes the encoder."""
@@ -84,7 +85,8 @@ class HeadRecipe:
         self, optimizer: torch.optim.Optimizer, num_images: int
     ) -> torch.optim.lr_scheduler.LRScheduler:
         """The schedule of the learning rate, to be stepped once an update."""
-        updates = [epoch * self.updates_per_epoch(num_images) for epoch in self.milestones]
+        total = self.epochs_for(num_images) * self.updates_per_epoch(num_images)
+        updates = [epoch * total // self.epochs for epoch in self.milestones]
         return torch.optim.lr_scheduler.MultiStepLR(optimizer, updates)
 
     def build_optimizer(self, head: nn.Module) -> torch.optim.Optimizer:

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -188,7 +189,9 @@ def test_a_head_that_is_not_trained_to_its_end_is_noted():
 
 
 def test_milestones_divide_the_learning_rate():
-    recipe = HeadRecipe(optimizer="sgd", lr=0.1, batch_size=10, milestones=(3, 1))
+    recipe = HeadRecipe(
+        optimizer="sgd", lr=0.1, batch_size=10, epochs=4, min_updates=16, milestones=(3, 1)
+    )
     optimizer = recipe.build_optimizer(nn.Linear(2, 2))
     schedule = recipe.build_schedule(optimizer, 35)  # four updates an epoch
     rates = []
@@ -197,6 +200,9 @@ def test_milestones_divide_the_learning_rate():
         optimizer.step()
         schedule.step()
     assert rates == pytest.approx([0.1] * 4 + [0.01] * 8 + [0.001] * 2)
+    longer = replace(recipe, min_updates=160)  # ten times as many epochs
+    schedule = longer.build_schedule(longer.build_optimizer(nn.Linear(2, 2)), 35)
+    assert sorted(schedule.milestones) == [40, 120]
 
 
 @pytest.mark.parametrize("adversary", [None, PGD(8 / 255, 0.01, 1)])
