@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from solo_adv.adversaries import NORMS
-from solo_adv.benchmark.recipes import PROTOCOLS, settings_of
+from solo_adv.benchmark.recipes import PROTOCOLS, RECIPES, settings_of
 from solo_adv.benchmark.record import Benchmark, judged, write
 from solo_adv.evaluation.evaluating import evaluate
 from solo_adv.pretrained import load_pretrained
@@ -34,6 +34,7 @@ def run(cfg: DictConfig) -> tuple[Benchmark, dict[str, Path]]:
     given = plain(cfg)
     protocols, recipe = _protocols(given.pop("protocols")), given.pop("recipe")
     choice("norm", given["norm"], NORMS)
+    choice("recipe", recipe, RECIPES)
     if given["checkpoint"] is None:
         raise UserError(
             "checkpoint=PATH is missing: a .ckpt file, a run directory, or a name of the zoo."

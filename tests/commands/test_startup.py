@@ -20,6 +20,7 @@ WITH_TORCH = {
     *("pretrain: wrong new key", "pretrain: wrong value", "pretrain: wrong type"),
     *("pretrain: wrong method", "pretrain: wrong optimiser", "pretrain: wrong backbone"),
     *("linear: wrong value", "robust: wrong value", "robust: wrong checkpoint"),
+    *("benchmark: wrong checkpoint", "benchmark: wrong recipe"),
     *("knn: help", "knn: wrong key", "knn: wrong checkpoint"),
     *("paper: help", "paper: wrong table", "report: wrong place"),
     *("reproduce: wrong value", "cost: wrong value", "preview: wrong value"),

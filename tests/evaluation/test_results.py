@@ -52,6 +52,7 @@ ONLY_WITH = {
     "train_epsilon": ("4/255", {"linear": "robust"}),
     "train_steps": (3, {"finetune": "adversarial"}),
     "train_step_size": (0.02, {"linear": "robust"}),
+    "train_random_start": (True, {"linear": "robust"}),
     "batch_size": (64, {"restarts": 2}),
 }
 """Settings that matter only together with others: a value, and the other settings."""

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
+from solo_adv.adversaries.ball import LInf
 from solo_adv.methods import MIXINS, AdversarialMethod
 from solo_adv.training.pretraining import pretrain
 from tests.taught import taught
@@ -29,7 +30,7 @@ CASES = {
         "backbone.kwargs.width=16",
     ],
     "dynacl_pp": [
-        *("adversary.steps=2", "adversary.random_start=false", "adversary.views=twins"),
+        *("adversary.steps=2", "adversary.random_start=true", "adversary.views=twins"),
         *taught("dynacl_pp"),
     ],
     "emp_ssl": [],
@@ -78,6 +79,11 @@ class TwoShifts(torch.nn.Module):
         """Stay the same while the augmentation weakens."""
 
 
+def start_by_brightness(ball, images, generator):
+    """A start of an attack that is not random, but the same for an image in any process."""
+    return ball.project((images - 0.5).sign() * ball.epsilon / 2, images)
+
+
 def run(case, processes):
     """Pretrain; return each parameter's gradients of all updates, and the state at the end."""
     name = case.split()[0]
@@ -110,6 +116,7 @@ def main():
     directory, processes, *cases = sys.argv[1:]
     torch.set_num_threads(1)
     AdversarialMethod._build_crops = lambda self, seed: TwoShifts()
+    LInf.start = start_by_brightness
     with initialize_config_module("solo_adv.conf", version_base="1.3"):
         found = {case: run(case, int(processes)) for case in cases}
     rank = dist.get_rank() if dist.is_initialized() else 0
