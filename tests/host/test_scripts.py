@@ -11,6 +11,7 @@ from PIL import Image
 
 from solo_adv.host import plugin
 from solo_adv.methods import MIXINS
+from tests.taught import taught
 
 pytestmark = pytest.mark.slow
 
@@ -72,16 +73,19 @@ def untouched(solo_learn):
 SMALL = [
     "data=custom",
     "optimizer.batch_size=12",
-    "method_kwargs.proj_hidden_dim=32",
-    "method_kwargs.proj_output_dim=16",
     "crops.num_crops=3",
     "max_epochs=2",
 ]
+PROJECTOR = ["method_kwargs.proj_hidden_dim=32", "method_kwargs.proj_output_dim=16"]
 
 
 @pytest.mark.parametrize("method", sorted(set(MIXINS) - {"simclr"}))
 def test_pretraining_and_linear_evaluation(script, untouched, tmp_path, method):
-    script("main_pretrain.py", "--config-name", f"{method}.yaml", *SMALL)
+    projector = PROJECTOR if MIXINS[method].objective_class.projector else []
+    config = [f"{method}.yaml", *SMALL, *projector, *taught(method)]
+    if method in ("fare", "dynacl_pp"):
+        config.append("backbone.name=resnet18")
+    script("main_pretrain.py", "--config-name", *config)
     (checkpoint,) = tmp_path.glob(f"{method}/*/*-ep=1.ckpt")
     assert (checkpoint.parent / "args.json").exists()
     script(
@@ -121,7 +125,7 @@ def test_our_configs_copied_into_its_folder(script, solo_learn, tmp_path):
         out = script(
             "main_pretrain.py",
             *("--cfg", "job", "--config-path", "scripts/pretrain/cifar"),
-            *("--config-name", copy.stem, *SMALL),
+            *("--config-name", copy.stem, *SMALL, *PROJECTOR),
         )
     finally:
         copy.unlink()
