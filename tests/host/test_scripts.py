@@ -98,7 +98,7 @@ def test_pretraining_and_linear_evaluation(script, untouched, tmp_path, method):
 
 
 def test_views_of_its_own_pipeline(script, untouched, tmp_path):
-    arguments = ["--config-name", "emp_ssl.yaml", *SMALL]
+    arguments = ["--config-name", "emp_ssl.yaml", *SMALL, *PROJECTOR]
     script("main_pretrain.py", *arguments, "augmentations=views", "crops.source=loader")
     assert list(tmp_path.glob("emp_ssl/*/*.ckpt"))
 
@@ -109,7 +109,7 @@ def test_images_of_its_own_dali_pipeline(script, untouched, tmp_path, source):
     views = ["augmentations=views"] if source == "loader" else []
     script(
         "main_pretrain.py",
-        *("--config-name", "emp_ssl.yaml", *SMALL, *views, f"crops.source={source}"),
+        *("--config-name", "emp_ssl.yaml", *SMALL, *PROJECTOR, *views, f"crops.source={source}"),
         *("data.format=dali", "dali.device=cpu"),
         workers=1,
     )
@@ -135,7 +135,7 @@ def test_our_configs_copied_into_its_folder(script, solo_learn, tmp_path):
 
 def test_its_own_simclr_takes_our_config_of_that_name(script, untouched, tmp_path):
     """solo-learn's loader delivers the views that the stand-in host would crop."""
-    arguments = [argument for argument in SMALL if "num_crops" not in argument]
+    arguments = [argument for argument in (*SMALL, *PROJECTOR) if "num_crops" not in argument]
     script("main_pretrain.py", "--config-name", "simclr.yaml", *arguments, "knn_eval.enabled=false")
     assert list(tmp_path.glob("simclr/*/*.ckpt"))
 
@@ -176,7 +176,7 @@ def run_directory(solo_learn, images, tmp_path_factory):
     data = [f"data.train_path={images}/train", f"data.val_path={images}/val", "data.image_size=32"]
     data += ["backbone.stem=imagenet", "knn_eval.enabled=false"]
     command = [sys.executable, "-W", "ignore", "-m", "solo_adv.commands.pretrain"]
-    command += ["--config-name", "cfamc", *SMALL, *data, f"checkpoint.dir={place}"]
+    command += ["--config-name", "cfamc", *SMALL, *PROJECTOR, *data, f"checkpoint.dir={place}"]
     subprocess.run(command, check=True, cwd=place, capture_output=True)
     (found,) = place.glob("cfamc/*")
     return found
@@ -218,6 +218,6 @@ def test_its_umap_script_knows_the_methods(with_methods, untouched):
 
 
 def test_an_unknown_setting_of_ours_is_named(script):
-    arguments = ["--config-name", "cfamc.yaml", *SMALL, "+adversary.epsilonn=8/255"]
+    arguments = ["--config-name", "cfamc.yaml", *SMALL, *PROJECTOR, "+adversary.epsilonn=8/255"]
     out = script("main_pretrain.py", *arguments, fails=True)
     assert "UserError: Unknown key in adversary 'epsilonn'. Did you mean 'epsilon'?" in out
