@@ -13,7 +13,7 @@ from solo_adv.cost.network import YARDSTICK, Network, pass_flops
 from solo_adv.data import digits
 from solo_adv.evaluation import RobustSettings
 from solo_adv.host.settings import CHECKS
-from solo_adv.methods.completion import build_adversary, teacher_settings
+from solo_adv.methods.completion import build_adversary, build_objective, teacher_settings
 from solo_adv.methods.teacher import FORWARD
 from solo_adv.support.settings import plain
 
@@ -85,15 +85,17 @@ def passes_of_batch(cfg: DictConfig) -> float:
 
     It is the mean over the run if the steps of the attack change during the run.
     """
-    views, adversary = build_adversary(cfg, CHECKS[cfg.method].adversary_class)
-    taught = teacher_settings(cfg).passes_crops
-    momentum = cfg.averaging.views == "second"
+    method = CHECKS[cfg.method]
+    views, adversary = build_adversary(cfg, method.adversary_class)
+    more = {
+        "taught": teacher_settings(cfg).passes_crops,
+        "momentum": cfg.averaging.views == "second",
+        "plain": build_objective(cfg, method.objective_class).wants_plain,
+    }
     passes = 0.0
     for share, begins in adversary.schedule.parts():
         adversary.progress = begins
-        passes += share * views.passes(
-            adversary, num_crops=cfg.crops.num_crops, taught=taught, momentum=momentum
-        )
+        passes += share * views.passes(adversary, num_crops=cfg.crops.num_crops, **more)
     return passes
 
 

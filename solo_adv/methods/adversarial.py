@@ -18,7 +18,7 @@ from solo_adv.crops import CropOptions, CropPipeline, CropSpec, as_unit_float, j
 from solo_adv.crops import build as build_crops
 from solo_adv.crops.memory import keep_freed_memory
 from solo_adv.data.loaders import number_of_images
-from solo_adv.encoders.batch_norms import batch_norm_branch, with_two_batch_norms
+from solo_adv.encoders.batch_norms import CLEAN, batch_norm_branch, with_two_batch_norms
 from solo_adv.encoders.projector import Projector
 from solo_adv.methods import completion
 from solo_adv.methods.attacked_views import AttackedViews, Group, join
@@ -48,6 +48,8 @@ class Batch(NamedTuple):
     teacher: Tensor | None
     """The teacher's outputs (V*B, D') on all crops before they were split into clean and attacked
     ones, from :meth:`AdversarialMethod.prepare` or the bank. None without a teacher."""
+    plain: Tensor | None = None
+    """The images without augmentation (B, 3, h, w), if the objective wants them."""
 
 
 class AdversarialMethod(Lifecycle):
@@ -295,10 +297,13 @@ class AdversarialMethod(Lifecycle):
         indexes, views, targets = batch
         self._batch_in_epoch = batch_idx
         self.adversary.progress = self.progress
-        crops = self._crops_of([views] if isinstance(views, Tensor) else views)
+        views = [views] if isinstance(views, Tensor) else views
+        crops = self._crops_of(views)
         if not self.no_channel_last:
             crops = crops.contiguous(memory_format=torch.channels_last)
         prepared = self.batch_of(crops, targets, indexes)
+        if self.objective.wants_plain:
+            prepared = prepared._replace(plain=self._plain(views[0]))
         optimizer: Any = self.optimizers()
 
         for _ in range(self.adversary.replays):
@@ -332,6 +337,7 @@ class AdversarialMethod(Lifecycle):
             num_crops=len(crops) // images,
             taught=self._taught_by_batch,
             momentum=self.momentum,
+            plain=self.objective.wants_plain,
         )
         return round(passes * images)
 
@@ -367,6 +373,14 @@ class AdversarialMethod(Lifecycle):
                 "crops.source=device draws the crops here."
             )
         return as_unit_float(self.to_pixels(join_views(views)))
+
+    def _plain(self, images: Tensor) -> Tensor:
+        """Whole images from the host's loader as crops of the usual size, without augmentation."""
+        pixels = as_unit_float(self.to_pixels(images))
+        size = (self.spec.size, self.spec.size)
+        if pixels.shape[2:] == size:
+            return pixels
+        return F.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
 
     def batch_of(self, crops: Tensor, targets: Tensor, indexes: Tensor | None = None) -> Batch:
         """Make a :class:`Batch`.
@@ -419,7 +433,11 @@ class AdversarialMethod(Lifecycle):
         """
         attacked = batch.attacked if delta is None else batch.attacked + delta
         out = self.outputs_of(batch.clean, attacked, len(batch.labels))
-        return out, self._shown(out["z"], batch, 0 if delta is None else len(attacked))
+        update = self._shown(out["z"], batch, 0 if delta is None else len(attacked))
+        if batch.plain is not None:
+            plain = self._outputs_of_group(Group(batch.plain, CLEAN))["z"]
+            update = update._replace(plain=plain)
+        return out, update
 
     def outputs_of(self, clean: Tensor, attacked: Tensor, batch: int) -> dict[str, Tensor]:
         """Compute ``logits``, ``feats`` and ``z``, each (M + N, ...), of clean and attacked crops.

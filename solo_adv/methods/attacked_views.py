@@ -132,7 +132,13 @@ class AttackedViews:
         return apart and adversary.batch_norm != "train" and not adversary.accumulate_gradients
 
     def passes(
-        self, adversary: Adversary, *, num_crops: int, taught: bool, momentum: bool = False
+        self,
+        adversary: Adversary,
+        *,
+        num_crops: int,
+        taught: bool,
+        momentum: bool = False,
+        plain: bool = False,
     ) -> float:
         """Crop passes (forward and backward of one crop) that a batch costs for each image.
 
@@ -146,6 +152,7 @@ class AttackedViews:
             num_crops: number of crops drawn from an image.
             taught: whether a teacher sees every crop.
             momentum: whether averaged networks pass all crops but the first.
+            plain: whether every update also passes the image without augmentation.
         """
         clean = {"second": 1, "twins": num_crops}.get(self.views, 0)
         attacked = num_crops - 1 if self.views == "second" else num_crops
@@ -154,7 +161,7 @@ class AttackedViews:
             crafted *= 2 if self.self_view == "every_step" else 1
         elif not self.holds_clean(adversary):
             crafted += clean
-        updating: float = clean + attacked
+        updating: float = clean + attacked + plain
         if momentum:
             forward_only = max(clean - 1, 0)
             if adversary.ball is None or adversary.crafting_passes:

@@ -150,11 +150,7 @@ def check(
     Raises:
         UserError: a key is unknown, a value is out of range, or settings contradict each other.
     """
-    kwargs = section(cfg, "method_kwargs")
-    besides = ("proj_hidden_dim", "proj_output_dim") if objective_class.projector else ()
-    for key in besides:
-        whole(f"method_kwargs.{key}", kwargs.pop(key), 1)
-    objective = construct(objective_class, kwargs, "method_kwargs", besides=besides)
+    objective = build_objective(cfg, objective_class)
     views, _ = build_adversary(cfg, adversary_class)
     build_crops(spec, options.backend)
     if options.source == "loader" and spec.pad:
@@ -178,6 +174,11 @@ def check(
         raise UserError(
             f"method={cfg.method} compares crops of an image and needs crops.num_crops of at "
             f"least {needed}; got {spec.num_crops}."
+        )
+    if objective.wants_plain and options.source == "loader":
+        raise UserError(
+            "method_kwargs.sir and air compare with images without augmentation, and a loader that "
+            "delivers crops has none: use crops.source=device (and not data.format=dali)."
         )
     _check_teacher(cfg, objective, spec, options)
 
@@ -238,6 +239,19 @@ def _check_teacher_size(image_size: int, crop_size: int) -> None:
             f"The teacher takes images of {image_size} pixels, and the crops have {crop_size}: set "
             f"crops.size={image_size}, or take a teacher for that size."
         )
+
+
+def build_objective(cfg: DictConfig, objective_class: type["Objective"]) -> "Objective":
+    """Build the objective from the ``method_kwargs`` of a complete config, and check the rest.
+
+    Raises:
+        UserError: a key is unknown, or a value is not accepted.
+    """
+    kwargs = section(cfg, "method_kwargs")
+    besides = ("proj_hidden_dim", "proj_output_dim") if objective_class.projector else ()
+    for key in besides:
+        whole(f"method_kwargs.{key}", kwargs.pop(key), 1)
+    return construct(objective_class, kwargs, "method_kwargs", besides=besides)
 
 
 def build_adversary(

@@ -17,6 +17,7 @@ from solo_adv.objectives.distillation import (
 )
 from solo_adv.objectives.dual import DualLoss, DualNTXent, ShiftingDualNTXent
 from solo_adv.objectives.emp import EMP, EMPLoss, emp_loss, total_coding_rate
+from solo_adv.objectives.invariance import adversarial_invariance, standard_invariance
 from solo_adv.objectives.trades import PseudoTrades, TradesLoss, divergence_of, trades_loss
 from solo_adv.support.gather import gather_batch
 
@@ -38,11 +39,13 @@ __all__ = [
     "Supervised",
     "TradesLoss",
     "Update",
+    "adversarial_invariance",
     "divergence_of",
     "emp_loss",
     "gather_batch",
     "nt_xent",
     "squared_distance",
+    "standard_invariance",
     "sup_con",
     "total_coding_rate",
     "trades_loss",

@@ -30,6 +30,9 @@ class Update(NamedTuple):
     center: Tensor | None = None
     """What an objective subtracts from features (D',) before it compares them with the teacher's;
     None subtracts nothing."""
+    plain: Tensor | None = None
+    """Embeddings (B, D) of the images without augmentation, if the objective wants them. An attack
+    has none."""
 
     @property
     def clean(self) -> Tensor:
@@ -81,6 +84,11 @@ class Objective:
     def min_views(self) -> int:
         """The smallest number of views of an image that it accepts."""
         return 1
+
+    @property
+    def wants_plain(self) -> bool:
+        """Whether it sees the images without augmentation, too (``Update.plain``)."""
+        return False
 
     @property
     def on_logits(self) -> bool:

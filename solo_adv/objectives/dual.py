@@ -7,7 +7,12 @@ from torch import Tensor
 
 from solo_adv.objectives.base import Objective, Update
 from solo_adv.objectives.contrastive import nt_xent
-from solo_adv.support.checks import number, whole
+from solo_adv.objectives.invariance import (
+    DIVERGENCES,
+    adversarial_invariance,
+    standard_invariance,
+)
+from solo_adv.support.checks import choice, number, whole
 from solo_adv.support.gather import gather_batch
 from solo_adv.support.stages import start_of_stage
 
@@ -16,25 +21,40 @@ class DualLoss(NamedTuple):
     """Scalars in float32 (float64 for float64 embeddings)."""
 
     total: Tensor
-    """The loss to minimise: the mean of the two terms, weighted if the objective weights them."""
+    """The loss to minimise: the mean of the two terms of NT-Xent, weighted if the objective weights
+    them, and half the weighted regularisation."""
     clean_nt_xent: Tensor
     """NT-Xent of the clean views."""
     attacked_nt_xent: Tensor
     """NT-Xent of the attacked views."""
+    sir: Tensor
+    """Standard invariant regularisation, before it is weighted; 0 if it is off."""
+    air: Tensor
+    """Adversarial invariant regularisation, before it is weighted; 0 if it is off."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DualNTXent(Objective):
-    """Dual-stream adversarial contrastive learning. The field is a key of ``method_kwargs``.
+    """Dual-stream adversarial contrastive learning. The fields are keys of ``method_kwargs``.
 
-    Both terms are computed over the global batch. An attack ascends the attacked views' own term,
+    All terms are computed over the global batch. An attack ascends the attacked views' own term,
     in which no clean view takes part.
 
+    Attributes:
+        temperature: divides the cosines.
+        sir: weight of the standard invariant regularisation; AIR's paper has 0.5, 0 is off.
+        air: weight of the adversarial invariant regularisation; AIR's paper has 0.5, 0 is off.
+        divergence: how both compare two views: ``paper``, or ``code``; see ``invariance.py``.
+
     Source:
-        Jiang et al. 2020, https://arxiv.org/abs/2010.13337, section 3.3 (A2A and S2S).
+        Jiang et al. 2020, https://arxiv.org/abs/2010.13337, section 3.3 (A2A and S2S);
+        Xu et al. 2023, https://arxiv.org/abs/2305.00374 (SIR and AIR).
     """
 
     temperature: float = 0.5
+    sir: float = 0.0
+    air: float = 0.0
+    divergence: str = "paper"
 
     name: ClassVar[str] = "acl"
     output_dim: ClassVar[int] = 512
@@ -42,6 +62,14 @@ class DualNTXent(Objective):
 
     def __post_init__(self) -> None:
         number("method_kwargs.temperature", self.temperature, above_zero=True)
+        number("method_kwargs.sir", self.sir)
+        number("method_kwargs.air", self.air)
+        choice("method_kwargs.divergence", self.divergence, DIVERGENCES)
+
+    @property
+    def wants_plain(self) -> bool:
+        """Whether a regularisation compares with the images without augmentation."""
+        return bool(self.sir or self.air)
 
     @property
     def min_views(self) -> int:
@@ -52,7 +80,23 @@ class DualNTXent(Objective):
         """The loss of the clean views (V', B, D) and the attacked views (V', B, D)."""
         clean, attacked = self._contrast(update.clean), self._contrast(update.perturbed)
         weight = self.attacked_weight(update.progress)
-        return DualLoss(((2 - weight) * clean + weight * attacked) / 2, clean, attacked)
+        sir, air = self._invariance(update)
+        total = ((2 - weight) * clean + weight * attacked + self.sir * sir + self.air * air) / 2
+        return DualLoss(total, clean, attacked, sir, air)
+
+    def _invariance(self, update: Update) -> tuple[Tensor, Tensor]:
+        sir = air = update.z.new_zeros(())
+        if update.plain is None:
+            return sir, air
+        plain = gather_batch(update.plain, dim=0)
+        clean = gather_batch(update.clean, dim=1)
+        options = (plain, self.temperature, self.divergence)
+        if self.sir:
+            sir = standard_invariance(clean, *options)
+        if self.air:
+            attacked = gather_batch(update.perturbed, dim=1)
+            air = adversarial_invariance(attacked, clean, *options)
+        return sir, air
 
     def attacked_weight(self, progress: float) -> float:
         """The weight of the attacked views' term, from 0 to 2, when ``progress`` is done."""

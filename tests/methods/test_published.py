@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from solo_adv.methods.bank import Bank
-from tests.methods.conftest import BATCH, SIZE
+from tests.methods.conftest import BATCH, SIZE, Images
 
 UPDATES, STEPS = 3, 5
 EPSILON, STEP = 8 / 255, 2 / 255
@@ -144,17 +144,49 @@ def assert_same(networks, clean, perturbed):
     assert not torch.equal(clean.state_dict()["backbone.bn1.weight"], ours["backbone.bn1.weight"])
 
 
-def test_acl(build, fit, monkeypatch):
-    method = build("acl", **DUAL).double()
+def invariance(first, second, divergence):
+    """KL of the paper, or the code's version of it, between two products of softmaxes (B,)."""
+    if divergence == "paper":
+        return (first * (first / second).log()).sum()
+    return F.kl_div(first, second.log(), log_target=True, reduction="sum")
+
+
+def air(z, z_attacked, plain, divergence, temperature=0.5):
+    """Half the sum of SIR and AIR, with the published weights of 0.5."""
+    z, a, o = (F.normalize(part, dim=1) for part in (z, z_attacked, plain))
+
+    def shares(one, other):
+        cosines = (one @ other.T).diagonal()
+        return F.softmax(cosines / temperature, 0)
+
+    clean = [shares(view, o) for view in z.chunk(2)]
+    both = [
+        shares(view, o) * shares(view, own)
+        for view, own in zip(a.chunk(2), z.chunk(2), strict=True)
+    ]
+    return (0.5 * invariance(*clean, divergence) + 0.5 * invariance(*both, divergence)) / 2
+
+
+@pytest.mark.parametrize("divergence", [None, "paper", "code"])
+def test_acl(build, fit, monkeypatch, divergence):
+    more = {"method_kwargs.sir": 0.5, "method_kwargs.air": 0.5}
+    more["method_kwargs.divergence"] = divergence
+    method = build("acl", **DUAL, **(more if divergence else {})).double()
     clean, perturbed, shared = streams(method)
-    velocity = {}
+    velocity, losses = {}, []
+    monkeypatch.setattr(type(method), "_watch", lambda self, loss: losses.append(loss.item()))
 
     crops, starts = drawn(views=2)
+    images = (Images(UPDATES).x.float() / 255).double().split(BATCH)
     train(method, fit, crops, starts, monkeypatch)
-    for batch, start in zip(crops, starts, strict=True):
+    for update, (batch, start) in enumerate(zip(crops, starts, strict=True)):
         delta = attacked(perturbed, batch, start, nt_xent)
-        loss = (nt_xent(perturbed(batch + delta)) + nt_xent(clean(batch))) / 2
+        z_attacked, z = perturbed(batch + delta), clean(batch)
+        loss = (nt_xent(z_attacked) + nt_xent(z)) / 2
+        if divergence:
+            loss = loss + air(z, z_attacked, clean(images[update]), divergence)
         loss.backward()
+        assert losses[update] == pytest.approx(loss.item(), rel=1e-6)
         lars(shared, velocity)
 
     assert_same(method, clean, perturbed)
