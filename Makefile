@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 LOWEST ?= .venv-lowest
 RUN := $(VENV)/bin/python
+# Two processes, each with one thread, run the tests fastest on a small machine. PARALLEL= runs one.
+PARALLEL ?= -n 2 --dist loadfile
+PYTEST := -m pytest $(PARALLEL)
+test test-lowest: export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-lowest torture lint format clean help
 
@@ -25,7 +29,7 @@ demo: $(VENV)/.installed
 	$(RUN) -m solo_adv.commands.demo
 
 test: $(VENV)/.installed
-	$(RUN) -m pytest $(TESTS)
+	$(RUN) $(PYTEST) $(TESTS)
 
 $(LOWEST)/.installed: setup.py pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)
@@ -35,7 +39,7 @@ $(LOWEST)/.installed: setup.py pyproject.toml
 	@touch $@
 
 test-lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest $(TESTS)
+	$(LOWEST)/bin/python $(PYTEST) $(TESTS)
 
 torture: $(VENV)/.installed
 	$(RUN) -m torture $(TORTURE)

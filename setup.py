@@ -55,6 +55,7 @@ setup(
         "hf": ["huggingface-hub>=0.24"],
         "dev": [
             "pytest>=8.2",
+            "pytest-xdist>=3.6",
             "ruff==0.15.*",
             "mypy>=1.15",
             "build",

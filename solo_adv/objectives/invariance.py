@@ -39,8 +39,8 @@ def adversarial_invariance(
     """AIR: the same for attacked views, whose similarity to their clean view counts as well.
 
     For an attacked view a^v of z^v and the image x, p^v is the product of the distributions that
-    softmaxes over the batch make of cos(a^v, x) and of cos(a^v, z^v), divided by the temperature. It
-    is not normalised. The result is the sum over the batch of p^1 (log p^1 - log p^2).
+    softmaxes over the batch make of cos(a^v, x) and of cos(a^v, z^v), divided by the temperature.
+    It is not normalised. The result is the sum over the batch of p^1 (log p^1 - log p^2).
 
     Args:
         attacked: unit embeddings of the attacked views (V, B, D), V >= 2.

@@ -20,6 +20,10 @@ from tests.taught import taught
 
 CASES = {
     "acl": ["adversary.steps=2", "adversary.random_start=false"],
+    "acl air": [
+        *("adversary.steps=2", "adversary.random_start=false"),
+        *("method_kwargs.sir=0.5", "method_kwargs.air=0.5"),
+    ],
     "deacl": ["adversary.steps=2", "adversary.random_start=false", *taught("deacl")],
     "deacl_fast": ["adversary.noise=0", "adversary.steps=2", *taught("deacl_fast")],
     "deacl_freeadv": taught("deacl_freeadv"),

@@ -18,7 +18,7 @@ SHORT = ["cfamc", "robust_emp", "simclr_freeadv"]
 ALL = [
     *("emp_ssl", "robust_emp", "robust_emp eval", "robust_emp accumulating", "cfamc", "simclr"),
     *("robust_simclr", "robust_simclr cross", "simclr_freeadv", "supervised_freeadv"),
-    *("supervised_freeadv sup_con", "cfamc twins", "acl", "deacl"),
+    *("supervised_freeadv sup_con", "cfamc twins", "acl", "acl air", "deacl"),
     *("deacl_fast", "deacl_fast bank", "deacl_freeadv", "dynacl", "dynacl_pp", "fare"),
 ]
 PATIENCE = 300  # seconds
