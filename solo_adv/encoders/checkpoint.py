@@ -1,10 +1,13 @@
 """Finds checkpoint files and reads them."""
 
+import argparse
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 
 from solo_adv.support.errors import UserError
@@ -60,18 +63,36 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     """
     verify(file)
     try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_harmless()):
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"{refused[1]}, among others," if refused else "more than tensors and plain values,"
         raise UserError(
-            f"{file} is not a readable checkpoint: it is not a PyTorch file, or it holds more than "
-            "tensors and plain values, which is refused because loading it would run code."
+            f"{file} is not a readable checkpoint: it is not a PyTorch file, or it holds {what} "
+            "which is refused because loading it would run code. If you trust it, save its weights "
+            "alone where it was made: torch.save({'state_dict': model.state_dict()}, FILE)."
         ) from error
     except Exception as error:  # a damaged file without a checksum raises many types
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{file} is not a readable checkpoint: {reason}") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise UserError(f"{file} is not a training checkpoint: it holds no 'state_dict'.")
-    return checkpoint
+    if isinstance(checkpoint, dict):
+        for key in ("state_dict", "model", "net", "model_state_dict"):
+            if isinstance(checkpoint.get(key), Mapping):
+                return {**checkpoint, "state_dict": checkpoint[key]}
+        if checkpoint and all(isinstance(value, torch.Tensor) for value in checkpoint.values()):
+            return {"state_dict": checkpoint}
+    raise UserError(
+        f"{file} is not a training checkpoint: it holds no weights, neither alone nor as "
+        "'state_dict', 'model' or 'net'."
+    )
+
+
+def _harmless() -> list[Any]:
+    """Types beside tensors that checkpoints hold and that run no code when they are loaded."""
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = [np.dtype, *{type(np.dtype(code)) for code in "?bhilqBHILQefd"}]
+    return [argparse.Namespace, scalar, *kinds]
 
 
 def position(checkpoint: Path) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from solo_adv.encoders import solo_config
+from solo_adv.encoders.published import BRANCHES
 from solo_adv.encoders.specification import STEMS
 from solo_adv.support.checks import choice, is_number, known_keys, whole
 from solo_adv.support.errors import UserError
@@ -28,6 +29,8 @@ class EncoderSettings:
         image_size: side in pixels of the images that the encoder takes.
         mean: mean of each of the three channels by which images are normalised.
         std: standard deviation of each of the three channels by which images are normalised.
+        batch_norm: which batch norm of a published checkpoint with two is used: ``attacked`` (the
+            default) or ``clean``.
 
     Raises:
         UserError: a value is not accepted.
@@ -38,10 +41,13 @@ class EncoderSettings:
     image_size: int | None = None
     mean: list[float] | None = None
     std: list[float] | None = None
+    batch_norm: str | None = None
 
     def __post_init__(self) -> None:
         if self.stem is not None:
             choice("encoder.stem", self.stem, STEMS[1:])
+        if self.batch_norm is not None:
+            choice("encoder.batch_norm", self.batch_norm, BRANCHES)
         if self.image_size is not None:
             whole("encoder.image_size", self.image_size, 1)
         for name in ("mean", "std"):

@@ -1,5 +1,6 @@
 """Loads an encoder from a checkpoint file."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from solo_adv.encoders.batch_norms import of_one_branch
 from solo_adv.encoders.checkpoint import find_checkpoint, read_checkpoint
 from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.foreign import EncoderSettings, solo_learn_config
+from solo_adv.encoders.published import published
 from solo_adv.encoders.weights import fill
 from solo_adv.support.errors import UserError
 
@@ -21,7 +23,8 @@ def encoder_from(
 
     Args:
         path: a ``.ckpt`` file, or the directory of a run, whose newest checkpoint is loaded. It may
-            be of this package's methods, under either host, or of solo-learn's own.
+            be of this package's methods, under either host, of solo-learn's own, or of another
+            repository (see ``published.py``).
         features: ``hidden``, ``backbone``, ``projector`` or ``auto``; see :class:`Encoder`.
         settings: settings of a solo-learn checkpoint that its ``args.json`` lacks or has wrong.
 
@@ -41,12 +44,23 @@ def encoder_from(
             )
         encoder = Encoder(saved["config"], features, crop_passes=saved["crop_passes"])
         state = _judged_weights(checkpoint["state_dict"], saved["config"])
-    else:
+    elif _is_solo_learns(file, checkpoint["state_dict"]):
         state = _of_networks(checkpoint["state_dict"], "backbone.")
         config = solo_learn_config(file, state, named)
         encoder = Encoder(config, features, with_projector=False)
+    else:
+        config, state, told = published(file, checkpoint["state_dict"], named)
+        print(told, file=sys.stderr)
+        encoder = Encoder(config, features, with_projector=False)
     fill(encoder, state, file)
     return encoder.requires_grad_(False).eval()
+
+
+def _is_solo_learns(file: Path, state: Mapping[str, Tensor]) -> bool:
+    """Whether the weights have solo-learn's names. Its newer versions also write args.json."""
+    if any(".bn_list." in name for name in state):
+        return False
+    return file.with_name("args.json").exists() or any(n.startswith("backbone.") for n in state)
 
 
 def _judged_weights(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
