@@ -55,8 +55,9 @@ def published(file: Path, state: Mapping[str, Tensor], named: Mapping[str, Any])
     if not _is_resnet(weights):
         some = ", ".join(list(state)[:3])
         raise UserError(
-            f"{file} holds no encoder that is known: neither 'backbone.*', nor a ResNet with "
-            f"torchvision's names or several batch norms (bn_list). It begins with {some}."
+            f"{file} holds no weights of a backbone that is known: neither 'backbone.*', nor a "
+            "ResNet with torchvision's names or two batch norms (bn_list). Its first weights are "
+            f"{some or 'none'}."
         )
     heads = sorted({name.partition(".")[0] for name in inner if name.startswith(_HEADS)})
     statistics = [weights.pop(f"normalize.{key}", None) for key in ("mean", "std")]

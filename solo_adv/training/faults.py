@@ -22,15 +22,24 @@ def explain(error: Exception, run: Run) -> str | None:
     cause = None
     if isinstance(error, UserError):
         cause = str(error)
-    elif isinstance(error, OSError):
-        cause = f"The run ended because a file could not be read or written: {error}."
-    elif isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+    elif _loading_died(error):
         reason = " ".join(str(error).split())
         cause = (
             f"A process that loads images died: {reason} It may have run out of memory: fewer "
             "(data.num_workers) need less, and data.num_workers=0 needs none."
         )
+    elif isinstance(error, OSError):
+        cause = f"The run ended because a file could not be read or written: {error}."
     return cause and f"{cause} {_last_good(run)} The same command continues it."
+
+
+def _loading_died(error: Exception) -> bool:
+    """Whether the error is what is left when a process that loads images dies.
+
+    If it dies while it hands over a batch, its connection breaks instead of torch's check noticing.
+    """
+    broken = isinstance(error, ConnectionResetError | BrokenPipeError | EOFError)
+    return broken or (isinstance(error, RuntimeError) and "DataLoader worker" in str(error))
 
 
 def _last_good(run: Run) -> str:

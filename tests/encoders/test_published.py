@@ -172,7 +172,7 @@ def one_branch_without(key):
             {"batch_norm": "clean", "stem": "cifar"},
             "one batch norm",
         ),
-        (lambda: {"head.weight": torch.rand(2)}, {}, "no encoder that is known"),
+        (lambda: {"head.weight": torch.rand(2)}, {}, "no weights of a backbone that is known"),
         (lambda: one_branch_without("layer3.1.bn2"), {}, "do not fit"),
         (lambda: one_branch_without("layer4"), {}, "no usual name"),
     ],

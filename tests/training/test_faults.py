@@ -53,6 +53,19 @@ def test_a_dead_loading_process_is_named(command, monkeypatch):
     assert "data.num_workers=0" in the_error(err)
 
 
+@pytest.mark.parametrize(
+    "left", [ConnectionResetError(104, "Connection reset by peer"), EOFError(), BrokenPipeError()]
+)
+def test_a_process_that_dies_while_it_hands_over_a_batch_is_named(command, monkeypatch, left):
+    def break_off(self, trainer, method, batch, batch_idx):
+        raise left
+
+    monkeypatch.setattr(Checkpointer, "on_train_batch_start", break_off)
+    status, _, err = command(*JOB)
+    assert status == 2
+    assert "A process that loads images died" in the_error(err)
+
+
 def test_a_logger_that_is_offline(command, monkeypatch):
     def unreachable(**settings):
         raise ConnectionError("no route to host")
