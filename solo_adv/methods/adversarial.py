@@ -109,6 +109,7 @@ class AdversarialMethod(Lifecycle):
         self.momentum = averaging.views == "second"
         self.averaged = self._build_average(averaging.decay)
         self.teacher = self._build_teacher()
+        self._taught_by_batch = taught.passes_crops  # a bank is computed before the first batch
         self.bank: Bank | None = None
         self.crops = self._build_crops(seed=cfg.get("seed", 0))
         self.spec, options = self.crop_settings(cfg)
@@ -494,11 +495,6 @@ class AdversarialMethod(Lifecycle):
         taught = self._taught(batch, own_selves)
         center = None if self.bank is None else self.bank.center
         return Update(views, mask, batch.labels, taught, progress, first_attacked, center)
-
-    @property
-    def _taught_by_batch(self) -> bool:
-        """Whether the teacher passes the crops of every batch."""
-        return completion.teacher_settings(self.cfg).passes_crops
 
     def _taught(self, batch: Batch, own_selves: bool) -> Tensor | None:
         """The teacher's outputs (V, B, D') on the clean crop of each view."""
