@@ -41,11 +41,13 @@ def load_pretrained(
 
     Args:
         path: a ``.ckpt`` file, or the directory of a run, whose newest checkpoint is loaded. It may
-            be of this package's methods, under either host, or of solo-learn's own. It may also be
-            the name of a model of the zoo (``python -m solo_adv.zoo list``), which is downloaded
-            once, or ``timm:NAME`` or ``timm:NAME@FILE``; see :func:`timm_encoder`.
+            be of this package's methods, under either host, of solo-learn's own, or of another
+            repository (docs/solo-learn.md has the list); what is recognised is told on the standard
+            error, and parts that are missing are an error. It may also be the name of a model of
+            the zoo (``python -m solo_adv.zoo list``), which is downloaded once, or ``timm:NAME`` or
+            ``timm:NAME@FILE``; see :func:`timm_encoder`.
         features: ``hidden``, ``backbone``, ``projector`` or ``auto``; see :class:`Encoder`.
-        settings: settings of a solo-learn checkpoint that its ``args.json`` lacks or has wrong.
+        settings: what the checkpoint of another repository does not say.
         head: for a model of the zoo, ``linear`` or ``robust_linear`` loads a classifier from pixels
             (N, 3, H, W) in [0, 1] to logits (N, K) instead of the encoder.
 
@@ -66,8 +68,8 @@ def load_pretrained(
     if named == "timm":
         if settings is not None and settings.named:
             raise UserError(
-                f"encoder.{next(iter(settings.named))} is for checkpoints of solo-learn's own "
-                f"methods; timm knows how {path} is built."
+                f"encoder.{next(iter(settings.named))} is for checkpoints of other "
+                f"repositories; timm knows how {path} is built."
             )
         return timm_encoder(str(path), features=features)
     return encoder_from(path, features=features, settings=settings)

@@ -61,8 +61,10 @@ def build_backbone(
         image_size: side of the square images, in pixels.
         stem: the first layers of a ``resnet*``: ``cifar`` (3x3, stride 1, padding 1, no
             max-pooling, as in the paper's code), ``cifar_padding2`` (the same with padding 2, as in
-            solo-learn), ``imagenet`` (7x7, stride 2, max-pooling), or ``auto``, which takes
-            ``cifar`` for images of up to 64 pixels and ``imagenet`` for larger ones.
+            solo-learn), ``cifar_linear`` (as ``cifar``, without a ReLU after the convolution's
+            batch norm, as in lightly's examples), ``imagenet`` (7x7, stride 2, max-pooling), or
+            ``auto``, which takes ``cifar`` for images of up to 64 pixels and ``imagenet`` for
+            larger ones.
         kwargs: passed to timm. A ``resnet*`` also takes ``width``, the number of channels of the
             first stage (64 by default; each further stage has twice as many as the one before), and
             ``layers``, the number of blocks of each stage. Other models ignore these two, which
@@ -122,6 +124,8 @@ def set_stem(resnet: nn.Module, stem: str, width: int = 64) -> None:
         padding = 2 if stem == "cifar_padding2" else 1
         resnet.conv1 = nn.Conv2d(3, width, kernel_size=3, stride=1, padding=padding, bias=False)
         resnet.maxpool = nn.Identity()
+    if stem == "cifar_linear":
+        setattr(resnet, "act1" if hasattr(resnet, "act1") else "relu", nn.Identity())
 
 
 def _create(name: str, **kwargs: Any) -> nn.Module:

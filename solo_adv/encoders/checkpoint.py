@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from solo_adv.encoders.weights import read_weights
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import first_undamaged, given_path, verify
 
@@ -55,37 +57,119 @@ def _newest_in(directory: Path) -> Path:
     return found
 
 
-def read_checkpoint(file: Path) -> dict[str, Any]:
+def read_checkpoint(file: Path, *, only_weights: bool = False) -> dict[str, Any]:
     """Read a training checkpoint without executing anything in it.
 
+    Args:
+        file: a file of ``torch.save``, or a ``.safetensors`` file of weights alone.
+        only_weights: whether only the weights are needed. Settings that other programs keep beside
+            them (objects of OmegaConf, paths, NumPy's arrays, Lightning's records) are then passed
+            over without importing their classes; otherwise they are refused.
+
+    Returns:
+        What the file holds, with the weights by name under ``state_dict``.
+
     Raises:
-        UserError: the file is damaged or is not a training checkpoint.
+        UserError: the file is damaged, is not a training checkpoint, or holds what would run code.
     """
     verify(file)
+    if file.suffix == ".safetensors":
+        return {"state_dict": read_weights(file)}
     try:
-        with torch.serialization.safe_globals(_harmless()):
-            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        checkpoint = _load(file, passing_over=only_weights)
     except UnpicklingError as error:
-        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"{refused[1]}, among others," if refused else "more than tensors and plain values,"
+        refused = _REFUSED.search(str(error))
+        if refused is None:
+            what = "it is not a PyTorch file, or it holds more than tensors and plain values,"
+        else:
+            what = f"it holds {refused[1]}, among others,"
         raise UserError(
-            f"{file} is not a readable checkpoint: it is not a PyTorch file, or it holds {what} "
-            "which is refused because loading it would run code. If you trust it, save its weights "
-            "alone where it was made: torch.save({'state_dict': model.state_dict()}, FILE)."
+            f"{file} is not a readable checkpoint: {what} which is refused because loading it "
+            "would run code. If you trust it, save its weights alone where it was made: "
+            "torch.save({'state_dict': model.state_dict()}, FILE)."
         ) from error
     except Exception as error:  # a damaged file without a checksum raises many types
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{file} is not a readable checkpoint: {reason}") from error
+        reason = f"{type(error).__name__} {' '.join(str(error).split())[:200]}"
+        raise UserError(
+            f"{file} is not a readable checkpoint: it is not a PyTorch file, or damaged ({reason})."
+        ) from error
     if isinstance(checkpoint, dict):
-        for key in ("state_dict", "model", "net", "model_state_dict"):
+        for key in _WEIGHTS:
             if isinstance(checkpoint.get(key), Mapping):
-                return {**checkpoint, "state_dict": checkpoint[key]}
+                return {**checkpoint, "state_dict": _only_tensors(file, key, checkpoint[key])}
         if checkpoint and all(isinstance(value, torch.Tensor) for value in checkpoint.values()):
             return {"state_dict": checkpoint}
     raise UserError(
         f"{file} is not a training checkpoint: it holds no weights, neither alone nor as "
-        "'state_dict', 'model' or 'net'."
+        f"{', '.join(map(repr, _WEIGHTS[:-1]))} or {_WEIGHTS[-1]!r}."
     )
+
+
+_WEIGHTS = ("state_dict", "state_dict_dual", "model", "net", "network", "model_state_dict")
+"""Where the weights may lie in a checkpoint. If several are there, the first is taken."""
+_REFUSED = re.compile(r"GLOBAL ([\w.]+)")
+
+
+def _only_tensors(file: Path, key: str, state: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise UserError(
+                f"{file} is not a training checkpoint: its '{key}' holds {name}, which is a "
+                f"{type(value).__name__} and not a tensor."
+            )
+    return state
+
+
+class _Unread:
+    """Stands in for an object that is not read. Its class is not imported and its state is lost."""
+
+    def __new__(cls, *_: object) -> "_Unread":
+        return object.__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _unread_dict(*_: object) -> OrderedDict[Any, Any]:
+    """Stands in for ``defaultdict``; PyTorch fills in the items."""
+    return OrderedDict()
+
+
+_UNREAD = (
+    *("omegaconf", "pathlib", "typing", "builtins", "numpy", "argparse", "enum"),
+    *("pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities"),
+)
+"""Packages whose objects are passed over. Nothing that is needed lies in them."""
+_BUILTINS = ("dict", "list", "tuple", "set", "frozenset", "object", "int", "float", "str", "bool")
+
+
+def _load(file: Path, *, passing_over: bool) -> Any:
+    """The content of a PyTorch file, with stand-ins for objects that are known but not read.
+
+    Raises:
+        UnpicklingError: the file holds an object that is not known.
+    """
+    stand_ins: dict[str, Any] = {}
+    if passing_over:
+        stand_ins = {f"builtins.{name}": _Unread for name in _BUILTINS}
+    while True:
+        known = [(stand_in, name) for name, stand_in in stand_ins.items()]
+        try:
+            with torch.serialization.safe_globals([*_harmless(), *known]):
+                return torch.load(file, map_location="cpu", weights_only=True)
+        except UnpicklingError as error:
+            refused = _REFUSED.search(str(error))
+            name = refused[1] if refused else ""
+            if not passing_over or name in stand_ins:
+                raise
+            if name == "collections.defaultdict":
+                stand_ins[name] = _unread_dict
+            elif name.endswith(".AttributeDict"):  # of Lightning
+                stand_ins[name] = OrderedDict
+            elif name.partition(".")[0] in _UNREAD:
+                stand_ins[name] = _Unread
+            else:
+                raise
 
 
 def _harmless() -> list[Any]:

@@ -1,9 +1,10 @@
-"""Completes the configs of checkpoints that solo-learn's own methods wrote.
+"""Settings for encoders of other repositories, and the configs of solo-learn's own methods.
 
 The ``args.json`` beside a checkpoint describes its encoder; the user may add to it or correct it.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from solo_adv.encoders import solo_config
-from solo_adv.encoders.published import BRANCHES
+from solo_adv.encoders.resnets import BRANCHES
 from solo_adv.encoders.specification import STEMS
 from solo_adv.support.checks import choice, is_number, known_keys, whole
 from solo_adv.support.errors import UserError
@@ -20,17 +21,19 @@ from solo_adv.support.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
-    """Settings of a solo-learn checkpoint that override its ``args.json``. None overrides nothing.
+    """What a checkpoint of another repository does not say. None takes what is recognised.
 
     Attributes:
         backbone: name of the backbone, as ``backbones.build_backbone`` takes it.
-        stem: the stem of a ResNet: ``cifar`` (padding 1), ``cifar_padding2`` (solo-learn's) or
-            ``imagenet``.
+        stem: the stem of a ResNet: ``cifar`` (padding 1), ``cifar_padding2`` (solo-learn's),
+            ``cifar_linear`` (lightly's) or ``imagenet``; see ``build_backbone``.
         image_size: side in pixels of the images that the encoder takes.
         mean: mean of each of the three channels by which images are normalised.
         std: standard deviation of each of the three channels by which images are normalised.
-        batch_norm: which batch norm of a published checkpoint with two is used: ``attacked`` (the
-            default) or ``clean``.
+        batch_norm: which batch norm of a checkpoint with several is used: ``attacked`` (the
+            default), ``clean``, ``attacked_ce`` (AdvCL's third), or its number from 0.
+        network: which network of a checkpoint with several is read, by what comes before its
+            weights' names, such as ``encoder_k`` or ``momentum_backbone``.
 
     Raises:
         UserError: a value is not accepted.
@@ -41,12 +44,15 @@ class EncoderSettings:
     image_size: int | None = None
     mean: list[float] | None = None
     std: list[float] | None = None
-    batch_norm: str | None = None
+    batch_norm: str | int | None = None
+    network: str | None = None
 
     def __post_init__(self) -> None:
         if self.stem is not None:
             choice("encoder.stem", self.stem, STEMS[1:])
-        if self.batch_norm is not None:
+        if isinstance(self.batch_norm, int):
+            whole("encoder.batch_norm", self.batch_norm, 0)
+        elif self.batch_norm is not None:
             choice("encoder.batch_norm", self.batch_norm, BRANCHES)
         if self.image_size is not None:
             whole("encoder.image_size", self.image_size, 1)
@@ -72,25 +78,48 @@ class EncoderSettings:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
+def is_solo_learns(file: Path, state: Mapping[str, Tensor]) -> bool:
+    """Whether solo-learn wrote a checkpoint with these weights and the ``args.json`` beside it.
+
+    DeACL and checkpoints with several batch norms have such a file, too, but other networks.
+    """
+    if any(".bn_list." in name or ".normalize." in name for name in state):
+        return False
+    return file.with_name("args.json").exists() and any(map(_OF_BACKBONE.match, state))
+
+
+_OF_BACKBONE = re.compile(r"(backbone|encoder)\.")  # before version 1.0.3 it was the encoder
+
+
 def solo_learn_config(
     file: Path, state: Mapping[str, Tensor], named: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The complete config of a checkpoint that one of solo-learn's own methods wrote.
 
     Args:
-        file: the checkpoint; its ``args.json`` is looked for beside it.
-        state: weights of its backbone.
+        file: the checkpoint; its ``args.json`` lies beside it.
+        state: its weights.
         named: settings of :class:`EncoderSettings` that the user gave.
 
+    Returns:
+        The config, and the weights of its backbone.
+
     Raises:
-        UserError: the file has no backbone, there is no usable ``args.json`` and the user did not
-            give what it would say, or the weights contradict the stem.
+        UserError: there is no usable ``args.json``, the weights contradict the stem, or a setting
+            is for other checkpoints.
     """
-    if not state:
-        raise UserError(f"{file} holds no weights of a backbone ('backbone.*').")
+    for key in ("batch_norm", "network"):
+        if key in named:
+            raise UserError(
+                f"encoder.{key}={named[key]}: {file} is solo-learn's, which has one backbone with "
+                "one batch norm in each place. Leave the key out."
+            )
+    state = {
+        _OF_BACKBONE.sub("backbone.", name, count=1): value
+        for name, value in state.items()
+        if _OF_BACKBONE.match(name)
+    }
     args = _args_beside(file)
-    if args is None:
-        args = _args_named(file, named)
     backbone, data = {**args["backbone"]}, {**args["data"]}
     backbone |= {"name": named.get("backbone", backbone["name"])}
     backbone |= {"stem": named.get("stem", backbone.get("stem"))}
@@ -99,38 +128,19 @@ def solo_learn_config(
     if "image_size" in named:
         config["crops"]["size"] = named["image_size"]
     _check_stem(file, state, config)
-    return config
+    return config, state
 
 
-def _args_beside(file: Path) -> dict[str, Any] | None:
+def _args_beside(file: Path) -> dict[str, Any]:
     args = file.with_name("args.json")
-    if not args.exists():
-        return None
     try:
         config = json.loads(args.read_text())
+        if isinstance(config.get("backbone", config.get("encoder")), str):
+            return solo_config.of_flat(config)
         config["backbone"]["name"], config["data"]["dataset"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{args} is not the config of a solo-learn run (1.0.6 or newer): {error!r}."
-        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{args} is not the config of a solo-learn run: {error!r}.") from error
     return solo_config.resolved(config)
-
-
-def _args_named(file: Path, named: Mapping[str, Any]) -> dict[str, Any]:
-    """A config from the settings that the user gave, if there is no ``args.json``."""
-    needed = ["backbone", "image_size", "mean", "std"]
-    if str(named.get("backbone", "resnet")).startswith("resnet"):
-        needed.append("stem")
-    missing = [f"encoder.{key}" for key in needed if key not in named]
-    if missing:
-        raise UserError(
-            f"There is no args.json beside {file} to say how its encoder is built. Name it: "
-            f"{', '.join(missing)} (for instance encoder.backbone=resnet18 "
-            "encoder.stem=cifar_padding2 encoder.image_size=32; for images that were not "
-            "normalised encoder.mean=[0,0,0] encoder.std=[1,1,1])."
-        )
-    backbone = {"name": named["backbone"], "kwargs": {}}
-    return {"method": "unknown", "backbone": backbone, "data": {}, "method_kwargs": {}}
 
 
 def _check_stem(file: Path, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:

@@ -10,10 +10,11 @@ from torch import Tensor
 from solo_adv.encoders.batch_norms import of_one_branch
 from solo_adv.encoders.checkpoint import find_checkpoint, read_checkpoint
 from solo_adv.encoders.encoder import Encoder
-from solo_adv.encoders.foreign import EncoderSettings, solo_learn_config
+from solo_adv.encoders.foreign import EncoderSettings, is_solo_learns, solo_learn_config
 from solo_adv.encoders.published import published
 from solo_adv.encoders.weights import fill
 from solo_adv.support.errors import UserError
+from solo_adv.support.processes import rank
 
 
 def encoder_from(
@@ -24,43 +25,38 @@ def encoder_from(
     Args:
         path: a ``.ckpt`` file, or the directory of a run, whose newest checkpoint is loaded. It may
             be of this package's methods, under either host, of solo-learn's own, or of another
-            repository (see ``published.py``).
+            repository (see ``published.py``), which is told on the standard error.
         features: ``hidden``, ``backbone``, ``projector`` or ``auto``; see :class:`Encoder`.
-        settings: settings of a solo-learn checkpoint that its ``args.json`` lacks or has wrong.
+        settings: what the checkpoint of another repository does not say.
 
     Raises:
         UserError: there is no such file, it is not a checkpoint or does not fit its config, or the
             stem of its backbone is unknown.
     """
     file = find_checkpoint(path)
-    checkpoint = read_checkpoint(file)
+    checkpoint = read_checkpoint(file, only_weights=True)
     named = (settings or EncoderSettings()).named
+    told = ""
     if "solo_adv" in checkpoint:
         saved = checkpoint["solo_adv"]
         if named:
             raise UserError(
                 f"{file} says itself how its encoder is built; encoder.{next(iter(named))} is for "
-                "checkpoints of solo-learn's own methods."
+                "checkpoints of other repositories."
             )
         encoder = Encoder(saved["config"], features, crop_passes=saved["crop_passes"])
         state = _judged_weights(checkpoint["state_dict"], saved["config"])
-    elif _is_solo_learns(file, checkpoint["state_dict"]):
-        state = _of_networks(checkpoint["state_dict"], "backbone.")
-        config = solo_learn_config(file, state, named)
+    elif is_solo_learns(file, checkpoint["state_dict"]):
+        config, state = solo_learn_config(file, checkpoint["state_dict"], named)
         encoder = Encoder(config, features, with_projector=False)
     else:
-        config, state, told = published(file, checkpoint["state_dict"], named)
-        print(told, file=sys.stderr)
+        config, state = found = published(file, checkpoint["state_dict"], named)
+        told = f"Read {file.name} as {found.told}."
         encoder = Encoder(config, features, with_projector=False)
     fill(encoder, state, file)
+    if told and rank() == 0:
+        print(told, file=sys.stderr)
     return encoder.requires_grad_(False).eval()
-
-
-def _is_solo_learns(file: Path, state: Mapping[str, Tensor]) -> bool:
-    """Whether the weights have solo-learn's names. Its newer versions also write args.json."""
-    if any(".bn_list." in name for name in state):
-        return False
-    return file.with_name("args.json").exists() or any(n.startswith("backbone.") for n in state)
 
 
 def _judged_weights(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:

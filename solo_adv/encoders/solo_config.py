@@ -24,6 +24,46 @@ _STATISTICS = {
     "imagenet": _IMAGENET,
 }
 
+_OLD_IMAGENET = ([0.485, 0.456, 0.406], [0.228, 0.224, 0.225])
+# solo/utils/pretrain_dataloader.py of versions before 1.0.3; later ones differ for CIFAR only.
+_OLD_STATISTICS = {
+    "cifar10": ([0.4914, 0.4822, 0.4465], [0.247, 0.243, 0.261]),
+    "cifar100": ([0.4914, 0.4822, 0.4465], [0.247, 0.243, 0.261]),
+    "stl10": ([0.4914, 0.4823, 0.4466], [0.247, 0.243, 0.261]),
+    "imagenet100": _OLD_IMAGENET,
+    "imagenet": _OLD_IMAGENET,
+}
+
+
+def of_flat(args: Config) -> dict[str, Any]:
+    """The config that the flat ``args.json`` of versions before 1.0.6 stands for.
+
+    Before version 1.0.3 the backbone was called encoder, and both CIFAR data sets were normalised
+    by the statistics of CIFAR-10. Later versions have those that version 1.0.6 has.
+
+    Raises:
+        KeyError: it names no data set.
+        TypeError: it has a value of another kind.
+    """
+    older = "encoder" in args
+    kwargs = {**(args.get("backbone_args") or args.get("encoder_args") or {})}
+    kwargs.pop("cifar", None)
+    dataset = args["dataset"]
+    size = args.get("crop_size") or (32 if dataset in _CIFAR else 224)
+    size = int(size[0] if isinstance(size, list) else size)
+    mean, std = _OLD_STATISTICS.get(dataset, (args.get("mean"), args.get("std")))
+    if not older and dataset in _CIFAR:
+        mean, std = _STATISTICS[dataset]
+    if mean is None or std is None:
+        mean, std = _OLD_STATISTICS["imagenet"]
+    return {
+        "method": args.get("method", "unknown"),
+        "backbone": {"name": args["encoder" if older else "backbone"], "kwargs": kwargs},
+        "data": {"dataset": dataset, "mean": list(mean), "std": list(std), "image_size": size},
+        "augmentations": [{"crop_size": size}],
+        "method_kwargs": {},
+    }
+
 
 def resolved(args: Config) -> dict[str, Any]:
     """Resolve the interpolations, such as ``${data.image_size}``, that an ``args.json`` keeps."""

@@ -10,7 +10,7 @@ from solo_adv.support.checks import choice
 from solo_adv.support.errors import unknown
 from solo_adv.support.signatures import package_folder
 
-STEMS = ("auto", "cifar", "cifar_padding2", "imagenet")
+STEMS = ("auto", "cifar", "cifar_padding2", "cifar_linear", "imagenet")
 _CIFAR_STEM_UP_TO = 64
 IDENTITY = ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0])
 """Mean and standard deviation of a normalisation that changes nothing."""

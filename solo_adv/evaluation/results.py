@@ -37,7 +37,7 @@ def result_fingerprint(
     settings = RobustSettings.from_config(config).decisive(head_given=weights["head_given"])
     measured = {
         "settings": settings,
-        "pretrain_config": pretrain_config,
+        "pretrain_config": {k: v for k, v in pretrain_config.items() if k != "recognised"},
         "data": [data["fingerprint_train"], data["fingerprint_test"]],
         "encoder": weights["encoder"],
         "head": weights["head"] if weights["head_given"] else None,

@@ -131,6 +131,8 @@ def fill_in(
         complete = {**usual, **section(cfg, name)}
         construct(settings, complete, name)
         cfg[name] = complete
+    if not teacher_settings(cfg).named:  # so that a run is told by what describes its teacher
+        del cfg.teacher["encoder"]
     cfg.backbone.batch_norms = cfg.backbone.get("batch_norms") or 1
     cfg.precision = resolved_precision(cfg)
     if (taught := teacher_settings(cfg)).reads_checkpoint:

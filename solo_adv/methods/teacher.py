@@ -1,6 +1,9 @@
 """The teacher whose outputs an objective may use: a frozen encoder, or the averaged weights."""
 
-from collections.abc import Callable, Mapping
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from solo_adv.encoders.encoder import FEATURES, Encoder
+from solo_adv.encoders.foreign import EncoderSettings
 from solo_adv.encoders.specification import resolve_name
 from solo_adv.pretrained import file_of, load_pretrained
 from solo_adv.support.checks import choice, flag, number, whole
@@ -32,6 +36,8 @@ class TeacherSettings:
             ``.ckpt`` file or a run's directory, of this package's methods or of solo-learn's; a
             name of the zoo; ``timm:NAME`` or ``timm:NAME@FILE``.
         features: which of the encoder's features the objective sees; see ``Encoder``.
+        encoder: what the checkpoint of another repository does not say: the fields of
+            ``EncoderSettings``, of which those that are missing or None are recognised.
         start_student: whether the student's backbone starts from the encoder's weights. Both must
             be the same network.
         crops: for ``kind=bank``, the number of crops of each image.
@@ -52,6 +58,7 @@ class TeacherSettings:
     kind: str = "none"
     checkpoint: str | None = None
     features: str = "auto"
+    encoder: Mapping[str, Any] | None = None
     start_student: bool = False
     crops: int = 16
     min_scale: float = 0.25
@@ -65,6 +72,11 @@ class TeacherSettings:
         whole("teacher.crops", self.crops, 1)
         number("teacher.min_scale", self.min_scale, above_zero=True, most=1.0)
         flag("teacher.center", self.center)
+        if self.named and not self.reads_checkpoint:
+            raise UserError(
+                f"teacher.encoder.{next(iter(self.named))} describes teacher.checkpoint, but "
+                f"teacher.kind={self.kind} reads none: set teacher.kind=network or bank."
+            )
         whole("teacher.clusters", self.clusters, 0)
         if self.clusters == 1:
             raise UserError("teacher.clusters must be 0 or at least 2; got 1.")
@@ -95,6 +107,16 @@ class TeacherSettings:
         return self.kind in ("network", "bank")
 
     @property
+    def named(self) -> dict[str, Any]:
+        """The settings of ``encoder`` that are not None.
+
+        Raises:
+            UserError: a key is unknown, or a value is not accepted.
+        """
+        with _of_teacher():
+            return EncoderSettings.from_config(self.encoder or {}).named
+
+    @property
     def passes_crops(self) -> bool:
         """Whether the teacher passes the crops of every batch."""
         return self.kind in ("network", "average")
@@ -103,6 +125,16 @@ class TeacherSettings:
     def bank_passes(self) -> float:
         """Crop passes for each training image before training, of which a bank needs some."""
         return self.crops * FORWARD if self.kind == "bank" else 0.0
+
+
+@contextmanager
+def _of_teacher() -> Iterator[None]:
+    """Context in which errors name the settings of an encoder as those of the teacher's."""
+    try:
+        yield
+    except UserError as error:
+        told = re.sub(r"(?<![\w./])encoder(?=\.\w+(=| must))", "teacher.encoder", str(error))
+        raise UserError(told) from error
 
 
 class FrozenTeacher:
@@ -203,7 +235,9 @@ def read_teacher(settings: TeacherSettings) -> tuple[Encoder, str]:
     file = file_of(settings.checkpoint)
     modified = file.stat().st_mtime_ns if file is not None and file.exists() else None
     source = settings.checkpoint if file is None else file
-    encoder, fingerprint = _read(settings.checkpoint, file, modified, settings.features)
+    named = json.dumps(settings.named)
+    with _of_teacher():
+        encoder, fingerprint = _read(settings.checkpoint, file, modified, settings.features, named)
     if settings.weights not in (None, fingerprint):
         raise UserError(
             f"The weights of the teacher in {source} ({fingerprint}) differ from those that this "
@@ -215,8 +249,12 @@ def read_teacher(settings: TeacherSettings) -> tuple[Encoder, str]:
 
 @lru_cache(maxsize=1)  # because a config is checked more than once
 def _read(
-    checkpoint: str, file: Path | None, modified: int | None, features: str
+    checkpoint: str, file: Path | None, modified: int | None, features: str, named: str
 ) -> tuple[Encoder, str]:
-    """Read a teacher anew if its file is another one, or was changed at the time ``modified``."""
-    encoder = load_pretrained(checkpoint, features=features)
+    """Read a teacher anew if its file is another one, or was changed at the time ``modified``.
+
+    ``named`` is the JSON of the settings that the user gave for it.
+    """
+    settings = EncoderSettings(**json.loads(named))
+    encoder = load_pretrained(checkpoint, features=features, settings=settings)
     return encoder, weights_fingerprint(encoder.state_dict())

@@ -67,6 +67,8 @@ def _settings(report: Report) -> str:
         "Code": f"solo-adv {report.versions['solo_adv']}, commit {report.git_commit or 'unknown'}, "
         f"torch {report.versions['torch']}",
     }
+    if recognised := report.pretrain_config.get("recognised"):
+        lines["Encoder"] = recognised
     if config["finetune"] == "adversarial":
         recipe = config["finetune_recipe"]
         trades = f", TRADES with beta {recipe['beta']:g}" if recipe.get("loss") == "trades" else ""

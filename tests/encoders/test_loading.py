@@ -88,16 +88,65 @@ def test_what_the_user_names_goes_before_args_json(saved):
 
 
 @torch.no_grad()
-def test_without_args_json_everything_must_be_named(saved):
+def test_without_args_json_the_normalisation_must_be_named(saved, capsys):
     net = network(padding=2)
     path = saved(net, args=False)
-    with pytest.raises(UserError, match=r"no args.json.*encoder.backbone.*encoder.stem"):
+    with pytest.raises(UserError, match=r"encoder\.mean.*args\.json of its run"):
         load_pretrained(path)
-    settings = EncoderSettings(
-        backbone="resnet18", stem="cifar_padding2", image_size=32, mean=[0.0] * 3, std=[1.0] * 3
-    )
+    settings = EncoderSettings(mean=[0.0] * 3, std=[1.0] * 3)
     encoder = load_pretrained(path, settings=settings)
     torch.testing.assert_close(encoder(pixels()), net(pixels()))
+    told = capsys.readouterr().err
+    assert "cifar_padding2 stem (3x3, padding 2), which solo-learn uses (encoder.stem)" in told
+    assert "the network 'backbone'" in told
+    assert "without classifier, momentum_backbone, projector" in told
+
+
+OLD = {
+    "cifar10": (MEAN, [0.247, 0.243, 0.261]),
+    "imagenet100": ([0.485, 0.456, 0.406], [0.228, 0.224, 0.225]),
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("args", "padding", "mean", "std"),
+    [
+        ({"encoder": "resnet18", "dataset": "cifar10", "crop_size": [32]}, 2, *OLD["cifar10"]),
+        ({"encoder": "resnet18", "dataset": "cifar100", "crop_size": 32}, 2, *OLD["cifar10"]),
+        ({"backbone": "resnet18", "dataset": "cifar10", "crop_size": [32]}, 2, MEAN, STD),
+        (
+            {"backbone": "resnet18", "dataset": "cifar100", "backbone_args": {"cifar": True}},
+            *(2, [0.5071, 0.4865, 0.4409], [0.2673, 0.2564, 0.2762]),
+        ),
+        (
+            {"encoder": "resnet18", "dataset": "imagenet100", "crop_size": [32, 32]},
+            *(None, *OLD["imagenet100"]),
+        ),
+        (
+            {"encoder": "resnet18", "dataset": "custom", "mean": [0.5] * 3, "std": [0.25] * 3},
+            *(None, [0.5] * 3, [0.25] * 3),
+        ),
+    ],
+)
+def test_versions_before_1_0_6(tmp_path, args, padding, mean, std):
+    net = network(padding)
+    name = "encoder" if "encoder" in args else "backbone"
+    state = {f"{name}.{key}": value for key, value in net.state_dict().items()}
+    state |= {f"momentum_{key}": torch.zeros_like(value) for key, value in state.items()}
+    state |= {"classifier.weight": torch.rand(10, 512), "projector.0.weight": torch.rand(4, 4)}
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "byol-ep=3.ckpt")
+    flat = {"method": "byol", "gpus": [0], "lr": 0.3, **args}
+    (tmp_path / "args.json").write_text(json.dumps(flat))
+    encoder = load_pretrained(tmp_path)
+    assert encoder.image_size == (224 if args["dataset"] == "custom" else 32)
+    torch.testing.assert_close(encoder(pixels()), net(normalized(mean, std)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"batch_norm": "clean"}, {"network": "momentum_backbone"}])
+def test_settings_for_other_repositories_are_refused(saved, settings):
+    with pytest.raises(UserError, match="Leave the key out"):
+        load_pretrained(saved(network(padding=2)), settings=EncoderSettings(**settings))
 
 
 def test_a_stem_that_the_weights_contradict_is_refused_with_the_option(saved):

@@ -103,6 +103,11 @@ def test_other_data_weights_and_training_change_it(change):
     assert fingerprint(**change) != fingerprint()
 
 
+def test_the_words_for_a_checkpoint_of_another_repository_do_not_count():
+    worded = [{**TRAINED, "recognised": words} for words in ("resnet18 of ACL", "an ACL")]
+    assert fingerprint(trained=worded[0]) == fingerprint(trained=worded[1]) == fingerprint()
+
+
 def test_settings_of_training_do_not_count_with_a_given_head():
     given = {**WEIGHTS, "head": "h", "head_given": True}
     robust = replace(SETTINGS, linear="robust")

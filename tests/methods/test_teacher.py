@@ -10,6 +10,7 @@ from torch import Tensor
 
 from solo_adv import METHODS, UserError
 from solo_adv.adversaries import PGD
+from solo_adv.encoders.backbones import build_backbone
 from solo_adv.host.standalone import StandaloneMethod
 from solo_adv.methods import AdversarialMethod
 from solo_adv.methods.attacked_views import AttackedViews
@@ -175,6 +176,48 @@ def test_a_student_that_cannot_start_from_the_teacher_is_refused(
     }
     with pytest.raises(UserError, match=message):
         compare(**{**given, **changes})
+
+
+@pytest.fixture
+def of_another_repository(tmp_path):
+    """The weights of a network alone, whose stem and normalisation must be named."""
+    net, _ = build_backbone("resnet18", image_size=32, width=4, layers=[1, 1, 1, 1])
+    torch.save({"model": net.state_dict()}, tmp_path / "net.pth")
+    return {"teacher.kind": "network", "teacher.checkpoint": str(tmp_path / "net.pth")}
+
+
+def test_a_teacher_of_another_repository_is_described(compare, of_another_repository):
+    described = {"stem": "cifar_padding2", "mean": [0.5] * 3, "std": [0.25] * 3, "image_size": 16}
+    method = compare(**of_another_repository, **{"teacher.encoder": described})
+    encoder = method.teacher.encoder
+    assert encoder.config["backbone"]["stem"] == "cifar_padding2"
+    assert method.cfg.teacher.encoder.stem == "cifar_padding2"
+    assert encoder.normalization.statistics == ([0.5] * 3, [0.25] * 3)
+
+
+@pytest.mark.parametrize(
+    ("described", "message"),
+    [
+        ({}, r"teacher\.encoder\.stem=cifar.*teacher\.encoder\.mean="),
+        ({"mean": 5}, r"teacher\.encoder\.mean must be three"),
+        ({"batch_norm": "clean"}, r"teacher\.encoder\.batch_norm=clean"),
+        ({"steem": "cifar"}, "Unknown key in encoder 'steem'"),
+    ],
+)
+def test_errors_name_the_teachers_settings(compare, of_another_repository, described, message):
+    with pytest.raises(UserError, match=message):
+        compare(**of_another_repository, **{"teacher.encoder": described})
+
+
+def test_a_description_without_a_checkpoint_is_refused(compare):
+    with pytest.raises(UserError, match=r"teacher\.encoder\.stem.*teacher\.kind=none reads none"):
+        compare(**{"teacher.encoder": {"stem": "cifar"}})
+
+
+def test_settings_that_describe_nothing_are_not_part_of_a_run(compare, teacher):
+    given = {"teacher.kind": "network", "teacher.checkpoint": teacher}
+    empty = compare(**given, **{"teacher.encoder": {"stem": None}}).cfg.teacher
+    assert empty == compare(**given).cfg.teacher
 
 
 def test_features_of_another_size_are_refused(build, teacher):

@@ -59,6 +59,13 @@ def test_markdown_shows_the_figures_of_the_json(tmp_path):
     assert len(text.splitlines()) < 40
 
 
+def test_markdown_says_what_was_recognised_of_another_repositorys_checkpoint(tmp_path):
+    told = "resnet18 of DeACL: the cifar_padding2 stem"
+    report = make_report(pretrain_config={"recognised": told})
+    assert f"- Encoder: {told}\n" in write_report(report, tmp_path)["md"].read_text()
+    assert "- Encoder:" not in write_report(make_report(), tmp_path)["md"].read_text()
+
+
 def test_an_unknown_measurement_is_shown(tmp_path):
     report = make_report()
     report.measurements += [measurement("fog", 0.4321), measurement("Square", 0.3, 4)]

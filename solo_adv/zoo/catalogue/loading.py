@@ -27,7 +27,7 @@ def load(
     """
     if settings is not None and settings.named:
         raise UserError(
-            f"encoder.{next(iter(settings.named))} is for checkpoints of solo-learn's own methods; "
+            f"encoder.{next(iter(settings.named))} is for checkpoints of other repositories; "
             f"the zoo knows how the encoder of {name} is built."
         )
     entry = _find_or_explain(name)

@@ -15,7 +15,16 @@ RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
 
 def backbone_of(entry: Entry) -> tuple[Encoder, dict[str, Tensor]]:
-    """The encoder that returns backbone features, and its backbone's weights."""
+    """The encoder that returns backbone features, and its backbone's weights.
+
+    Raises:
+        UserError: The network has a stem that only this package builds.
+    """
+    if entry.backbone["stem"] == "cifar_linear":
+        raise UserError(
+            f"The stem of {entry.name} has no ReLU (cifar_linear), which other packages cannot "
+            "express. Export it to onnx or hf."
+        )
     encoder = load_encoder(entry, "backbone")
     return encoder, dict(encoder.backbone.state_dict())
 
