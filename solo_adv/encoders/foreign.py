@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from solo_adv.encoders import solo_config
-from solo_adv.encoders.resnets import BRANCHES
+from solo_adv.encoders.resnets import BRANCHES, STEM_WORDS
 from solo_adv.encoders.specification import STEMS
 from solo_adv.support.checks import choice, is_number, known_keys, whole
 from solo_adv.support.errors import UserError
@@ -129,6 +129,18 @@ def solo_learn_config(
         config["crops"]["size"] = named["image_size"]
     _check_stem(file, state, config)
     return config, state
+
+
+def solo_learn_words(config: Mapping[str, Any]) -> str:
+    """What was taken from the ``args.json`` and the user's settings, for the user."""
+    backbone, data = config["backbone"], config["data"]
+    resnet = backbone["name"].startswith("resnet")
+    stem = f"the {backbone['stem']} stem ({STEM_WORDS[backbone['stem']]}); " if resnet else ""
+    return (
+        f"{backbone['name']} of solo-learn, as its args.json and encoder.* say: {stem}mean "
+        f"{list(data['mean'])} and std {list(data['std'])}; images of {config['crops']['size']} "
+        "pixels"
+    )
 
 
 def _args_beside(file: Path) -> dict[str, Any]:

@@ -10,7 +10,12 @@ from torch import Tensor
 from solo_adv.encoders.batch_norms import of_one_branch
 from solo_adv.encoders.checkpoint import find_checkpoint, read_checkpoint
 from solo_adv.encoders.encoder import Encoder
-from solo_adv.encoders.foreign import EncoderSettings, is_solo_learns, solo_learn_config
+from solo_adv.encoders.foreign import (
+    EncoderSettings,
+    is_solo_learns,
+    solo_learn_config,
+    solo_learn_words,
+)
 from solo_adv.encoders.published import published
 from solo_adv.encoders.weights import fill
 from solo_adv.support.errors import UserError
@@ -48,6 +53,7 @@ def encoder_from(
         state = _judged_weights(checkpoint["state_dict"], saved["config"])
     elif is_solo_learns(file, checkpoint["state_dict"]):
         config, state = solo_learn_config(file, checkpoint["state_dict"], named)
+        told = f"Read {file.name} as {solo_learn_words(config)}."
         encoder = Encoder(config, features, with_projector=False)
     else:
         config, state = found = published(file, checkpoint["state_dict"], named)

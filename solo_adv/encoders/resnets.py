@@ -21,12 +21,13 @@ _LAYERS: dict[tuple[str, tuple[int, ...]], str] = {
     ("bottleneck", (3, 4, 23, 3)): "resnet101",
     ("bottleneck", (3, 8, 36, 3)): "resnet152",
 }
-_STEM_WORDS = {
+STEM_WORDS = {
     "cifar": "3x3, padding 1",
     "cifar_padding2": "3x3, padding 2",
     "cifar_linear": "3x3, padding 1, no ReLU",
     "imagenet": "7x7",
 }
+"""What the weights' shapes and the padding of each stem are."""
 BRANCHES = ("clean", "attacked", "attacked_ce")
 """What the batch norms of a list are for. The third is AdvCL's, for pseudo-labels."""
 
@@ -94,7 +95,7 @@ def resnet(
     require_described(file, mean, std, kernel)
     assert stem is not None
     source = "" if stem == "imagenet" else _source("stem", named, family)
-    parts = [f"the {stem} stem ({_STEM_WORDS[stem]}){source}"]
+    parts = [f"the {stem} stem ({STEM_WORDS[stem]}){source}"]
     if branch is not None:
         parts.append(f"the batch norm of {branch} views (encoder.batch_norm)")
     source = _source("mean", named, family, in_file=held is not None)

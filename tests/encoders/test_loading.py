@@ -60,9 +60,12 @@ def normalized(mean, std):
 
 
 @torch.no_grad()
-def test_an_encoder_of_solo_learns_own_takes_pixels_and_its_stem(saved):
+def test_an_encoder_of_solo_learns_own_takes_pixels_and_its_stem(saved, capsys):
     net = network(padding=2)
     encoder = load_pretrained(saved(net))
+    told = capsys.readouterr().err
+    assert "resnet18 of solo-learn" in told
+    assert f"the cifar_padding2 stem (3x3, padding 2); mean {MEAN} and std {STD}" in told
     assert encoder.features == "backbone"
     assert encoder.features_dim == 512
     assert encoder.image_size == 32

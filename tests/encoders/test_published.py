@@ -516,6 +516,27 @@ def test_settings_beside_the_weights_are_passed_over(tmp_path, pixels, monkeypat
         read_checkpoint(tmp_path / "a.pt")
 
 
+def test_numbers_of_another_version_of_numpy_are_passed_over(tmp_path, pixels):
+    clean, attacked = two_branches()
+    held = {"state_dict": of_acl(clean, attacked), "acc": np.float64(0.5)}
+    torch.save(held, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "a.pt").read_bytes()
+    names = [b"numpy._core.multiarray\n", b"numpy.core.multiarray\n"]  # of version 2 and 1
+    ours = next(name for name in names if name in content)
+    other = next(name for name in names if name != ours)
+    (tmp_path / "a.pt").write_bytes(content.replace(ours, other))
+    encoder = load_pretrained(tmp_path / "a.pt")
+    assert agrees(encoder, attacked.state_dict(), pixels, 1, MEAN, STD)
+
+
+@pytest.mark.parametrize("call", [eval, exec, getattr])
+def test_builtin_functions_are_refused(tmp_path, call):
+    calls = type("Calls", (), {"__reduce__": lambda self: (call, ("1",))})
+    torch.save({"state_dict": network().state_dict(), "x": calls()}, tmp_path / "a.pt")
+    with pytest.raises(UserError, match=rf"{call.__name__}, among others, which is refused"):
+        load_pretrained(tmp_path / "a.pt")
+
+
 class Writes:
     """Pickled as a call of a function of NumPy, whose objects are passed over."""
 
