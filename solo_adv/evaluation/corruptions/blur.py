@@ -42,7 +42,8 @@ def disk(radius: float, deviation: float) -> np.ndarray:
         filled = ndimage.correlate1d(filled, taps, axis, mode="mirror")
     used = min(half, math.floor(radius) + reach)
     kept = slice(half - used, half + used + 1)
-    return np.ascontiguousarray(filled[kept, kept])
+    # The published code holds kernels in float32. That decides where means are whole numbers.
+    return filled[kept, kept].astype(np.float32).astype(np.float64)
 
 
 def glass_blur(
@@ -105,7 +106,8 @@ def motion_blurred(
         rows = np.clip(pixels + down[:, tap, None], 0, size - 1)
         columns = np.clip(pixels + right[:, tap, None], 0, size - 1)
         blurred += kernel[tap] * images[each, rows[:, :, None], columns[:, None, :]]
-    return np.floor(blurred + 0.5)
+    # ImageMagick rounds to 16 bits and then cuts off the lower half.
+    return np.floor(np.rint(257 * blurred) / 257)
 
 
 def zoom_blur(images: np.ndarray, draws: Draws, end: float, step: float) -> np.ndarray:
