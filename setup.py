@@ -35,6 +35,7 @@ setup(
         "timm>=1.0.12",
         "scikit-learn>=1.3",
         "numpy>=1.26",
+        "scipy>=1.11",
         "pyarrow>=15",
         "pillow>=10",
         "matplotlib>=3.8",

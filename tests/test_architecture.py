@@ -28,6 +28,7 @@ ROOMS = (
     "evaluation.aggregation",
     "evaluation.images",
     "evaluation.attacks",
+    "evaluation.corruptions",
     "evaluation.heads",
     "evaluation.trust",
     "evaluation",

@@ -11,6 +11,8 @@ from typing import NamedTuple
 from solo_adv.evaluation.attacks.autoattack import evaluate_autoattack
 from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.judging import clean_accuracy, evaluate_pgd
+from solo_adv.evaluation.corruptions.judging import evaluate_corruptions
+from solo_adv.evaluation.corruptions.sources import Source
 from solo_adv.evaluation.heads.knn import knn_accuracy
 from solo_adv.evaluation.settings import RobustSettings
 from solo_adv.evaluation.subject import Features
@@ -24,6 +26,8 @@ class Case(NamedTuple):
     settings: RobustSettings
     directory: Path | None
     """Where a protocol that takes long saves its progress; None saves nothing."""
+    corrupted: Source | None = None
+    """The corrupted images; None leaves the protocol of corruptions out."""
 
 
 def knn(features: Features, settings: RobustSettings) -> Iterator[Measurement]:
@@ -60,6 +64,12 @@ def pgd(case: Case) -> Iterator[Measurement]:
         )
 
 
+def corruptions(case: Case) -> Iterator[Measurement]:
+    """Classify corrupted images, if the settings say so. A killed evaluation continues."""
+    if case.corrupted is not None:
+        yield evaluate_corruptions(case.bench, case.corrupted, directory=case.directory)
+
+
 def autoattack(case: Case) -> Iterator[Measurement]:
     """Attack by AutoAttack at every radius, if the settings say so. A killed attack continues."""
     settings = case.settings
@@ -72,6 +82,11 @@ def autoattack(case: Case) -> Iterator[Measurement]:
 ON_FEATURES: tuple[Callable[[Features, RobustSettings], Iterator[Measurement]], ...] = (knn,)
 """The protocols that judge the encoder's features, before there is a head."""
 
-ON_CLASSIFIER: tuple[Callable[[Case], Iterator[Measurement]], ...] = (clean, pgd, autoattack)
+ON_CLASSIFIER: tuple[Callable[[Case], Iterator[Measurement]], ...] = (
+    clean,
+    pgd,
+    corruptions,
+    autoattack,
+)
 """The protocols that judge encoder and head, in the order in which they run. Those that may take
 hours come last."""

@@ -105,6 +105,7 @@ _WORDS = {
     "restarts": lambda value: f"restarts{value}",
     "random_start": lambda value: "random-start",
     "autoattack": lambda value: "autoattack",
+    "corruptions": lambda value: f"corruptions-{Path(value).name}",
     "max_images": lambda value: f"images{value}",
     "precision": lambda value: value,
     "seed": lambda value: f"seed{value}",

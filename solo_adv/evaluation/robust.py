@@ -14,6 +14,7 @@ from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import frozen
 from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.examples import attack_examples
+from solo_adv.evaluation.corruptions.sources import source_of
 from solo_adv.evaluation.heads.linear import unsettled
 from solo_adv.evaluation.images import select
 from solo_adv.evaluation.protocols import ON_CLASSIFIER, ON_FEATURES, Case
@@ -73,14 +74,14 @@ def evaluate_robustness(
             ``protocol=crops``, crops are drawn by its section ``crops``.
         device: where to compute.
         crop_passes: compute of the pretraining run, which the report records; None if unknown.
-        directory: where AutoAttack's progress and the head that it attacks are saved, so that a
-            killed evaluation continues; None saves nothing.
+        directory: where the progress of AutoAttack and of corruptions is saved, with the head that
+            they judge, so that a killed evaluation continues; None saves nothing.
         head: a trained head to judge; with None, a head is trained.
         quiet: whether to print nothing about finished stages on stderr.
 
     Raises:
-        UserError: a set is unlabelled or empty, the two have different classes, or a head is given
-            although the encoder is to be fine-tuned.
+        UserError: a set is unlabelled or empty, the two have different classes, a head is given
+            although the encoder is to be fine-tuned, or there are no such corrupted images.
 
     Source:
         Paper section 3.2 and Tables 1, 3 and 4.
@@ -99,6 +100,15 @@ def evaluate_robustness(
 
     with stage("total"), frozen(encoder):
         judged = select(test_set, settings.max_images, settings.seed)
+        corrupted = None
+        if settings.corruptions is not None:
+            corrupted = source_of(
+                settings.corruptions,
+                judged,
+                max_images=settings.max_images,
+                seed=settings.seed,
+                frost=settings.frost_pictures,
+            )
         subject = subject_of(encoder, train_set, judged, settings, pretrain_config)
         with stage("features"):
             features = subject.features(settings.images_per_batch, device)
@@ -119,7 +129,7 @@ def evaluate_robustness(
             settings.seed,
             settings.crafting,
         )
-        case = Case(bench, settings, directory)
+        case = Case(bench, settings, directory, corrupted)
         for on_classifier in ON_CLASSIFIER:
             note(on_classifier(case))
         if unfinished is not None:

@@ -66,6 +66,12 @@ class RobustSettings:
     """Whether PGD's first run starts at random instead of at zero. Later runs always do."""
     autoattack: bool = False
     """Whether to attack with AutoAttack ``standard`` as well, at every epsilon."""
+    corruptions: str | None = None
+    """Corrupted images to judge as well: ``generated`` from the test images, or a folder with
+    CIFAR-10-C, CIFAR-100-C or ImageNet-C; None judges none."""
+    frost_pictures: str | None = None
+    """A folder with the published pictures of frost, for ``corruptions=generated``; None takes
+    those of the package ``imagecorruptions``, if it is installed."""
     alarm_images: int = 256
     """How many test images the probes of the evaluation itself use; 0 switches the probes off."""
     max_images: int | None = None
@@ -115,6 +121,13 @@ class RobustSettings:
         flag("random_start", self.random_start)
         flag("train_random_start", self.train_random_start)
         flag("autoattack", self.autoattack)
+        for name in ("corruptions", "frost_pictures"):
+            _path(name, getattr(self, name))
+        if self.frost_pictures is not None and self.corruptions != "generated":
+            raise UserError(
+                "frost_pictures are pictures for corruptions=generated: add that, or leave them "
+                "out."
+            )
         number("knn_temperature", self.knn_temperature, above_zero=True)
         whole("seed", self.seed, 0)
         _ = self.crafting  # making it checks its settings
@@ -211,6 +224,12 @@ class RobustSettings:
     def images_per_batch(self) -> int:
         """How many images go into a forward pass of ``batch_size`` images or crops."""
         return max(1, self.batch_size // (self.num_crops if self.protocol == "crops" else 1))
+
+
+def _path(name: str, given: Any) -> None:
+    if given is not None and (not isinstance(given, str) or not given.strip()):
+        also = "generated or " if name == "corruptions" else ""
+        raise UserError(f"{name} must be {also}the path of a folder; got {given!r}.")
 
 
 def _epsilons(norm: type[Ball], given: Any) -> tuple[float, ...]:

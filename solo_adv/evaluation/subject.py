@@ -100,8 +100,8 @@ def classifier_of(
         features: features of the subject's images.
         settings: how to train.
         head: a trained head to use; with None, a head is trained.
-        directory: where the trained weights are saved if AutoAttack will attack them, so that a
-            resumed evaluation attacks the same ones; None saves nothing.
+        directory: where the trained weights are saved if AutoAttack or corruptions will judge them,
+            which take long, so that a resumed evaluation judges the same ones; None saves nothing.
     """
     device = features.train.device
     if head is not None:
@@ -121,7 +121,7 @@ def classifier_of(
             seed=settings.seed,
         )
 
-    if directory is None or not settings.autoattack:
+    if directory is None or not (settings.autoattack or settings.corruptions):
         classifier = train()
     else:
         head = nn.Linear(features.train.shape[1], subject.train_set.num_classes).to(device)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from solo_adv.adversaries import Ball
+from solo_adv.report.corruptions import corruption_table
 from solo_adv.report.record import Report
 from solo_adv.report.words import head_words, threat_model
 
@@ -14,6 +15,7 @@ def page(report: Report) -> str:
         f"# {report.method} on {report.data['name']}: {head_words(report.config)}",
         *(f"> **ALARM** {alarm}" for alarm in report.alarms),
         _table(report),
+        *filter(None, map(corruption_table, report.measurements)),
         *(f"- Note on {m.label}: {note}" for m in report.measurements for note in m.notes),
         _settings(report),
         "![Accuracy against epsilon, and example images](report.png)",

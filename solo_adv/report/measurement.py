@@ -27,14 +27,18 @@ class Measurement:
     """What was measured: ``clean``, ``kNN``, ``PGD-20`` and so on."""
     correct: int
     total: int
+    """How many images were judged. If each was judged several times, ``settings["times"]`` says how
+    often, and every time counts here."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """How it was measured. An attack has the ``norm`` (``linf`` if there is none) and ``epsilon``
-    of its ball, and every other setting that makes it weaker or stronger."""
+    of its ball, and every other setting that makes it weaker or stronger. ``times`` says how often
+    each image was judged if that is more than once."""
     notes: tuple[str, ...] = ()
     """Remarks that a reader of the figure must know."""
     details: Mapping[str, int] = field(default_factory=dict)
     """Further counts of images. For an ensemble of attacks: how many images each attack broke that
-    the attacks before it had left."""
+    the attacks before it had left. For corruptions: how many images were correct under each, at
+    each severity."""
     seconds: float = 0.0
     """How long it took, without interruptions."""
 
@@ -58,9 +62,18 @@ class Measurement:
         return self.correct / self.total
 
     @property
+    def images(self) -> int:
+        """How many different images were judged."""
+        return self.total // int(self.settings.get("times", 1))
+
+    @property
     def standard_error(self) -> float:
-        """The binomial standard error of :attr:`accuracy`, as a fraction."""
-        return standard_error(self.accuracy, self.total)
+        """The binomial standard error of :attr:`accuracy`, as a fraction.
+
+        Verdicts on one image are not independent, so only different images count. If each was
+        judged several times, this is an upper bound.
+        """
+        return standard_error(self.accuracy, self.images)
 
     @property
     def ball(self) -> "Ball | None":

@@ -65,4 +65,4 @@ def head_name(evaluation: Evaluation) -> str:
 
 def percent(measurement: Measurement) -> str:
     """An accuracy as text, such as ``51.2 (1,000)``: percent and number of images."""
-    return f"{100 * measurement.accuracy:.1f} ({measurement.total:,})"
+    return f"{100 * measurement.accuracy:.1f} ({measurement.images:,})"

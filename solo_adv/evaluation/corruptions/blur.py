@@ -10,9 +10,7 @@ from scipy import ndimage
 from solo_adv.evaluation.corruptions.draws import Draws
 
 
-def defocus_blur(
-    images: np.ndarray, draws: Draws, radius: float, deviation: float
-) -> np.ndarray:
+def defocus_blur(images: np.ndarray, draws: Draws, radius: float, deviation: float) -> np.ndarray:
     """Convolve with a disk whose edge is softened by a Gaussian of that standard deviation.
 
     Images continue beyond their border as in a mirror, whose axis is the outermost pixel.

@@ -68,12 +68,13 @@ def _affine_places(size: int, move: np.ndarray) -> np.ndarray:
         Row and column of each pixel's source, (2, size, size).
     """
     centre, reach = size // 2, size // 3
-    points = np.float32(
+    points = np.array(
         [
             [centre + reach, centre + reach],
             [centre + reach, centre - reach],
             [centre - reach, centre - reach],
-        ]
+        ],
+        np.float32,
     )
     moved = (points + move).astype(np.float64)
     # Solve for the map from the moved points back to the points: (x, y) = matrix @ (x', y', 1).

@@ -151,7 +151,9 @@ class _Folders:
 def _image_folders(root: Path, classes: tuple[str, ...], side: int) -> _Folders:
     places = {}
     for name in CORRUPTIONS:
-        found = [place for place in (root / name, *sorted(root.glob(f"*/{name}"))) if place.is_dir()]
+        found = [
+            place for place in (root / name, *sorted(root.glob(f"*/{name}"))) if place.is_dir()
+        ]
         if len(found) > 1:
             raise UserError(f"'{root}' holds {name} twice: '{found[0]}' and '{found[1]}'.")
         if found:

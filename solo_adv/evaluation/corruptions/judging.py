@@ -110,7 +110,7 @@ class Counts:
             held = json.loads(path.read_text())
             counts = cls(**{f.name: held[f.name] for f in fields(cls)})
             whole = counts.fingerprint == key and all(
-                len(found) == len(SEVERITIES) and 0 <= min(found) and max(found) <= images
+                len(found) == len(SEVERITIES) and min(found) >= 0 and max(found) <= images
                 for found in counts.correct.values()
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

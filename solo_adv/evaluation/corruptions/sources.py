@@ -100,8 +100,8 @@ class _Generated:
     def notes(self) -> tuple[str, ...]:
         published = published_for(self.size).size
         found = [
-            f"Generated from the test images by seed {self.seed}, with the severities published for "
-            f"images of {published} pixels; the published images were drawn with other random "
+            f"Generated from the test images by seed {self.seed}, with the severities published "
+            f"for images of {published} pixels; the published images were drawn with other random "
             "numbers."
         ]
         if published != self.size:
@@ -146,7 +146,7 @@ class _Stored:
 
     @property
     def name(self) -> str:
-        return self.stored.root.name
+        return self.stored.root.resolve().name
 
     @property
     def corruptions(self) -> tuple[str, ...]:

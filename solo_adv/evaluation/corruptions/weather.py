@@ -20,7 +20,7 @@ FROST_PACKAGE = "imagecorruptions"
 """A package of the package index that contains the published pictures, in its folder ``frost``."""
 
 
-def snow(  # noqa: PLR0917
+def snow(
     images: np.ndarray,
     draws: Draws,
     mean: float,

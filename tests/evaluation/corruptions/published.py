@@ -3,6 +3,7 @@
 The code of 2019 is run as it is: what it asks of libraries that have changed since is handed in.
 """
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -58,20 +59,20 @@ class Published:
 
     def corrupt(self, image, corruption, severity, generator):
         """Corrupt one image, uint8 (S, S, 3), as the scripts save it."""
-        import skimage.color
-        import skimage.filters
-        import skimage.util
+        color, filters, util = map(
+            importlib.import_module, ("skimage.color", "skimage.filters", "skimage.util")
+        )
 
         def gaussian(image, *sigma, multichannel=False, **more):
             axis = -1 if multichannel else None
-            return skimage.filters.gaussian(image, *sigma, channel_axis=axis, **more)
+            return filters.gaussian(image, *sigma, channel_axis=axis, **more)
 
         def random_noise(image, **more):
-            return skimage.util.random_noise(image, rng=generator, **more)
+            return util.random_noise(image, rng=generator, **more)
 
         self.names["np"] = Numpy(generator)
         self.names["gaussian"] = gaussian
         self.names["sk"] = SimpleNamespace(
-            color=skimage.color, util=SimpleNamespace(random_noise=random_noise)
+            color=color, util=SimpleNamespace(random_noise=random_noise)
         )
         return np.uint8(self.names[corruption](Image.fromarray(image), severity))

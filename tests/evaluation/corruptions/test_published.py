@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tests.evaluation.corruptions.published import CHECKOUT, Published
 
 from solo_adv.evaluation.corruptions.draws import Draws
 from solo_adv.evaluation.corruptions.generating import apply
 from solo_adv.evaluation.corruptions.severities import CORRUPTIONS, SEVERITIES
+from tests.evaluation.corruptions.published import CHECKOUT, Published
 
 IMAGES = {32: 20, 64: 4, 224: 1}
 
