@@ -40,7 +40,7 @@ CHANGES = {
     "protocol": "crops", "linear": "robust", "features": "backbone", "finetune": "adversarial",
     "epsilons": ("8/255",), "steps": 50, "step_size": "1/255", "restarts": 3, "random_start": True,
     "autoattack": True, "alarm_images": 10, "max_images": 100, "head": HeadRecipe(epochs=2),
-    "precision": "bf16-mixed", "knn_k": 5, "knn_temperature": 0.1, "seed": 6,
+    "corruptions": "generated", "precision": "bf16-mixed", "knn_k": 5, "knn_temperature": 0.1, "seed": 6,
 }  # fmt: skip
 """Each setting that changes the result of the default evaluation."""
 
@@ -54,6 +54,7 @@ ONLY_WITH = {
     "train_step_size": (0.02, {"linear": "robust"}),
     "train_random_start": (True, {"linear": "robust"}),
     "batch_size": (64, {"restarts": 2}),
+    "frost_pictures": ("frost", {"corruptions": "generated"}),
 }
 """Settings that matter only together with others: a value, and the other settings."""
 

@@ -79,6 +79,10 @@ def test_the_commands_defaults_are_those_of_the_settings():
         ({"knn_temperature": 0}, "knn_temperature must be"),
         ({"seed": -1}, "seed must be"),
         ({"head": "adam"}, "head must be a group of settings"),
+        ({"corruptions": True}, "corruptions must be generated or the path of a folder; got True"),
+        ({"corruptions": " "}, "corruptions must be generated or the path"),
+        ({"corruptions": "generated", "frost_pictures": 3}, "frost_pictures must be the path"),
+        ({"frost_pictures": "frost"}, "frost_pictures are pictures for corruptions=generated"),
         ({"head": {"rl": 1}}, "Unknown key in head 'rl'"),
     ],
 )
