@@ -7,6 +7,7 @@ from typing import Any
 from solo_adv.adversaries import AUTO, NORMS, Ball
 from solo_adv.evaluation.aggregation import AUGMENTATIONS, SPACES
 from solo_adv.evaluation.attacks.crafting import Crafting
+from solo_adv.evaluation.corruptions.severities import GENERATED
 from solo_adv.evaluation.heads.finetune import FinetuneRecipe
 from solo_adv.evaluation.heads.linear import HeadRecipe
 from solo_adv.support.checks import choice, flag, known_keys, number, whole
@@ -123,11 +124,6 @@ class RobustSettings:
         flag("autoattack", self.autoattack)
         for name in ("corruptions", "frost_pictures"):
             _path(name, getattr(self, name))
-        if self.frost_pictures is not None and self.corruptions != "generated":
-            raise UserError(
-                "frost_pictures are pictures for corruptions=generated: add that, or leave them "
-                "out."
-            )
         number("knn_temperature", self.knn_temperature, above_zero=True)
         whole("seed", self.seed, 0)
         _ = self.crafting  # making it checks its settings
@@ -200,6 +196,7 @@ class RobustSettings:
             "finetune_recipe": tuned,
             "head": not head_given,
             "batch_size": by_batch,
+            "frost_pictures": self.corruptions == GENERATED,
             "compile": False,
         }
         default = {**RobustSettings(norm=self.norm).to_config(), "norm": RobustSettings().norm}
@@ -228,7 +225,7 @@ class RobustSettings:
 
 def _path(name: str, given: Any) -> None:
     if given is not None and (not isinstance(given, str) or not given.strip()):
-        also = "generated or " if name == "corruptions" else ""
+        also = f"{GENERATED} or " if name == "corruptions" else ""
         raise UserError(f"{name} must be {also}the path of a folder; got {given!r}.")
 
 

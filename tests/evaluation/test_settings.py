@@ -82,7 +82,6 @@ def test_the_commands_defaults_are_those_of_the_settings():
         ({"corruptions": True}, "corruptions must be generated or the path of a folder; got True"),
         ({"corruptions": " "}, "corruptions must be generated or the path"),
         ({"corruptions": "generated", "frost_pictures": 3}, "frost_pictures must be the path"),
-        ({"frost_pictures": "frost"}, "frost_pictures are pictures for corruptions=generated"),
         ({"head": {"rl": 1}}, "Unknown key in head 'rl'"),
     ],
 )

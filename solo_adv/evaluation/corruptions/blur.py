@@ -25,10 +25,11 @@ def defocus_blur(images: np.ndarray, draws: Draws, radius: float, deviation: flo
 
 
 def disk(radius: float, deviation: float) -> np.ndarray:
-    """A disk with sum 1 and a softened edge, without its empty margin; float64 (K, K).
+    """A disk with a softened edge, without its empty margin; float64 (K, K).
 
-    The published code softens small disks over 3 and large ones over 5 pixels, on a grid of 17
-    pixels or as wide as a larger disk.
+    The published code softens disks up to a radius of 8 over 3 pixels and larger ones over 5, on a
+    grid of 17 pixels or as wide as a larger disk. At its border the grid is mirrored. Disks of
+    radius 8 and 10 touch it, so that their sum is above 1 by up to 1 %, and images get brighter.
     """
     half, reach = (8, 1) if radius <= 8 else (math.ceil(radius), 2)
     grid = np.arange(-half, half + 1)

@@ -11,8 +11,8 @@ import torch
 from solo_adv.encoders.classifier import frozen, predict
 from solo_adv.evaluation.aggregation import CropStacks
 from solo_adv.evaluation.attacks.bench import Bench
-from solo_adv.evaluation.corruptions.severities import CORRUPTIONS, SEVERITIES
-from solo_adv.evaluation.corruptions.sources import GENERATED, Source
+from solo_adv.evaluation.corruptions.severities import CORRUPTIONS, GENERATED, SEVERITIES
+from solo_adv.evaluation.corruptions.sources import Source
 from solo_adv.evaluation.images import my_batches, my_share
 from solo_adv.report.corruptions import corruptions_measured
 from solo_adv.report.measurement import Measurement

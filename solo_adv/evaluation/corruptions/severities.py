@@ -10,6 +10,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+GENERATED = "generated"
+"""The source of corruptions that are made from the test images; other sources are folders."""
+
 SEVERITIES = (1, 2, 3, 4, 5)
 SMALLEST = 8
 """Smallest side in pixels of an image that can be corrupted."""

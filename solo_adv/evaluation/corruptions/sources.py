@@ -13,12 +13,15 @@ from solo_adv.crops import as_unit_float
 from solo_adv.data import ImageSet
 from solo_adv.evaluation.corruptions.folders import StoredImages, find_stored
 from solo_adv.evaluation.corruptions.generating import corrupted
-from solo_adv.evaluation.corruptions.severities import CORRUPTIONS, SMALLEST, published_for
+from solo_adv.evaluation.corruptions.severities import (
+    CORRUPTIONS,
+    GENERATED,
+    SMALLEST,
+    published_for,
+)
 from solo_adv.evaluation.corruptions.weather import FROST_PACKAGE, frost_directory
 from solo_adv.evaluation.images import select
 from solo_adv.support.errors import UserError
-
-GENERATED = "generated"
 
 
 class Source(Protocol):
