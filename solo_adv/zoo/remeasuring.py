@@ -108,4 +108,4 @@ def _compared(head: str, published: Report, measured: Report) -> list[Comparison
 def _allowed(before: Measurement, now: Measurement) -> float:
     error = sqrt(before.standard_error**2 + now.standard_error**2)
     # At 0 and 1 the binomial error is 0; a difference of one image is always accepted.
-    return max(DEVIATIONS * error, 1 / now.total)
+    return max(DEVIATIONS * error, 1 / now.images)

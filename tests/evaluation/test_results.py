@@ -139,6 +139,8 @@ def test_names_in_words():
     assert name() == "ep9-digits-central-standard-hidden-00000000"
     assert name(fraction=0.1).startswith("ep9-digits-fraction0.1-central")
     assert "-given-head-" in name(head_given=True)
+    stored = replace(SETTINGS, corruptions="/data/CIFAR-10-C")
+    assert name(stored).endswith("-hidden-corruptions-CIFAR-10-C-00000000")
     crops = {"protocol": "crops", "num_crops": 4, "space": "image"}
     settings = replace(SETTINGS, **crops, crop_augmentation="geometric", linear="robust")
     assert "-crops4-image-geometric-robust-hidden-" in name(settings)

@@ -275,3 +275,59 @@ def test_autoattack_is_part_of_the_report(monkeypatch, pattern_net, pattern_set,
     assert accuracies(run().report) == accuracies(report)
     with pytest.raises(AssertionError, match="done already"):
         run(seed=6)
+
+
+def test_corruptions_are_part_of_the_report(monkeypatch, pattern_net, pattern_set, tmp_path):
+    def run(**changes):
+        return evaluate_robustness(
+            pattern_net().encoder,
+            pattern_set(150),
+            pattern_set(40, seed=1, name="patterns test"),
+            replace(SETTINGS, max_images=20, alarm_images=0, **changes),
+            method="cfamc",
+            checkpoint="c",
+            pretrain_config={},
+            device="cpu",
+            directory=tmp_path / "progress",
+            quiet=True,
+        )
+
+    report = run(corruptions="generated").report
+    (found,) = [m for m in report.measurements if "corruptions" in m.label]
+    assert found.images == 20
+    assert report.alarms == []
+    assert accuracies(run().report) == {
+        label: accuracy for label, accuracy in accuracies(report).items() if label != found.label
+    }
+    written = write_report(report, tmp_path)
+    text = written["md"].read_text()
+    assert f"| {found.label} | {100 * found.accuracy:.2f} |" in text
+    first = " | ".join(
+        f"{5 * found.details[f'contrast {severity}']:.2f}" for severity in range(1, 6)
+    )
+    assert f"| contrast | {first} |" in text
+    assert Report.read(written["json"]).by_label[found.label] == found
+
+    # A second run finds head and counts on disk, so it neither trains nor judges.
+    def never(*_, **__):
+        pytest.fail("done again")
+
+    monkeypatch.setattr("solo_adv.evaluation.subject.train_head_on_features", never)
+    monkeypatch.setattr("solo_adv.evaluation.corruptions.judging._right", never)
+    assert run(corruptions="generated").report.by_label[found.label] == found
+
+
+def test_a_wrong_folder_of_corruptions_is_found_before_anything_is_computed(
+    monkeypatch, two_features, two_feature_set
+):
+    def never(*_, **__):
+        pytest.fail("computed")
+
+    monkeypatch.setattr("solo_adv.evaluation.subject.extract", never)
+    with pytest.raises(UserError, match="there is no such folder"):
+        evaluate(
+            two_features,
+            two_feature_set(),
+            two_feature_set(60, 1, "toy test"),
+            replace(SETTINGS, corruptions="nowhere"),
+        )

@@ -35,6 +35,7 @@ SETTINGS = RobustSettings(
     head=HeadRecipe(lr=0.01, batch_size=50, epochs=2, min_updates=0),
     linear="robust",
     train_steps=1,
+    corruptions="generated",
     alarm_images=20,
 )
 
