@@ -8,6 +8,7 @@ import numpy as np
 
 from solo_adv.evaluation.corruptions import blur, digital, noise, weather
 from solo_adv.evaluation.corruptions.draws import Draws
+from solo_adv.evaluation.corruptions.pictures import frost_pictures
 from solo_adv.evaluation.corruptions.severities import CORRUPTIONS, published_for
 
 AT_ONCE = 2**23
@@ -67,7 +68,7 @@ def apply(
     function = _FUNCTIONS[corruption]
     if corruption == "frost":
         assert frost is not None
-        function = partial(function, pictures=weather.frost_pictures(frost))
+        function = partial(function, pictures=frost_pictures(frost))
         # Between the published sizes, the pictures keep their proportion to the images.
         level = (*level[:2], level[2] * images.shape[1] / published.size)
     return function(images, draws, *level).clip(0, 255).astype(np.uint8)

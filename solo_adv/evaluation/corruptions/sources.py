@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -11,17 +11,18 @@ from torch import Tensor
 
 from solo_adv.crops import as_unit_float
 from solo_adv.data import ImageSet
-from solo_adv.evaluation.corruptions.folders import StoredImages, find_stored
-from solo_adv.evaluation.corruptions.generating import corrupted
+from solo_adv.evaluation.corruptions.pictures import FROST_PACKAGE, frost_directory
 from solo_adv.evaluation.corruptions.severities import (
     CORRUPTIONS,
     GENERATED,
     SMALLEST,
     published_for,
 )
-from solo_adv.evaluation.corruptions.weather import FROST_PACKAGE, frost_directory
 from solo_adv.evaluation.images import select
 from solo_adv.support.errors import UserError
+
+if TYPE_CHECKING:
+    from solo_adv.evaluation.corruptions.folders import StoredImages
 
 
 class Source(Protocol):
@@ -81,6 +82,10 @@ def source_of(
                 f"{side[1]}."
             )
         return _Generated(images, seed, frost_directory(frost), side[1])
+    from solo_adv.evaluation.corruptions.folders import (  # noqa: PLC0415  imports torchvision
+        find_stored,
+    )
+
     stored = find_stored(corruptions, images.classes, num_classes=images.num_classes, side=side[1])
     return _Stored(stored, images, max_images, seed)
 
@@ -126,6 +131,10 @@ class _Generated:
     def change(
         self, pixels: Tensor, places: Iterable[int], corruption: str, severity: int
     ) -> Tensor:
+        from solo_adv.evaluation.corruptions.generating import (  # noqa: PLC0415  imports scipy
+            corrupted,
+        )
+
         whole = (255 * pixels).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         found = corrupted(
             np.ascontiguousarray(whole),
@@ -142,7 +151,7 @@ class _Generated:
 class _Stored:
     """Corrupted images in a folder."""
 
-    stored: StoredImages
+    stored: "StoredImages"
     test_images: ImageSet
     max_images: int | None
     seed: int

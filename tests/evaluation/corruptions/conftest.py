@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from solo_adv.evaluation.corruptions.weather import FROST_PICTURES
+from solo_adv.evaluation.corruptions.pictures import FROST_PICTURES
 
 
 @pytest.fixture

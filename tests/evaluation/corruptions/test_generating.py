@@ -12,6 +12,7 @@ from scipy import ndimage
 from solo_adv.evaluation.corruptions import blur, weather
 from solo_adv.evaluation.corruptions.draws import Draws
 from solo_adv.evaluation.corruptions.generating import corrupted
+from solo_adv.evaluation.corruptions.pictures import FROST_PICTURES
 from solo_adv.evaluation.corruptions.severities import (
     CORRUPTIONS,
     PUBLISHED,
@@ -199,7 +200,7 @@ def test_frost_is_a_weighted_part_of_a_picture(corrupt, frost_folder, pictures):
     for image, corrupted_image, generator in zip(
         images, found, generators("frost", 3, 2), strict=True
     ):
-        name = weather.FROST_PICTURES[generator.integers(5)]
+        name = FROST_PICTURES[generator.integers(5)]
         picture = np.asarray(Image.open(frost_folder / name).convert("RGB"))
         top, left = generator.integers(260 - 224), generator.integers(300 - 224)
         part = picture[top : top + 224, left : left + 224]

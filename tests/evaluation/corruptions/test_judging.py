@@ -75,7 +75,7 @@ def test_the_accuracy_is_the_mean_over_corruptions_and_severities(
 
 
 def test_without_pictures_of_frost_it_is_the_mean_of_fourteen(bench, images, monkeypatch):
-    monkeypatch.setattr("solo_adv.evaluation.corruptions.weather.find_spec", lambda _: None)
+    monkeypatch.setattr("solo_adv.evaluation.corruptions.pictures.find_spec", lambda _: None)
     source = source_of("generated", images, max_images=None, seed=5, frost=None)
     found = evaluate_corruptions(bench, source)
     assert found.label == "14 corruptions, generated"
@@ -89,7 +89,7 @@ def test_pictures_of_frost_are_those_of_the_installed_package(images, monkeypatc
     class Spec:
         origin = str(frost_folder.parent / "__init__.py")
 
-    monkeypatch.setattr("solo_adv.evaluation.corruptions.weather.find_spec", lambda _: Spec)
+    monkeypatch.setattr("solo_adv.evaluation.corruptions.pictures.find_spec", lambda _: Spec)
     source = source_of("generated", images, max_images=None, seed=5, frost=None)
     assert source.corruptions == CORRUPTIONS
     (frost_folder / "frost5.jpg").unlink()
