@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from solo_adv.report.measurement import Measurement
+from solo_adv.report.measurement import CORRUPTIONS, Measurement
 
 
 def corruptions_measured(
@@ -32,10 +32,15 @@ def corruptions_measured(
         for severity, count in enumerate(counts, start=1)
     }
     return Measurement(
-        name=f"{len(correct)} corruptions" + (", generated" if generated else ""),
+        name=CORRUPTIONS,
         correct=sum(details.values()),
         total=images * len(details),
-        settings={"times": len(details), "source": source, "missing": list(missing)},
+        settings={
+            "times": len(details),
+            "variant": f"{len(correct)}, {'generated' if generated else 'stored'}",
+            "source": source,
+            "missing": list(missing),
+        },
         notes=tuple(notes),
         details=details,
         seconds=seconds,
@@ -48,7 +53,7 @@ def corruption_table(measurement: Measurement) -> str | None:
     Returns:
         The table; None if the measurement is not one of corruptions, or has no details.
     """
-    if "times" not in measurement.settings or not measurement.details:
+    if measurement.name != CORRUPTIONS or not measurement.details:
         return None
     rows: dict[str, list[float]] = {}
     for key, count in measurement.details.items():
@@ -57,7 +62,7 @@ def corruption_table(measurement: Measurement) -> str | None:
     rows["mean"] = [sum(column) / len(rows) for column in zip(*rows.values(), strict=True)]
     severities = [str(number + 1) for number in range(len(rows["mean"]))]
     lines = [
-        f"| {measurement.name}, severity | {' | '.join(severities)} | mean |",
+        f"| {measurement.label}, severity | {' | '.join(severities)} | mean |",
         "|---|" + "---:|" * (len(severities) + 1),
     ]
     for name, cells in rows.items():

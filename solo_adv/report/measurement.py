@@ -13,6 +13,7 @@ CLEAN = "clean"
 TOP5 = "clean, top-5"
 KNN = "kNN"
 AUTOATTACK = "AutoAttack"
+CORRUPTIONS = "corruptions"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,8 @@ class Measurement:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """How it was measured. An attack has the ``norm`` (``linf`` if there is none) and ``epsilon``
     of its ball, and every other setting that makes it weaker or stronger. ``times`` says how often
-    each image was judged if that is more than once."""
+    each image was judged if that is more than once. ``variant`` is a part of the label, for
+    measurements of one name that must not be compared with each other."""
     notes: tuple[str, ...] = ()
     """Remarks that a reader of the figure must know."""
     details: Mapping[str, int] = field(default_factory=dict)
@@ -96,8 +98,10 @@ class Measurement:
 
     @property
     def label(self) -> str:
-        """Name and radius, such as ``PGD-20 at 8/255``; unique within a report."""
-        return f"{self.name} at {self.radius}" if self.radius else self.name
+        """Name, variant and radius, such as ``PGD-20 at 8/255``; unique within a report."""
+        variant = self.settings.get("variant")
+        name = self.name if variant is None else f"{self.name} ({variant})"
+        return f"{name} at {self.radius}" if self.radius else name
 
 
 def by_label(measurements: Iterable[Measurement]) -> dict[str, Measurement]:

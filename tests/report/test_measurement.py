@@ -18,7 +18,7 @@ def test_accuracy_and_error_are_those_of_the_counts():
 
 
 def test_the_error_is_that_of_the_different_images():
-    found = Measurement(name="2 corruptions", correct=300, total=1200, settings={"times": 10})
+    found = Measurement(name="corruptions", correct=300, total=1200, settings={"times": 10})
     assert (found.accuracy, found.images) == (0.25, 120)
     assert found.standard_error == pytest.approx(sqrt(0.25 * 0.75 / 120))
 
@@ -26,6 +26,12 @@ def test_the_error_is_that_of_the_different_images():
 def test_the_radius_is_part_of_the_label():
     found = measurement("PGD-20", 0.5, 8)
     assert (found.epsilon, found.radius, found.label) == (8 / 255, "8/255", "PGD-20 at 8/255")
+
+
+def test_the_variant_is_part_of_the_label():
+    settings = {"variant": "15, generated"}
+    found = Measurement(name="corruptions", correct=1, total=2, settings=settings)
+    assert found.label == "corruptions (15, generated)"
 
 
 def test_it_survives_json():

@@ -65,8 +65,14 @@ def test_the_accuracy_is_the_mean_over_corruptions_and_severities(
     assert found.accuracy == pytest.approx(np.mean(accuracies))
     assert 0.3 < found.accuracy < 0.95
     assert (found.total, found.images) == (75 * 11, 11)
-    assert found.label == "15 corruptions, generated"
-    assert found.settings == {"times": 75, "source": "generated", "missing": []}
+    assert found.label == "corruptions (15, generated)"
+    assert found.name == "corruptions"
+    assert found.settings == {
+        "times": 75,
+        "variant": "15, generated",
+        "source": "generated",
+        "missing": [],
+    }
     assert "images of 32 pixels" in found.notes[0]
     assert "For images of 16 pixels, none are published" in found.notes[0]
     # The batch size changes nothing, because every image has its own random numbers.
@@ -78,7 +84,7 @@ def test_without_pictures_of_frost_it_is_the_mean_of_fourteen(bench, images, mon
     monkeypatch.setattr("solo_adv.evaluation.corruptions.pictures.find_spec", lambda _: None)
     source = source_of("generated", images, max_images=None, seed=5, frost=None)
     found = evaluate_corruptions(bench, source)
-    assert found.label == "14 corruptions, generated"
+    assert found.label == "corruptions (14, generated)"
     assert found.settings["missing"] == ["frost"]
     assert found.total == 70 * 11
     assert not any("frost" in key for key in found.details)
@@ -176,7 +182,7 @@ def test_stored_images_are_judged_as_they_are(bench, images, tmp_path):
     found = evaluate_corruptions(bench, source)
     assert [found.details[f"fog {severity}"] for severity in SEVERITIES[:4]] == [9] * 4
     assert found.details["fog 5"] < 9
-    assert found.label == "1 corruptions"
+    assert found.label == "corruptions (1, stored)"
     assert found.settings["source"] == "CIFAR-10-C"
     assert len(found.settings["missing"]) == 14
     assert found.notes[1].startswith("Not in that folder: gaussian_noise, shot_noise")
@@ -220,7 +226,7 @@ def test_the_table_shows_every_accuracy(bench, generated):
     found = evaluate_corruptions(bench, generated)
     lines = corruption_table(found).splitlines()
     assert len(lines) == 2 + 15 + 1
-    assert lines[0] == "| 15 corruptions, generated, severity | 1 | 2 | 3 | 4 | 5 | mean |"
+    assert lines[0] == "| corruptions (15, generated), severity | 1 | 2 | 3 | 4 | 5 | mean |"
     fog = [100 * found.details[f"fog {severity}"] / 11 for severity in SEVERITIES]
     row = next(line for line in lines if line.startswith("| fog |"))
     assert row == "| fog | " + " | ".join(f"{x:.2f}" for x in [*fog, sum(fog) / 5]) + " |"
