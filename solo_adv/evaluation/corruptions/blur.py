@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from scipy import ndimage
+from scipy import ndimage, signal
 
 from solo_adv.evaluation.corruptions.draws import Draws
+
+DIRECT = 11
+"""Widest kernel with which images are convolved directly, and not by Fourier transforms."""
 
 
 def defocus_blur(images: np.ndarray, draws: Draws, radius: float, deviation: float) -> np.ndarray:
@@ -15,13 +16,16 @@ def defocus_blur(images: np.ndarray, draws: Draws, radius: float, deviation: flo
 
     Images continue beyond their border as in a mirror, whose axis is the outermost pixel.
     """
-    kernel = torch.from_numpy(disk(radius, deviation))
-    margin = len(kernel) // 2
-    count, size = len(images), images.shape[1]
-    planes = torch.from_numpy(images / 255).permute(0, 3, 1, 2).reshape(-1, 1, size, size)
-    padded = F.pad(planes, [margin] * 4, mode="reflect")
-    blurred = F.conv2d(padded, kernel[None, None]).view(count, 3, size, size)
-    return 255 * blurred.permute(0, 2, 3, 1).numpy()
+    kernel = disk(radius, deviation)
+    pixels, width = images / 255, len(kernel)
+    if width <= DIRECT:
+        return 255 * ndimage.correlate(pixels, kernel[None, :, :, None], mode="mirror")
+    margin = (0, 0), (width // 2,) * 2, (width // 2,) * 2, (0, 0)
+    padded = np.pad(pixels, margin, mode="reflect")
+    blurred: np.ndarray = signal.oaconvolve(
+        padded, kernel[None, :, :, None], mode="valid", axes=(1, 2)
+    )
+    return 255 * blurred
 
 
 def disk(radius: float, deviation: float) -> np.ndarray:
