@@ -154,7 +154,42 @@ def _resnet(
         **{"zero_init_last": zero_init_residual, **kwargs},
     )
     set_stem(backbone, stem, width)
+    if width < _SAFE_CHANNELS:
+        _subsample_first(backbone)
     return backbone
+
+
+_SAFE_CHANNELS = 8
+
+
+class _Subsampled(nn.Conv2d):
+    """A strided 1x1 convolution that drops the pixels it skips before it convolves the others."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        rows, columns = self.stride
+        return nn.functional.conv2d(input[..., ::rows, ::columns], self.weight, self.bias)
+
+
+def _subsample_first(network: nn.Module) -> None:
+    """Keep strided 1x1 convolutions of few channels from the kernel that breaks memory.
+
+    oneDNN 3.13 of torch 2.15 writes beyond its buffer in such a convolution's backward pass, with
+    fewer than 8 input channels in channels_last on CPUs without AVX-512. The results are the same.
+    """
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if (
+                isinstance(child, nn.Conv2d)
+                and child.kernel_size == (1, 1)
+                and child.stride != (1, 1)
+                and child.in_channels < _SAFE_CHANNELS
+            ):
+                rows, columns = child.stride
+                convolution = _Subsampled(
+                    child.in_channels, child.out_channels, 1, (rows, columns), bias=False
+                )
+                convolution.weight = child.weight
+                setattr(module, name, convolution)
 
 
 def _timm_model(

@@ -132,7 +132,7 @@ def fill_in(
         construct(settings, complete, name)
         cfg[name] = complete
     if not teacher_settings(cfg).named:  # so that a run is told by what describes its teacher
-        del cfg.teacher["encoder"]
+        cfg.teacher = {key: value for key, value in cfg.teacher.items() if key != "encoder"}
     cfg.backbone.batch_norms = cfg.backbone.get("batch_norms") or 1
     cfg.precision = resolved_precision(cfg)
     if (taught := teacher_settings(cfg)).reads_checkpoint:

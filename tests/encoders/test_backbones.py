@@ -1,12 +1,13 @@
 """Building backbones by name: the reference's ResNet, narrow ones, and other timm models."""
 
 import pytest
+import timm
 import torch
 import torchvision
 from torch import nn
 
 from solo_adv import UserError
-from solo_adv.encoders.backbones import build_backbone
+from solo_adv.encoders.backbones import build_backbone, set_stem
 
 
 @pytest.mark.parametrize(("name", "dim"), [("resnet18", 512), ("resnet50", 2048)])
@@ -33,6 +34,20 @@ def test_narrow_and_shallow_resnets():
     backbone, dim = build_backbone("resnet18", image_size=16, width=16, layers=[1, 1, 1, 1])
     assert dim == 128
     assert backbone(torch.rand(2, 3, 16, 16)).shape == (2, 128)
+
+
+def test_a_very_narrow_resnet_is_the_network_that_timm_builds():
+    ours, dim = build_backbone("resnet18", image_size=16, width=4, stem="imagenet")
+    theirs = timm.create_model(
+        "resnet18", num_classes=0, channels=(4, 8, 16, 32), stem_type="deep", stem_width=2
+    )
+    set_stem(theirs, "imagenet", 4)
+    theirs.load_state_dict(ours.state_dict())
+    pixels = torch.rand(3, 3, 15, 15).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(pixels), theirs.eval()(pixels))
+    ours.train()(pixels).square().sum().backward()  # see `_subsample_first`
+    assert dim == 32
 
 
 def test_any_timm_model_whatever_a_preset_says_of_resnets():

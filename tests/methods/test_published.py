@@ -369,7 +369,7 @@ def test_dynacl_pp(build, fit, monkeypatch, tmp_path):
         **{"teacher.kind": "bank", "teacher.checkpoint": teacher, "teacher.features": "backbone"},
         **{"teacher.start_student": True, "teacher.crops": 1, "teacher.min_scale": 1.0},
         **{"teacher.center": False, "teacher.clusters": 3, "crops.num_crops": 1},
-        **{"optimizer.lr": 0.1, "optimizer.weight_decay": 1e-4},
+        **{"optimizer.lr": 0.01, "optimizer.weight_decay": 1e-4},
         **{"optimizer.kwargs": {"momentum": 0.9}},
     ).double()
     student = copy.deepcopy(method.backbone).train()
@@ -382,7 +382,7 @@ def test_dynacl_pp(build, fit, monkeypatch, tmp_path):
     clusters, head = method.bank.clusters, torch.nn.Linear(student.num_features, 3).double()
     head.load_state_dict(Bank(method.bank.targets.float(), clusters=clusters).head().state_dict())
     trained = [*student.parameters(), *head.parameters()]
-    optimizer = torch.optim.SGD(trained, 0.1, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(trained, 0.01, momentum=0.9, weight_decay=1e-4)
     for number, (batch, start) in enumerate(zip(crops, starts, strict=True)):
         student.eval()
         delta = start
