@@ -125,8 +125,8 @@ ARMS: dict[str, tuple[Stage, ...]] = {
     "cfamc, averaged weights": cfamc(*EIGHT, "averaging.decay=0.99"),
     "cfamc, epsilon rises over half": cfamc(*EIGHT, "adversary.ramp=0.5"),
     "cfamc, a step more in the last third": cfamc(*EIGHT, "adversary.late_steps=1"),
-    "cfamc, annealed crops, then pseudo-labels": (
-        Stage("cfamc", 3 / 4, ANNEALED),
+    "cfamc, annealed crops and step 4/255, then pseudo-labels": (
+        Stage("cfamc", 3 / 4, (*ANNEALED, LARGE_STEP)),
         Stage("dynacl_pp", 1 / 4, PSEUDO_LABELS, taught=True),
     ),
     "dynacl": (Stage("dynacl", 1, ("optimizer.batch_size=256", "scheduler.warmup_epochs=0")),),
