@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from solo_adv.adversaries import AUTO, Ball
-from solo_adv.report.measurement import AUTOATTACK, CLEAN, KNN, Measurement
+from solo_adv.report.measurement import AUTOATTACK, CLEAN, CORRUPTIONS, KNN, Measurement
 from solo_adv.report.record import Report, plain_values
-from solo_adv.report.uncertainty import standard_error
 from solo_adv.support.files import write_files
 
 FORMAT = 1
@@ -31,6 +30,7 @@ class Judged:
             encoder before any training. What was not measured is absent.
         errors: their standard errors.
         images: number of test images.
+        others: accuracies under further attacks, such as those in other norms, by their labels.
         alarms: reasons not to trust the figures.
         notes: remarks that a reader must know.
     """
@@ -39,6 +39,7 @@ class Judged:
     figures: Mapping[str, float]
     errors: Mapping[str, float]
     images: int
+    others: Mapping[str, float] = field(default_factory=dict)
     alarms: Sequence[str] = ()
     notes: Sequence[str] = ()
 
@@ -66,27 +67,31 @@ class Benchmark:
 
 def judged(report: Report, place: str) -> Judged:
     """Take a protocol's figures from its report, which lies at ``place``."""
-    usual = Ball(report.config["norm"], AUTO).epsilon
+    usual = Ball(report.config["norm"], AUTO)
     found = {
         figure: measurement
         for measurement in report.measurements
         if (figure := _figure(measurement, usual)) is not None
     }
+    notes = [f"{m.label}: {note}" for m in report.measurements for note in m.notes]
+    if "CA" in found:
+        notes.insert(0, f"CA is the accuracy on {found['CA'].label}.")
     return Judged(
         report=place,
         figures={name: m.accuracy for name, m in found.items()},
-        errors={name: standard_error(m.accuracy, m.total) for name, m in found.items()},
+        errors={name: m.standard_error for name, m in found.items()},
         images=report.num_images,
+        others={m.label: m.accuracy for m in report.attacks if m not in found.values()},
         alarms=tuple(report.alarms),
-        notes=tuple(f"{m.label}: {note}" for m in report.measurements for note in m.notes),
+        notes=tuple(notes),
     )
 
 
-def _figure(measurement: Measurement, usual: float) -> str | None:
+def _figure(measurement: Measurement, usual: Ball) -> str | None:
     """The benchmark's name of a measurement; None if it is none of its figures."""
     if measurement.ball is None:
-        return {CLEAN: "SA", KNN: "kNN", "corruptions": "CA"}.get(measurement.name)
-    if measurement.epsilon != usual:
+        return {CLEAN: "SA", KNN: "kNN", CORRUPTIONS: "CA"}.get(measurement.name)
+    if measurement.ball != usual:
         return None
     return {AUTOATTACK: "RA", "PGD-20": "PGD-20"}.get(measurement.name)
 
@@ -110,6 +115,7 @@ def page(benchmark: Benchmark) -> str:
         lines.append(f"| {NAMES[name]} | {' | '.join(row)} |")
     lines += ["", f"In percent. {'; '.join(cells)}; a dash was not measured."]
     for name, done in benchmark.protocols.items():
+        lines += [f"- {label} ({name}): {100 * value:.2f}" for label, value in done.others.items()]
         lines += [f"- **Alarm** ({name}): {alarm}" for alarm in done.alarms]
         lines += [f"- Note ({name}): {note}" for note in done.notes]
     passes = "unknown" if benchmark.crop_passes is None else f"{benchmark.crop_passes:,}"

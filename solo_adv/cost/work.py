@@ -109,5 +109,5 @@ def evaluation_passes(train: int, test: int, cfg: DictConfig) -> int:
     seen = train * settings.head.epochs_for(train)
     head = seen * (settings.train_steps + FORWARD) if settings.linear == "robust" else 0
     features = (train + judged) * crops * FORWARD
-    attacks = judged * crops * settings.steps * settings.restarts * len(settings.epsilons)
+    attacks = judged * crops * settings.steps * settings.restarts * len(settings.attacks)
     return round(head + features + attacks)

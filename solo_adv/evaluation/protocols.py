@@ -50,15 +50,15 @@ def clean(case: Case) -> Iterator[Measurement]:
 
 
 def pgd(case: Case) -> Iterator[Measurement]:
-    """Attack by PGD on the cross-entropy, at every radius."""
+    """Attack by PGD on the cross-entropy, in every norm and at every radius."""
     settings = case.settings
-    for epsilon in settings.epsilons:
+    for ball, step_size in settings.attacks:
         yield evaluate_pgd(
             case.bench,
-            epsilon=epsilon,
-            norm=settings.norm,
+            epsilon=ball.epsilon,
+            norm=ball.norm,
             steps=settings.steps,
-            step_size=settings.step_size,
+            step_size=step_size,
             random_start=settings.random_start,
             restarts=settings.restarts,
         )
@@ -71,11 +71,10 @@ def corruptions(case: Case) -> Iterator[Measurement]:
 
 
 def autoattack(case: Case) -> Iterator[Measurement]:
-    """Attack by AutoAttack at every radius, if the settings say so. A killed attack continues."""
-    settings = case.settings
-    for epsilon in settings.epsilons if settings.autoattack else ():
+    """Attack by AutoAttack in every ball, if the settings say so. A killed attack continues."""
+    for ball, _ in case.settings.attacks if case.settings.autoattack else ():
         yield evaluate_autoattack(
-            case.bench, epsilon=epsilon, norm=settings.norm, directory=case.directory
+            case.bench, epsilon=ball.epsilon, norm=ball.norm, directory=case.directory
         )
 
 

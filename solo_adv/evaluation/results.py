@@ -94,6 +94,7 @@ def directory_name(
         "trades" if "finetune" in given and settings.finetune_recipe.loss == "trades" else "",
         settings.norm if "norm" in given else "",
         f"eps{'-'.join(radii)}" if "epsilons" in given else "",
+        *(f"and-{norm}" for norm in settings.other_norms),
         *(text(given[name]) for name, text in _WORDS.items() if name in given),
     ]
     slugs = [slug for slug in map(_slug, words) if slug]

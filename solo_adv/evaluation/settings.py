@@ -57,6 +57,9 @@ class RobustSettings:
     epsilons: tuple[float, ...] = _USUAL
     """The radii at which the classifier is attacked. The usual ones in ``linf`` are 4/255, 8/255
     and 16/255."""
+    other_norms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Further norms in which the classifier is attacked, and the radii in each (``"auto"`` for the
+    usual ones, None for none). Steps have the usual length of their norm."""
     steps: int = 20
     """Number of PGD's steps."""
     step_size: float = _USUAL
@@ -111,7 +114,8 @@ class RobustSettings:
         choice("finetune", self.finetune, FINETUNINGS)
         choice("norm", self.norm, NORMS)
         norm = NORMS[self.norm]
-        object.__setattr__(self, "epsilons", _epsilons(norm, self.epsilons))
+        object.__setattr__(self, "epsilons", _epsilons("epsilons", norm, self.epsilons))
+        object.__setattr__(self, "other_norms", _other_norms(self.norm, self.other_norms))
         for name in ("step_size", "train_epsilon", "train_step_size"):
             object.__setattr__(self, name, norm.length(name, getattr(self, name)))
         for name in ("steps", "restarts", "batch_size", "train_steps", "knn_k", "num_crops"):
@@ -141,11 +145,12 @@ class RobustSettings:
                 "linear=robust trains on images that are attacked anew for every update, and "
                 "head.optimizer=lbfgs on fixed features: use head.optimizer=sgd or adam."
             )
-        if not norm.by_pixel and self.protocol == "crops" and self.space == "crop":
-            raise UserError(
-                f"norm={self.norm} bounds the change of a whole image, and space=crop attacks each "
-                "of its crops: use space=image."
-            )
+        for name in (self.norm, *self.other_norms):
+            if not NORMS[name].by_pixel and self.protocol == "crops" and self.space == "crop":
+                raise UserError(
+                    f"The norm {name} bounds the change of a whole image, and space=crop attacks "
+                    "each of its crops: use space=image."
+                )
         if self.finetune == "adversarial" and self.protocol == "crops":
             raise UserError(
                 "finetune=adversarial trains on whole images: use protocol=central with it."
@@ -169,6 +174,7 @@ class RobustSettings:
     def to_config(self) -> dict[str, Any]:
         """The settings as plain values that :meth:`from_config` accepts."""
         plain = {**asdict(self), "epsilons": list(self.epsilons)}
+        plain["other_norms"] = {norm: list(radii) for norm, radii in self.other_norms.items()}
         for recipe in ("head", "finetune_recipe"):
             plain[recipe]["milestones"] = list(plain[recipe]["milestones"])
         return plain
@@ -212,8 +218,19 @@ class RobustSettings:
         return Crafting(precision=self.precision, compile=self.compile)
 
     @property
+    def attacks(self) -> list[tuple[Ball, float]]:
+        """The balls in which the classifier is attacked, each with the length of PGD's steps."""
+        own = [(Ball(self.norm, epsilon), self.step_size) for epsilon in self.epsilons]
+        others = [
+            (Ball(norm, epsilon), NORMS[norm].length("step_size", AUTO))
+            for norm, radii in self.other_norms.items()
+            for epsilon in radii
+        ]
+        return own + others
+
+    @property
     def shown(self) -> Ball:
-        """The ball for probes and examples: of those attacked, the one nearest the usual radius."""
+        """The ball for probes and examples: in ``norm``, the radius nearest the usual one."""
         usual = Ball(self.norm, AUTO).epsilon
         return Ball(self.norm, min(self.epsilons, key=lambda epsilon: abs(epsilon - usual)))
 
@@ -229,15 +246,35 @@ def _path(name: str, given: Any) -> None:
         raise UserError(f"{name} must be {also}the path of a folder; got {given!r}.")
 
 
-def _epsilons(norm: type[Ball], given: Any) -> tuple[float, ...]:
+def _other_norms(norm: str, given: Any) -> dict[str, tuple[float, ...]]:
+    if not isinstance(given, Mapping):
+        raise UserError(
+            f"other_norms gives each norm its radii, such as {{l2: [0.5]}}; got {given!r}."
+        )
+    for name in given:
+        choice("other_norms", name, NORMS)
+    given = {name: radii for name, radii in given.items() if radii is not None}
+    if norm in given:
+        raise UserError(
+            f"other_norms has {norm}, which is the norm of the evaluation: give its radii as "
+            "epsilons."
+        )
+    return {
+        name: _epsilons(f"other_norms.{name}", NORMS[name], given[name])
+        for name in NORMS
+        if name in given
+    }
+
+
+def _epsilons(key: str, norm: type[Ball], given: Any) -> tuple[float, ...]:
     if given == AUTO:
         given = norm.usual["epsilons"]
     if isinstance(given, str) or not isinstance(given, Sequence):
         given = [given]
-    epsilons = sorted({norm.length("epsilons", epsilon) for epsilon in given})
+    epsilons = sorted({norm.length(key, epsilon) for epsilon in given})
     if not epsilons or epsilons[0] == 0:
         raise UserError(
-            "epsilons must be one or more lengths above 0, such as "
+            f"{key} must be one or more lengths above 0, such as "
             f"[{', '.join(map(str, norm.usual['epsilons']))}]; accuracy at 0 is always measured. "
             f"Got {list(given)}."
         )

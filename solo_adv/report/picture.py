@@ -39,7 +39,9 @@ def draw(report: Report, examples: Examples | None = None) -> bytes:
 
 def _curve(axes: Axes, report: Report) -> None:
     clean = report.by_label[CLEAN]
-    for number, ((name, _), attacks) in enumerate(by_attack(report.attacks).items()):
+    norm = report.config["norm"]  # the axis has lengths in one norm
+    shown = [a for a in report.attacks if a.ball is not None and a.ball.norm == norm]
+    for number, ((name, _), attacks) in enumerate(by_attack(shown).items()):
         points = [clean, *attacks]
         x = [255 * point.epsilon for point in points]
         y = [100 * point.accuracy for point in points]
@@ -68,12 +70,12 @@ def _curve(axes: Axes, report: Report) -> None:
     chance = 100 / report.data["classes"]
     label = f"chance ({chance:.3g} %)"
     axes.axhline(chance, linestyle="--", color="grey", linewidth=1.2, label=label)
-    radii = {255 * attack.epsilon: attack.radius for attack in report.attacks}
+    radii = {255 * attack.epsilon: attack.radius for attack in shown}
     axes.set_xticks([0, *radii], ["0\n(clean)", *radii.values()])
     axes.margins(x=0.1)
     axes.set_ylim(-7, 106)
     axes.set_yticks(range(0, 101, 20))
-    axes.set_xlabel(NORMS[report.config["norm"]].axis)
+    axes.set_xlabel(NORMS[norm].axis)
     axes.set_ylabel("correctly classified test images, %")
     axes.grid(alpha=0.3)
     axes.legend(loc="best")

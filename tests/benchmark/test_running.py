@@ -1,6 +1,7 @@
 """The benchmark on a packaged model, its files, and what is refused."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ def config(tmp_path, **changes):
     small = {
         **{"checkpoint": "cfamc_resnet10w16_digits_m3", "results_dir": str(tmp_path)},
         **{"max_images": 30, "alarm_images": 0, "autoattack": False, "recipe": "converged"},
-        **{"accelerator": "cpu", "protocols": ["slf"]},
+        **{"accelerator": "cpu", "protocols": ["slf"], "corruptions": None},
     }
     for key, value in {**small, **changes}.items():
         OmegaConf.update(cfg, key, value)
@@ -52,6 +53,23 @@ def test_figures_are_those_of_the_report_and_are_found_again(tmp_path, capsys):
     assert same == files
     assert again.protocols == benchmark.protocols
     assert "Measured before" in capsys.readouterr().out
+
+
+def test_corruptions_and_other_norms(tmp_path):
+    changes = {"corruptions": "generated", "other_norms.l2": [0.25]}
+    benchmark, files = running.run(config(tmp_path, **changes))
+    (done,) = benchmark.protocols.values()
+    report = json.loads((files["json"].parent / done.report).with_name("report.json").read_text())
+    (corrupted,) = (m for m in report["measurements"] if m["name"] == "corruptions")
+    assert done.figures["CA"] == corrupted["correct"] / corrupted["total"]
+    p = done.figures["CA"]
+    assert done.errors["CA"] == pytest.approx(
+        (p * (1 - p) / 30) ** 0.5
+    )  # of images, not of verdicts
+    assert list(done.others) == ["PGD-20 at 0.25 (L2)"]
+    text = files["md"].read_text()
+    assert re.search(r"CA is the accuracy on corruptions \(1[45], generated\)", text)
+    assert f"PGD-20 at 0.25 (L2) (slf): {100 * done.others['PGD-20 at 0.25 (L2)']:.2f}" in text
 
 
 def test_what_is_done_is_written_before_the_next_protocol(tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ CHANGES = {
     "protocol": "crops", "linear": "robust", "features": "backbone", "finetune": "adversarial",
     "epsilons": ("8/255",), "steps": 50, "step_size": "1/255", "restarts": 3, "random_start": True,
     "autoattack": True, "alarm_images": 10, "max_images": 100, "head": HeadRecipe(epochs=2),
-    "corruptions": "generated",
+    "corruptions": "generated", "other_norms": {"l2": (0.5,)},
     "precision": "bf16-mixed", "knn_k": 5, "knn_temperature": 0.1, "seed": 6,
 }  # fmt: skip
 """Each setting that changes the result of the default evaluation."""

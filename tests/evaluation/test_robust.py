@@ -56,6 +56,22 @@ def accuracies(report):
     return {m.label: m.accuracy for m in report.measurements}
 
 
+def test_several_norms_are_in_one_report(two_features, two_feature_set, tmp_path):
+    sets = two_feature_set(), two_feature_set(60, 1, "toy test")
+    both = judge(two_features, *sets, replace(SETTINGS, other_norms={"l2": (0.25, 0.5)}))
+    found = accuracies(both.report)
+    own = accuracies(evaluate(two_features, *sets))
+    assert {label: found[label] for label in own} == own
+    l2 = replace(SETTINGS, norm="l2", epsilons=(0.25, 0.5), step_size="auto")
+    alone = accuracies(evaluate(two_features, *sets, l2))
+    assert {label: alone[label] for label in found if "L2" in label} == {
+        label: found[label] for label in ("PGD-5 at 0.25 (L2)", "PGD-5 at 0.5 (L2)")
+    }
+    assert not both.report.alarms
+    text = write_report(both.report, tmp_path, examples=both.examples)["md"].read_text()
+    assert "| PGD-5 at 0.5 (L2) |" in text
+
+
 def test_what_is_measured_and_what_is_on_record(outcome, tmp_path):
     report = outcome.report
     assert [m.label for m in report.measurements] == [

@@ -40,6 +40,18 @@ def test_the_commands_defaults_are_those_of_the_settings():
     assert RobustSettings.from_config(given) == RobustSettings(features="auto")
 
 
+def test_further_norms():
+    settings = RobustSettings.from_config(
+        {"epsilons": "8/255", "step_size": 0.02, "other_norms": {"l2": "auto", "linf": None}}
+    )
+    found = [(ball.norm, ball.epsilon, step_size) for ball, step_size in settings.attacks]
+    assert found == [("linf", 8 / 255, 0.02), *(("l2", radius, 0.1) for radius in (0.25, 0.5, 1.0))]
+    assert settings.shown.norm == "linf"
+    assert RobustSettings.from_config(settings.to_config()) == settings
+    assert "other_norms" in settings.decisive()
+    assert "other_norms" not in RobustSettings(other_norms={"l2": None}).decisive()
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -65,6 +77,14 @@ def test_the_commands_defaults_are_those_of_the_settings():
         ({"epsilons": []}, "one or more lengths above 0"),
         ({"epsilons": [0, 0.1]}, "one or more lengths above 0"),
         ({"epsilons": None}, "epsilons is a fraction"),
+        ({"other_norms": "l2"}, "other_norms gives each norm its radii"),
+        ({"other_norms": {"l1": [0.5]}}, "Unknown other_norms 'l1'"),
+        ({"other_norms": {"linf": [0.1]}}, "give its radii as epsilons"),
+        ({"other_norms": {"l2": [0]}}, "other_norms.l2 must be one or more lengths above 0"),
+        (
+            {"other_norms": {"l2": [0.5]}, "protocol": "crops"},
+            "The norm l2 bounds the change of a whole image",
+        ),
         ({"steps": 0}, "steps must be a whole number of at least 1"),
         ({"steps": True}, "steps must be a whole number"),
         ({"step_size": -1}, "step_size is a fraction"),
