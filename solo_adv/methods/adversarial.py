@@ -69,7 +69,8 @@ class AdversarialMethod(Lifecycle):
         teacher: the fields of ``TeacherSettings``; a bank is computed before the first batch.
         averaging: the fields of ``Averaging``.
         backbone.batch_norms (int): 2 adds a second batch norm, for clean views.
-        preset: ``reference`` takes the choices of the paper's code that change results.
+        preset: ``reference`` takes the choices of the paper's code that change results; a method
+            may have others in ``presets``.
         crops: the fields of ``CropOptions`` and ``CropSpec``. Activations of at most ``chunk``
             crops are in memory at a time.
         performance: the fields of ``Performance``.
@@ -82,6 +83,7 @@ class AdversarialMethod(Lifecycle):
     default_crops: ClassVar[str] = "multi_crop"
     default_attacked_views: ClassVar[AttackedViews] = AttackedViews()
     default_averaging: ClassVar[Averaging] = Averaging()
+    presets: ClassVar[completion.OwnPresets] = {}
 
     # Free training takes several optimiser steps on a batch.
     automatic_optimization = False
@@ -138,7 +140,7 @@ class AdversarialMethod(Lifecycle):
         views = cls.default_attacked_views
         completion.follow_teacher(cfg)
         cfg = super().add_and_assert_specific_cfg(
-            completion.with_preset(cfg, cls.adversary_class, views)
+            completion.with_preset(cfg, cls.adversary_class, views, cls.presets)
         )
         completion.fill_in(
             cfg,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -38,24 +38,54 @@ because the paper's code does the same."""
 _HIDDEN_DIM = 4096
 
 
+class Replacement(NamedTuple):
+    """An option of a method's own preset."""
+
+    usual: tuple[Any, ...]
+    """The values that the preset replaces, besides None."""
+    value: Any
+    """The preset's value."""
+
+
+OwnPresets = Mapping[str, Mapping[str, Replacement]]
+"""A method's own presets by name, each with its options by their dotted keys."""
+
+
 def with_preset(
-    cfg: DictConfig, adversary: type[Adversary], default_views: AttackedViews
+    cfg: DictConfig,
+    adversary: type[Adversary],
+    default_views: AttackedViews,
+    own: OwnPresets,
 ) -> DictConfig:
     """Write the options of the config's ``preset`` into the config.
 
     Raises:
-        UserError: there is no such preset.
+        UserError: there is no such preset, or the config contradicts it.
     """
     preset = cfg.get("preset")
     if preset is None:
         return cfg
-    choice("preset", preset, PRESETS)
+    choice("preset", preset, {*PRESETS, *own})
+    if preset in own:
+        for key, (usual, value) in own[preset].items():
+            given = OmegaConf.select(cfg, key)
+            if given not in (None, value, *usual):
+                raise UserError(
+                    f"preset={preset} sets {key}={value}, but the config has {given}: leave one of "
+                    f"the two out. The preset is {_words(own[preset])}."
+                )
+            OmegaConf.update(cfg, key, value, force_add=True)
+        return cfg
     accepted = {*accepted_settings(adversary), *AttackedViews.keys(adversary)}
     for key, value in (PRESETS[preset] | {"adversary.forward": default_views.forward}).items():
         group, name = key.split(".")
         if group != "adversary" or name in accepted:
             OmegaConf.update(cfg, key, value, force_add=True)
     return cfg
+
+
+def _words(preset: Mapping[str, Replacement]) -> str:
+    return " ".join(f"{key}={option.value}" for key, option in preset.items())
 
 
 def follow_teacher(cfg: DictConfig) -> None:
