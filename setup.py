@@ -24,6 +24,7 @@ setup(
         "solo_adv": [
             *("py.typed", "conf/**/*.yaml", "paper/*.yaml"),
             *("zoo/*.json", "zoo/models/**/*"),
+            *("report/html/*.html", "report/html/*.css", "report/html/*.js"),
         ]
     },
     install_requires=[
@@ -40,6 +41,7 @@ setup(
         "pillow>=10",
         "matplotlib>=3.8",
         "rich>=13",
+        "jinja2>=3.1",
         "pyautoattack>=0.2,<0.3",
         "safetensors>=0.4",
         "pooch>=1.8",

@@ -47,11 +47,11 @@ def corruptions_measured(
     )
 
 
-def corruption_table(measurement: Measurement) -> str | None:
-    """The accuracy in percent by corruption and severity, as Markdown.
+def by_severity(measurement: Measurement) -> dict[str, list[float]] | None:
+    """The accuracy in percent of each corruption at every severity, and the ``mean`` as last row.
 
     Returns:
-        The table; None if the measurement is not one of corruptions, or has no details.
+        None if the measurement is not one of corruptions, or has no details.
     """
     if measurement.name != CORRUPTIONS or not measurement.details:
         return None
@@ -60,6 +60,18 @@ def corruption_table(measurement: Measurement) -> str | None:
         name = key.rpartition(" ")[0]
         rows.setdefault(name, []).append(100 * count / measurement.images)
     rows["mean"] = [sum(column) / len(rows) for column in zip(*rows.values(), strict=True)]
+    return rows
+
+
+def corruption_table(measurement: Measurement) -> str | None:
+    """The accuracy in percent by corruption and severity, as Markdown.
+
+    Returns:
+        The table; None if the measurement is not one of corruptions, or has no details.
+    """
+    rows = by_severity(measurement)
+    if rows is None:
+        return None
     severities = [str(number + 1) for number in range(len(rows["mean"]))]
     lines = [
         f"| {measurement.label}, severity | {' | '.join(severities)} | mean |",

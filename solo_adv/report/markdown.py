@@ -1,12 +1,9 @@
 """Writes a report as a Markdown page that fits on one screen."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from solo_adv.adversaries import Ball
 from solo_adv.report.corruptions import corruption_table
+from solo_adv.report.measured import as_measured
 from solo_adv.report.record import Report
-from solo_adv.report.words import head_words, threat_model
+from solo_adv.report.words import head_words
 
 
 def page(report: Report) -> str:
@@ -32,70 +29,6 @@ def _table(report: Report) -> str:
 
 
 def _settings(report: Report) -> str:
-    config, data = report.config, report.data
-    head = config["head"]
-    start = "random" if config["random_start"] else "zero"
-    attack = (
-        f"PGD on the cross-entropy, {config['steps']} steps of {config['step_size']:g}, {start} "
-        f"start, worst case of {config['restarts']}"
-    )
-    if config["autoattack"]:
-        attack += f"; AutoAttack standard (pyautoattack {report.versions['pyautoattack']})"
-    training = f"{head['optimizer']}, lr {head['lr']:g}, batch {head['batch_size']}, "
-    training += f"{head['epochs']} epochs and at least {head['min_updates']:,} updates"
-    if head["optimizer"] == "lbfgs":
-        training = "logistic regression by L-BFGS, to convergence"
-    radius = Ball(config["norm"], config["train_epsilon"]).text
-    attacked = f", on PGD-{config['train_steps']} at {radius}"
-    attacked += f", steps of {config['train_step_size']:g}"
-    if config["linear"] == "robust":
-        training += attacked
-    if report.weights and report.weights["head_given"]:
-        training = f"given, not trained here (fingerprint {report.weights['head']})"
-    images = f"{report.num_images:,} of {data['test_images']:,} test images"
-    passes = "unknown" if report.crop_passes is None else f"{report.crop_passes:,}"
-    hardware = report.hardware
-    lines = {
-        "Checkpoint": f"`{report.checkpoint}`",
-        "Threat model": threat_model(config),
-        "Attack": attack,
-        "kNN": f"the {config['knn_k']} nearest, temperature {config['knn_temperature']:g}",
-        "Features": f"{config['features']}, {_representation(config)}",
-        "Head": training,
-        "Data": f"{images}, {data['train_images']:,} train images, seed {config['seed']}",
-        "Pretraining": f"{passes} crop passes",
-        "Measured": f"{report.date}, {hardware['name']} ({hardware['cores']} cores), "
-        f"{report.seconds['total']:.0f} s",
-        "Code": f"solo-adv {report.versions['solo_adv']}, commit {report.git_commit or 'unknown'}, "
-        f"torch {report.versions['torch']}",
-    }
-    if recognised := report.pretrain_config.get("recognised"):
-        lines["Encoder"] = recognised
-    if config["finetune"] == "adversarial":
-        recipe = config["finetune_recipe"]
-        trades = f", TRADES with beta {recipe['beta']:g}" if recipe.get("loss") == "trades" else ""
-        lines["Fine-tuning"] = (
-            f"encoder and head together, from that head{trades}; SGD, lr {recipe['lr']:g}, batch "
-            f"{recipe['batch_size']}, {recipe['epochs']} epochs{attacked}; kNN judges the encoder "
-            "before fine-tuning"
-        )
-    if report.probes is not None:
-        lines["Probes"] = _probes(report.probes)
+    lines = as_measured(report)
+    lines["Checkpoint"] = f"`{lines['Checkpoint']}`"
     return "\n".join(f"- {name}: {text}" for name, text in lines.items())
-
-
-def _representation(config: Mapping[str, Any]) -> str:
-    if config["protocol"] == "central":
-        return "central (whole image)"
-    kind = "as in pretraining" if config["crop_augmentation"] == "full" else "geometric only"
-    return f"mean over the same {config['num_crops']} random crops of every image ({kind})"
-
-
-def _probes(probes: Mapping[str, Any]) -> str:
-    return (
-        f"{probes['images']} images: {probes['clean_correct']} right without attack, "
-        f"{probes['zero_epsilon_correct']} at epsilon 0; at {probes['epsilon_text']} "
-        f"{probes['steps_correct']} after {probes['steps']} steps, {probes['more_steps_correct']} "
-        f"after twice as many; {probes['unbounded_correct']} with all pixels free; gradient zero "
-        f"on {probes['zero_gradients']}"
-    )

@@ -1,4 +1,4 @@
-"""Writes a report: the JSON, the Markdown page, the picture and the head that was judged."""
+"""Writes a report: the JSON, the pages, the picture and the head that was judged."""
 
 import json
 from collections.abc import Mapping
@@ -8,11 +8,18 @@ from safetensors.torch import save
 from torch import Tensor
 
 from solo_adv.report.examples import Examples
+from solo_adv.report.html.page import page as html_page
 from solo_adv.report.markdown import page
 from solo_adv.report.record import FILE, Report
 from solo_adv.support.files import write_files
 
-FILES = {"head": "head.safetensors", "png": "report.png", "md": "report.md", "json": FILE}
+FILES = {
+    "head": "head.safetensors",
+    "html": "report.html",
+    "png": "report.png",
+    "md": "report.md",
+    "json": FILE,
+}
 """The files of a report by kind, in the order in which they are written. The JSON comes last: where
 it exists, the others do, too."""
 HEAD_FILE = FILES["head"]
@@ -25,7 +32,7 @@ def write_report(
     examples: Examples | None = None,
     head: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Path]:
-    """Write ``report.json``, ``.md`` and ``.png`` and ``head.safetensors`` into ``directory``.
+    """Write ``report.json``, ``.md``, ``.png``, ``.html`` and ``head.safetensors``.
 
     The directory is made if it does not exist. Each file appears whole or not at all, and the JSON
     is written last.
@@ -33,12 +40,12 @@ def write_report(
     Args:
         report: the report to write.
         directory: where to write it.
-        examples: images to draw beside the curve; with None, only the curve is drawn.
+        examples: images to show beside the curve; with None, only the curve is shown.
         head: weights of the head that was judged, which are written too; None if the encoder was
             fine-tuned with it.
 
     Returns:
-        The paths by kind: ``head`` (if it was given), ``png``, ``md``, ``json``.
+        The paths by kind: ``head`` (if it was given), ``html``, ``png``, ``md``, ``json``.
 
     Raises:
         UserError: the directory cannot be written to.
@@ -47,6 +54,7 @@ def write_report(
 
     content = {} if head is None else {"head": save(dict(head))}
     content |= {
+        "html": html_page(report, examples).encode(),
         "png": draw(report, examples),
         "md": page(report).encode(),
         "json": (json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n").encode(),

@@ -159,7 +159,7 @@ def test_a_checkpoint_is_known_by_its_weights(place, checkpoint, tmp_path):
 
 def test_the_same_command_shows_its_result_and_computes_nothing(asked, monkeypatch, capsys):
     report, files = evaluate(asked())
-    assert set(files) == {"head", "png", "md", "json"}
+    assert set(files) == {"head", "html", "png", "md", "json"}
     assert "Evaluating" in capsys.readouterr().out
     assert not (files["json"].parent / "progress").exists()
     with monkeypatch.context() as patch:

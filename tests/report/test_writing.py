@@ -31,6 +31,7 @@ def test_all_files_are_written_and_found(tmp_path):
     written = write_report(report, directory, examples=EXAMPLES, head=HEAD)
     assert {kind: path.name for kind, path in written.items()} == {
         "head": "head.safetensors",
+        "html": "report.html",
         "png": "report.png",
         "md": "report.md",
         "json": "report.json",
@@ -91,7 +92,7 @@ def test_a_report_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="disk full"):
         write_report(make_report(method="other"), tmp_path)
     assert (tmp_path / "report.json").read_text() == first
-    files = {"head.safetensors", "report.json", "report.md", "report.png"}
+    files = {"head.safetensors", "report.html", "report.json", "report.md", "report.png"}
     assert {p.name for p in tmp_path.iterdir()} == files
 
 

@@ -1,0 +1,1 @@
+"""Reports as pages for a browser: each is one file, and needs no network."""
