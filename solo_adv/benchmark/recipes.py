@@ -10,7 +10,7 @@ from typing import Any
 from solo_adv.support.checks import choice
 
 PROTOCOLS = ("slf", "alf", "aff")
-RECIPES = ("robustssl", "converged", "paper")
+RECIPES = ("robustssl", "converged", "autolora", "paper")
 
 _STEP = "2/255"
 _LR = {"cifar10": 0.01, "cifar100": 0.05, "stl10": 0.1}
@@ -22,8 +22,9 @@ def settings_of(recipe: str, protocol: str, *, dataset: str, norm: str) -> dict[
 
     Args:
         recipe: ``robustssl``, as the RobustSSL leaderboard trains and judges (backbone features);
-            ``converged``, the same with a head for SLF that is fitted to convergence; or ``paper``,
-            as the paper and its code do (hidden features, Adam, r-LE).
+            ``converged``, the same with a head for SLF that is fitted to convergence; ``autolora``,
+            as the leaderboard's second half, without learning rates to choose; or ``paper``, as the
+            paper and its code do (hidden features, Adam, r-LE).
         protocol: ``slf``, ``alf`` or ``aff``.
         dataset: name of the data set, which decides the leaderboard's learning rate.
         norm: the norm of all attacks. The leaderboard has ``linf`` alone; in other norms the
@@ -36,7 +37,8 @@ def settings_of(recipe: str, protocol: str, *, dataset: str, norm: str) -> dict[
         UserError: the recipe or the protocol is unknown.
 
     Source:
-        https://github.com/GodXuxilie/RobustSSL_Benchmark, and the paper's section 3.2.
+        https://github.com/GodXuxilie/RobustSSL_Benchmark, Xu et al. 2024
+        (https://arxiv.org/abs/2310.01818) for ``autolora``, and the paper's section 3.2.
     """
     choice("recipe", recipe, RECIPES)
     choice("protocols", protocol, PROTOCOLS)
@@ -53,16 +55,20 @@ def settings_of(recipe: str, protocol: str, *, dataset: str, norm: str) -> dict[
     }
     if recipe == "converged" and protocol == "slf":
         head = {"optimizer": "lbfgs"}
+    tuning: dict[str, Any] = {
+        **{"loss": "trades", "beta": 6.0, "lr": 0.1, "batch_size": 128, "weight_decay": 2e-4},
+        **{"epochs": 25, "milestones": [15, 20]},
+    }
+    if recipe == "autolora":
+        automatic = {"lr": 0.1, "epochs": 50, "milestones": [], "automatic_lr": True}
+        head, tuning = {**head, **automatic}, {**tuning, **automatic, "loss": "autolora"}
     step = {"step_size": _STEP, "train_step_size": _STEP} if norm == "linf" else {}
     return {
         **kind,
         **step,
         "features": "backbone",
         "head": dict(head),
-        "finetune_recipe": {
-            **{"loss": "trades", "beta": 6.0, "lr": 0.1, "batch_size": 128, "weight_decay": 2e-4},
-            **{"epochs": 25, "milestones": [15, 20]},
-        },
+        "finetune_recipe": tuning,
         "train_steps": 10,
         "train_random_start": True,
         "steps": 20,

@@ -77,7 +77,7 @@ def directory_name(
         head_given: whether the head is given instead of trained.
         measured: the :func:`result_fingerprint`.
     """
-    given = settings.decisive(head_given=head_given)
+    given, loss = settings.decisive(head_given=head_given), settings.finetune_recipe.loss
     # This makes 8 from 8/255 and 0.5 from 0.5 (L2).
     radii = [re.split("[/ ]", Ball(settings.norm, e).text)[0] for e in settings.epsilons]
     words = [
@@ -91,7 +91,7 @@ def directory_name(
         settings.features,
         "given-head" if head_given else "",
         "finetuned" if "finetune" in given else "",
-        "trades" if "finetune" in given and settings.finetune_recipe.loss == "trades" else "",
+        loss if "finetune" in given and loss != "cross_entropy" else "",
         settings.norm if "norm" in given else "",
         f"eps{'-'.join(radii)}" if "epsilons" in given else "",
         *(f"and-{norm}" for norm in settings.other_norms),

@@ -91,7 +91,8 @@ class RobustSettings:
     train_step_size: float = _USUAL
     """Length of each step of that attack."""
     train_random_start: bool = False
-    """Whether that attack starts at random instead of at zero. That of TRADES always does."""
+    """Whether that attack starts at random instead of at zero. Those of TRADES and AutoLoRa always
+    do."""
     precision: str = "32-true"
     """Precision of the passes that look for a perturbation, in PGD and in the training of robust
     heads: ``32-true``, or ``bf16-mixed``, which can only make the attack weaker. Verdicts,

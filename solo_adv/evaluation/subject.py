@@ -150,7 +150,7 @@ def classifier_of(
 def _head(subject: Subject, features: Features, settings: RobustSettings) -> nn.Linear:
     num_classes = subject.train_set.num_classes
     robust = settings.linear == "robust"
-    if not robust and not settings.head.augment:
+    if not robust and not settings.head.passes_encoder:
         return train_head_on_features(
             features.train,
             features.train_labels,
@@ -158,13 +158,15 @@ def _head(subject: Subject, features: Features, settings: RobustSettings) -> nn.
             recipe=settings.head,
             seed=settings.seed,
         )
+    attack = _train_adversary(settings, "eval")
     return train_head(
         subject.encoder,
         subject.train_set,
         num_classes=num_classes,
         features_dim=features.train.shape[1],
         recipe=settings.head,
-        adversary=_train_adversary(settings, "eval") if robust else None,
+        adversary=attack if robust else None,
+        validation_adversary=attack,
         device=features.train.device,
         seed=settings.seed,
         crafting=settings.crafting,
@@ -172,8 +174,11 @@ def _head(subject: Subject, features: Features, settings: RobustSettings) -> nn.
 
 
 def _finetuning_adversary(settings: RobustSettings) -> PGD:
-    """The attack on which fine-tuning trains; that of TRADES starts at random, in eval mode."""
-    if settings.finetune_recipe.loss == "trades":
+    """The attack on which fine-tuning trains.
+
+    That of TRADES and AutoLoRa starts at random and sees the model in eval mode.
+    """
+    if settings.finetune_recipe.loss != "cross_entropy":
         return _train_adversary(settings, "eval", random_start=True)
     return _train_adversary(settings, "train_frozen")
 

@@ -55,11 +55,14 @@ def as_measured(report: Report) -> dict[str, str]:
         lines["Encoder"] = recognised
     if config["finetune"] == "adversarial":
         recipe = config["finetune_recipe"]
-        trades = f", TRADES with beta {recipe['beta']:g}" if recipe.get("loss") == "trades" else ""
+        names = {"trades": "TRADES", "autolora": f"AutoLoRa of rank {recipe.get('rank')}"}
+        loss = names.get(recipe.get("loss", ""))
+        trades = "" if loss is None else f", {loss} with beta {recipe['beta']:g}"
+        automatic = " at first, halved by validation" if recipe.get("automatic_lr") else ""
         lines["Fine-tuning"] = (
-            f"encoder and head together, from that head{trades}; SGD, lr {recipe['lr']:g}, batch "
-            f"{recipe['batch_size']}, {recipe['epochs']} epochs{attacked}; kNN judges the encoder "
-            "before fine-tuning"
+            f"encoder and head together, from that head{trades}; SGD, lr {recipe['lr']:g}"
+            f"{automatic}, batch {recipe['batch_size']}, {recipe['epochs']} epochs{attacked}; kNN "
+            "judges the encoder before fine-tuning"
         )
     if report.probes is not None:
         lines["Probes"] = _probes(report.probes)

@@ -34,6 +34,18 @@ def test_the_leaderboards_training_is_as_published():
     assert found.features == "backbone"
 
 
+def test_autolora_has_no_learning_rate_to_choose():
+    for dataset in ("cifar10", "cifar100"):
+        found = RobustSettings.from_config(
+            settings_of("autolora", "aff", dataset=dataset, norm="linf")
+        )
+        head, tuning = found.head, found.finetune_recipe
+        assert (tuning.loss, tuning.rank, tuning.beta, tuning.batch_size) == ("autolora", 8, 6, 128)
+        assert (head.batch_size, head.weight_decay, head.augment) == (512, 2e-4, True)
+        for part in (head, tuning):
+            assert (part.lr, part.epochs, part.milestones, part.automatic_lr) == (0.1, 50, (), True)
+
+
 @pytest.mark.parametrize(("dataset", "rate"), [("cifar100", 0.05), ("stl10", 0.1), ("own", 0.01)])
 def test_the_learning_rate_of_heads_is_that_of_the_data_set(dataset, rate):
     assert settings_of("robustssl", "slf", dataset=dataset, norm="linf")["head"]["lr"] == rate

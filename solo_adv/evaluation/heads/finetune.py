@@ -8,10 +8,10 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from solo_adv.adversaries import PGD, batch_norm_during_attack
@@ -19,20 +19,30 @@ from solo_adv.crops import CropSpec, build
 from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import Classifier
 from solo_adv.evaluation.aggregation import without_colour
+from solo_adv.evaluation.heads.automatic import (
+    WHOLE,
+    AutomaticRate,
+    held_out,
+    robust_accuracy,
+    validation_attack,
+    validation_share,
+)
+from solo_adv.evaluation.heads.losses import AutoLoRa, FinetuneLoss, Trades
 from solo_adv.evaluation.images import batches
-from solo_adv.objectives.trades import divergence_of, trades_loss
 from solo_adv.support.checks import choice, epochs_of, flag, known_keys, number, whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.progress import track
 
 MOMENTUM = 0.9
 LEAST_SHARE_OF_THE_IMAGE = 0.5
-LOSSES = ("cross_entropy", "trades")
+LOSSES = ("cross_entropy", "trades", "autolora")
+LOOKS = 4
+"""How often an epoch AutoLoRa weighs its losses anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneRecipe:
-    """SGD with momentum 0.9, and a cosine schedule to zero that is stepped once a batch."""
+    """SGD with momentum 0.9. The learning rate follows a cosine to zero if nothing else is said."""
 
     epochs: int = 10
     lr: float = 0.01
@@ -42,13 +52,21 @@ class FinetuneRecipe:
     """Whether to train on flipped random crops of at least half the image instead of whole images.
     """
     loss: str = "cross_entropy"
-    """``cross_entropy`` of attacked images, or ``trades``, whose attack ascends the divergence of
-    attacked predictions from clean ones."""
+    """``cross_entropy`` of attacked images; ``trades``, whose attack ascends the divergence of
+    attacked predictions from clean ones; or ``autolora``, where a low-rank branch takes the clean
+    loss and the weights of the losses set themselves."""
     beta: float = 6.0
-    """Weight of the divergence under ``loss=trades``."""
+    """Weight of the divergence under ``loss=trades`` and ``autolora``."""
+    rank: int = 8
+    """Rank of the branch under ``loss=autolora``."""
     milestones: tuple[int, ...] = ()
     """Epochs after which the learning rate is divided by 10. If there are none, it follows a
     cosine."""
+    automatic_lr: bool = False
+    """Whether the learning rate starts at ``lr`` and halves itself, by the accuracy on attacked
+    validation images (see ``AutomaticRate``). The weights that are best on these are the result."""
+    validation: float = 0.05
+    """Share of the training images that are kept for validation under ``automatic_lr=true``."""
 
     def __post_init__(self) -> None:
         whole("finetune_recipe.epochs", self.epochs, 1)
@@ -58,9 +76,25 @@ class FinetuneRecipe:
         flag("finetune_recipe.augment", self.augment)
         choice("finetune_recipe.loss", self.loss, LOSSES)
         number("finetune_recipe.beta", self.beta)
+        whole("finetune_recipe.rank", self.rank, 1)
+        flag("finetune_recipe.automatic_lr", self.automatic_lr)
+        validation_share("finetune_recipe.validation", self.validation)
         object.__setattr__(
             self, "milestones", epochs_of("finetune_recipe.milestones", self.milestones)
         )
+        if self.automatic_lr and self.milestones:
+            raise UserError(
+                "finetune_recipe.milestones and finetune_recipe.automatic_lr=true both say when "
+                "the learning rate falls: leave one out."
+            )
+
+    def loss_of(self, model: nn.Sequential) -> FinetuneLoss:
+        """The loss for a model of an encoder, then a head."""
+        if self.loss == "trades":
+            return Trades(model, self.beta)
+        if self.loss == "autolora":
+            return AutoLoRa(model, self.beta, self.rank)
+        return FinetuneLoss(model)
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any]) -> "FinetuneRecipe":
@@ -102,60 +136,73 @@ def finetune_adversarially(
     """
     model = nn.Sequential(copy.deepcopy(encoder), copy.deepcopy(head)).to(device)
     model.requires_grad_(True).train()
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=recipe.lr, momentum=MOMENTUM, weight_decay=recipe.weight_decay
-    )
-    updates = recipe.epochs * math.ceil(len(train_set) / recipe.batch_size)
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    if recipe.milestones:
-        by_update = [epoch * updates // recipe.epochs for epoch in recipe.milestones]
-        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, by_update)
-    else:
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
-    trades = recipe.loss == "trades"
+    validation = None
+    if recipe.automatic_lr:
+        train_set, validation = held_out(train_set, recipe.validation, seed)
     stream = batches(train_set, recipe.batch_size, device, shuffle_seed=seed, epochs=recipe.epochs)
+    an_epoch = math.ceil(len(train_set) / recipe.batch_size)
     size = train_set[0][0].shape[-1]
     spec = CropSpec(size=size, num_crops=1, scale=(LEAST_SHARE_OF_THE_IMAGE, 1.0))
     crops = build(without_colour(spec), seed=seed)
     generator = torch.Generator(device).manual_seed(seed)
     devices = [device] if torch.device(device).type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)  # for dropout
-        for images, labels in track(stream, "Adversarial fine-tuning", updates):
-            if len(images) == 1:  # batch norm needs more than one image
-                continue
-            pixels = crops(images) if recipe.augment else images
-
-            with batch_norm_during_attack(model, adversary.batch_norm):
-                clean = _logits(model, pixels) if trades else None
-
-                def loss_of(
-                    attacked: Tensor, labels: Tensor = labels, clean: Tensor | None = clean
-                ) -> Tensor:
-                    logits = model(attacked)
-                    if clean is not None:
-                        return divergence_of(clean, logits)
-                    return F.cross_entropy(logits, labels, reduction="sum")
-
-                delta = adversary.perturb(pixels, loss_of, generator)
-            if trades:
-                loss = trades_loss(model(pixels), model(pixels + delta), labels, recipe.beta).total
-            else:
-                loss = F.cross_entropy(model(pixels + delta), labels)
-            if not loss.isfinite():
-                raise UserError(
-                    "The loss of adversarial fine-tuning is no longer finite: take a smaller "
-                    f"finetune_recipe.lr (it is {recipe.lr:g})."
-                )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+        torch.manual_seed(seed)  # for dropout and the low-rank branch
+        loss_of = recipe.loss_of(model)
+        trained = nn.ModuleList([model, *loss_of.own_modules]).to(device)
+        optimizer = torch.optim.SGD(
+            trained.parameters(), lr=recipe.lr, momentum=MOMENTUM, weight_decay=recipe.weight_decay
+        )
+        schedule = _schedule(optimizer, recipe, an_epoch)
+        automatic = None
+        if validation is not None:
+            judge = partial(
+                robust_accuracy,
+                model,
+                validation,
+                validation_attack(adversary),
+                batch_size=recipe.batch_size,
+                device=device,
+                seed=seed,
+            )
+            automatic = AutomaticRate(
+                optimizer, trained, judge, epochs=recipe.epochs, checkpoints=WHOLE
+            )
+        progress = track(stream, "Adversarial fine-tuning", recipe.epochs * an_epoch)
+        for update, (images, labels) in enumerate(progress, 1):
+            if (update - 1) % an_epoch % math.ceil(an_epoch / LOOKS) == 0:
+                loss_of.look(train_set, recipe.batch_size, device)
+            if len(images) > 1:  # batch norm needs more than one image
+                pixels = crops(images) if recipe.augment else images
+                with batch_norm_during_attack(model, adversary.batch_norm):
+                    crafting = loss_of.crafting(pixels, labels)
+                    delta = adversary.perturb(pixels, crafting, generator)
+                _update(optimizer, loss_of(pixels, pixels + delta, labels), recipe.lr)
+                schedule.step()
+            if automatic is not None and update % an_epoch == 0:
+                automatic.after_epoch()
+        if automatic is not None:
+            automatic.take_best()
     optimizer.zero_grad(set_to_none=True)
     return Classifier(model[0], model[1]).requires_grad_(False)
 
 
-@torch.no_grad()
-def _logits(model: nn.Module, pixels: Tensor) -> Tensor:
-    logits: Tensor = model(pixels)
-    return logits
+def _update(optimizer: torch.optim.Optimizer, loss: Tensor, lr: float) -> None:
+    if not loss.isfinite():
+        raise UserError(
+            "The loss of adversarial fine-tuning is no longer finite: take a smaller "
+            f"finetune_recipe.lr (it is {lr:g})."
+        )
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, recipe: FinetuneRecipe, an_epoch: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The schedule of the learning rate, to be stepped once an update."""
+    if recipe.milestones or recipe.automatic_lr:
+        by_update = [epoch * an_epoch for epoch in recipe.milestones]
+        return torch.optim.lr_scheduler.MultiStepLR(optimizer, by_update)
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs * an_epoch)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,14 @@ from solo_adv.crops import build as build_crops
 from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import Classifier, frozen
 from solo_adv.evaluation.attacks.crafting import IN_FLOAT32, Crafting
+from solo_adv.evaluation.heads.automatic import (
+    LINEAR,
+    AutomaticRate,
+    held_out,
+    robust_accuracy,
+    validation_attack,
+    validation_share,
+)
 from solo_adv.evaluation.heads.features import extract
 from solo_adv.evaluation.images import batches
 from solo_adv.support.checks import choice, epochs_of, flag, known_keys, number, whole
@@ -54,6 +63,12 @@ class HeadRecipe:
     """Whether to train on images that are shifted by up to an eighth of their side and flipped, as
     the field's code does, instead of whole images. Every epoch then passes the encoder."""
 
+    automatic_lr: bool = False
+    """Whether the learning rate starts at ``lr`` and halves itself, by the accuracy on attacked
+    validation images (see ``AutomaticRate``). The head that is best on these is the result."""
+    validation: float = 0.05
+    """Share of the training images that are kept for validation under ``automatic_lr=true``."""
+
     def __post_init__(self) -> None:
         number("head.lr", self.lr, above_zero=True)
         whole("head.batch_size", self.batch_size, 1)
@@ -63,16 +78,28 @@ class HeadRecipe:
         number("head.weight_decay", self.weight_decay, above_zero=False)
         object.__setattr__(self, "milestones", epochs_of("head.milestones", self.milestones))
         flag("head.augment", self.augment)
-        if self.optimizer == "lbfgs" and (self.augment or self.milestones):
+        flag("head.automatic_lr", self.automatic_lr)
+        validation_share("head.validation", self.validation)
+        if self.optimizer == "lbfgs" and (self.augment or self.milestones or self.automatic_lr):
             raise UserError(
                 "head.optimizer=lbfgs trains to convergence on fixed features: use "
-                "head.augment=false and head.milestones=[] with it."
+                "head.augment=false, head.milestones=[] and head.automatic_lr=false with it."
+            )
+        if self.automatic_lr and self.milestones:
+            raise UserError(
+                "head.milestones and head.automatic_lr=true both say when the learning rate falls: "
+                "leave one out."
             )
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any]) -> "HeadRecipe":
         known_keys("head", mapping, cls)
         return cls(**mapping)
+
+    @property
+    def passes_encoder(self) -> bool:
+        """Whether a standard head needs the encoder in training, not only features."""
+        return self.augment or self.automatic_lr
 
     def epochs_for(self, num_images: int) -> int:
         """How many epochs over ``num_images`` images respect ``min_updates``."""
@@ -114,12 +141,14 @@ def train_head(
     device: torch.device | str,
     seed: int,
     crafting: Crafting = IN_FLOAT32,
+    validation_adversary: PGD | None = None,
 ) -> nn.Linear:
     """Train a linear head on a frozen encoder, from scratch.
 
-    Without an adversary and augmentation, the features of the images are computed once and the head
-    trains on them. With an adversary (r-LE), every batch is attacked end to end, through encoder
-    and head, on the cross-entropy, and the head learns from the attacked features.
+    With an adversary (r-LE), every batch is attacked end to end, through encoder and head, on the
+    cross-entropy, and the head learns from the attacked features. Without one, and without
+    augmentation and an automatic learning rate, the features of the images are computed once and
+    the head trains on them.
 
     Args:
         encoder: network in eval mode from pixels (N, 3, H, W) in [0, 1] to features (N, D). It
@@ -132,6 +161,8 @@ def train_head(
         device: where to compute.
         seed: seed of everything that is drawn at random.
         crafting: how the passes of the attack are computed. The head learns in float32.
+        validation_adversary: attacks the validation images if the recipe has an automatic learning
+            rate, and then it is required.
 
     Returns:
         The head in eval mode on ``device``.
@@ -143,11 +174,14 @@ def train_head(
         Paper section 3.2 (linear evaluation, r-LE).
     """
     _check_labels(train_set.labels, num_classes)
-    if adversary is None and not recipe.augment:
+    if adversary is None and not recipe.passes_encoder:
         features, labels = extract(encoder, train_set, recipe.batch_size, device)
         return train_head_on_features(
             features, labels, num_classes=num_classes, recipe=recipe, seed=seed
         )
+    validation = None
+    if recipe.automatic_lr:
+        train_set, validation = held_out(train_set, recipe.validation, seed)
     head = _new_head(features_dim, num_classes, seed, device)
     optimizer = recipe.build_optimizer(head)
     schedule = recipe.build_schedule(optimizer, len(train_set))
@@ -159,7 +193,22 @@ def train_head(
         epochs = recipe.epochs_for(len(train_set))
         stream = batches(train_set, recipe.batch_size, device, shuffle_seed=seed, epochs=epochs)
         generator = torch.Generator(device).manual_seed(seed)
-        for whole_images, labels in track(stream, name, _updates(recipe, len(train_set))):
+        automatic = None
+        if validation is not None:
+            assert validation_adversary is not None
+            judge = partial(
+                robust_accuracy,
+                Classifier(encoder, head),
+                validation,
+                validation_attack(validation_adversary),
+                batch_size=recipe.batch_size,
+                device=device,
+                seed=seed,
+            )
+            automatic = AutomaticRate(optimizer, head, judge, epochs=epochs, checkpoints=LINEAR)
+        an_epoch = recipe.updates_per_epoch(len(train_set))
+        progress = track(stream, name, _updates(recipe, len(train_set)))
+        for update, (whole_images, labels) in enumerate(progress, 1):
             images = whole_images if crops is None else crops(whole_images)
 
             def loss_of(attacked: Tensor, labels: Tensor = labels) -> Tensor:
@@ -170,6 +219,10 @@ def train_head(
             with torch.no_grad():
                 features = encoder(images)
             _update(head, optimizer, schedule, features, labels)
+            if automatic is not None and update % an_epoch == 0:
+                automatic.after_epoch()
+        if automatic is not None:
+            automatic.take_best()
     return head
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from solo_adv.adversaries import PGD
+from solo_adv.encoders.classifier import Classifier
 from solo_adv.evaluation import (
     Bench,
     FinetuneRecipe,
@@ -19,6 +20,9 @@ from solo_adv.evaluation import (
     finetune_adversarially,
     train_head,
 )
+from solo_adv.evaluation.heads.losses import AutoLoRa
+from solo_adv.evaluation.heads.low_rank import LowRankBranch
+from solo_adv.evaluation.images import batches
 from solo_adv.report.writing import write_report
 from solo_adv.support.errors import UserError
 
@@ -52,8 +56,6 @@ def finetune(encoder, head, train_set, recipe=RECIPE, seed=5):
 
 @pytest.mark.parametrize("augment", [False, True])
 def test_it_makes_the_classifier_robust(fragile, pattern_set, augment):
-    from solo_adv.encoders.classifier import Classifier  # noqa: PLC0415
-
     test_set = pattern_set(100, seed=1)
     before = evaluate_pgd(Bench(Classifier(*fragile), test_set), epsilon=EPSILON).accuracy
     tuned = finetune(*fragile, pattern_set(), replace(RECIPE, augment=augment))
@@ -113,10 +115,94 @@ def test_trades_takes_the_published_updates(pattern_net, pattern_set):
     torch.testing.assert_close(tuned.head.weight, model[1].weight, atol=2e-4, rtol=1e-3)
 
 
+def test_autolora_takes_the_published_updates(pattern_net, pattern_set, monkeypatch):
+    """Two updates of AutoLoRa, rewritten with a second network for the clean branch."""
+    encoder, head = pattern_net(updates=0).encoder.double(), nn.Linear(512, 5).double()
+    images = pattern_set(64)
+    recipe = FinetuneRecipe(
+        **{"epochs": 2, "lr": 0.05, "batch_size": 64, "weight_decay": 2e-4, "augment": False},
+        **{"loss": "autolora", "milestones": [1], "rank": 2},
+    )
+    adversary = PGD("8/255", "2/255", 3, True, batch_norm="eval")
+    steps, losses, branches = [], [], []
+    perturb, call, build = adversary.perturb, AutoLoRa.__call__, LowRankBranch.__init__
+
+    def noted(self, encoder, rank):
+        build(self, encoder, rank)
+        branches.append([copy.deepcopy(part) for part in (self.names, self.first, self.second)])
+
+    def called(self, pixels, attacked, labels):
+        losses.append(call(self, pixels, attacked, labels))
+        steps.append((pixels, attacked, labels, self.correct_share, losses[-1].item()))
+        return losses[-1]
+
+    monkeypatch.setattr(LowRankBranch, "__init__", noted)
+    monkeypatch.setattr(AutoLoRa, "__call__", called)
+    monkeypatch.setattr(adversary, "perturb", lambda p, *rest: perturb(p.double(), *rest))
+    monkeypatch.setattr(
+        "solo_adv.evaluation.heads.finetune.batches",
+        lambda *a, **k: ((p.double(), y) for p, y in batches(*a, **k)),
+    )
+    monkeypatch.setattr(
+        "solo_adv.evaluation.heads.losses.batches",
+        lambda *a, **k: ((p.double(), y) for p, y in batches(*a, **k)),
+    )
+    tuned = finetune_adversarially(
+        encoder, head, images, recipe=recipe, adversary=adversary, device="cpu", seed=5
+    )
+    ((names, first, second),) = branches
+    model = nn.Sequential(copy.deepcopy(encoder), copy.deepcopy(head)).requires_grad_(True).train()
+    trained = [*model.parameters(), *first, *second]
+    optimizer = torch.optim.SGD(trained, 0.05, momentum=0.9, weight_decay=2e-4)
+    pixels_of_all, labels_of_all = next(iter(batches(images, 64, "cpu")))
+
+    def clean_branch(pixels):
+        weights = {name: w.detach() for name, w in model[0].named_parameters()}
+        for name, a, b in zip(names, first, second, strict=True):
+            weights[name] = weights[name] + (b @ a).reshape(weights[name].shape) / 2
+        return model[1](torch.func.functional_call(model[0], weights, (pixels,)))
+
+    assert len(steps) == 2
+    for number, (pixels, attacked, labels, share, loss) in enumerate(steps):
+        optimizer.param_groups[0]["lr"] = (0.05, 0.005)[number]
+        model.eval()
+        with torch.no_grad():
+            right = clean_branch(pixels_of_all.double()).argmax(1) == labels_of_all
+        assert share == right.double().mean().item()
+        model.train()
+        natural, robust = clean_branch(pixels), model(attacked)
+        divergence = F.kl_div(robust.log_softmax(1), natural.softmax(1), reduction="batchmean")
+        expected = (
+            (1 - share) * F.cross_entropy(natural, labels)
+            + share * F.cross_entropy(robust, labels)
+            + 6 * share * divergence
+        )
+        assert loss == pytest.approx(expected.item(), rel=1e-9)
+        optimizer.zero_grad()
+        expected.backward()
+        optimizer.step()
+    pairs = zip(model[0].state_dict().values(), tuned.encoder.state_dict().values(), strict=True)
+    for theirs, ours in pairs:
+        torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(tuned.head.weight, model[1].weight)
+    assert steps[0][1].sub(steps[0][0]).abs().max() <= 8 / 255 + 1e-9
+
+
+def test_autolora_makes_the_classifier_robust(fragile, pattern_set):
+    recipe = replace(RECIPE, loss="autolora", automatic_lr=True, validation=0.2)
+    test_set = pattern_set(100, seed=1)
+    before = evaluate_pgd(Bench(Classifier(*fragile), test_set), epsilon=EPSILON).accuracy
+    tuned = finetune(*fragile, pattern_set(), recipe)
+    assert evaluate_pgd(Bench(tuned, test_set), epsilon=EPSILON).accuracy > before + 0.1
+    again = finetune(*fragile, pattern_set(), recipe)
+    assert torch.equal(tuned.head.weight, again.head.weight)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"loss": "trade"}, "Did you mean 'trades'"),
+        ({"rank": 0}, r"finetune_recipe\.rank"),
         ({"beta": -1}, r"finetune_recipe\.beta"),
         ({"milestones": 15}, r"milestones must be epochs, such as \[15,20\]"),
         ({"milestones": [0]}, r"finetune_recipe\.milestones"),
