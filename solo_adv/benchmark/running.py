@@ -12,6 +12,7 @@ from solo_adv.benchmark.recipes import PROTOCOLS, RECIPES, settings_of
 from solo_adv.benchmark.record import Benchmark, judged, write
 from solo_adv.evaluation.evaluating import evaluate
 from solo_adv.pretrained import load_pretrained
+from solo_adv.report.words import data_words
 from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError
 from solo_adv.support.fingerprints import fingerprint
@@ -58,7 +59,7 @@ def run(cfg: DictConfig) -> tuple[Benchmark, dict[str, Path]]:
                 checkpoint=report.checkpoint,
                 recipe=recipe,
                 norm=given["norm"],
-                data=report.data["name"],
+                data=data_words(report.data),
                 crop_passes=report.crop_passes,
                 asked=protocols,
             )

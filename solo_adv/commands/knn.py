@@ -25,6 +25,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--train_data_path")
     parser.add_argument("--val_data_path")
     parser.add_argument("--data_format")
+    parser.add_argument(
+        "--labels", help="1%% or 20_per_class: so many train images of each class vote"
+    )
+    parser.add_argument("--labels_seed", type=int, help="seed of that draw, 0 if left out")
     parser.add_argument("--batch_size", type=int, default=256)
     parser.add_argument("--num_workers", type=int)
     parser.add_argument("--k", type=int, nargs="+", default=[20])
@@ -46,6 +50,8 @@ def knn(args: argparse.Namespace) -> None:
         "train_path": args.train_data_path,
         "val_path": args.val_data_path,
         "format": args.data_format,
+        "labels": args.labels,
+        "labels_seed": args.labels_seed,
         "num_workers": args.num_workers,
     }
     sets = None

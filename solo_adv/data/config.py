@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from solo_adv.data.labels import LabelledPart
 from solo_adv.support.checks import choice, flag, is_number, known_keys, number, whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
@@ -16,6 +17,8 @@ ON_UNREADABLE = ("error", "skip")
 # solo-learn's parse_cfg writes these keys into the group. This package computes them from the data
 # and the crops.
 IGNORED_KEYS = frozenset({"num_classes", "num_large_crops", "num_small_crops"})
+
+EVALUATION_KEYS = ("labels", "labels_seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,10 @@ class DataConfig:
             `dali`, ``train_path`` names files of either kind, and NVIDIA DALI decodes and crops
             the train images.
         fraction: part of the train split to use, in (0, 1]; -1 uses all of it.
+        labels: in evaluations, the part of the train images to learn from, drawn from every class:
+            a share such as 0.01 or "1%", or a number such as "20_per_class". The other train images
+            are not used at all. None uses all of them.
+        labels_seed: seed of that draw, 0 to 2**32 - 1.
         no_labels: whether to ignore labels; image folders then need no sub-folder for each class.
         num_workers: number of processes that decode images when the images are not resident.
         image_size: side in pixels to which every image is brought: its shorter side is resized and
@@ -55,6 +62,8 @@ class DataConfig:
     val_path: str | None = None
     format: str = "image_folder"
     fraction: float = -1
+    labels: str | float | None = None
+    labels_seed: int = 0
     no_labels: bool = False
     num_workers: int = 4
     image_size: int | None = None
@@ -70,17 +79,28 @@ class DataConfig:
         choice("data.format", self.format, FORMATS)
         choice("data.on_unreadable", self.on_unreadable, ON_UNREADABLE)
         self._check_values()
+        self._check_labels()
         if self.dataset.startswith("cifar") and self.train_path is None:
             object.__setattr__(self, "train_path", "./datasets")
         self._check_paths()
 
     @classmethod
     def from_config(cls, mapping: Mapping[Any, Any]) -> "DataConfig":
-        """Read the `data` group of a configuration, which may be a dict or OmegaConf's.
+        """Read the `data` group of a pretraining config, which may be a dict or OmegaConf's.
 
         Raises:
             UserError: a key or a value is not accepted, or a path is missing.
         """
+        for key in EVALUATION_KEYS:
+            if mapping.get(key) is not None:
+                raise UserError(
+                    f"data.{key} is for evaluations, which learn from labels; pretraining uses all "
+                    "images, or the part that data.fraction says."
+                )
+        return cls._read(mapping)
+
+    @classmethod
+    def _read(cls, mapping: Mapping[Any, Any]) -> "DataConfig":
         given = {key: value for key, value in mapping.items() if key not in IGNORED_KEYS}
         known_keys("data", given, cls)
         if given.get("dataset") is None:
@@ -108,7 +128,7 @@ class DataConfig:
         base = dict(pretraining)
         if given.get("dataset", base.get("dataset")) != base.get("dataset"):
             base = {key: base.get(key) for key in ("image_size", "mean", "std")}
-        return cls.from_config({**base, "no_labels": False, **given})
+        return cls._read({**base, "no_labels": False, **given})
 
     @property
     def in_parquet(self) -> bool:
@@ -140,6 +160,19 @@ class DataConfig:
         if not isinstance(self.resident, bool) and self.resident != "auto":
             raise UserError(f"data.resident is {self.resident!r}; it must be true, false or auto.")
         number("data.max_resident_gib", self.max_resident_gib)
+
+    def _check_labels(self) -> None:
+        whole("data.labels_seed", self.labels_seed, 0)
+        number("data.labels_seed", self.labels_seed, most=2**32 - 1)
+        if self.labels is not None:
+            object.__setattr__(self, "labels", str(LabelledPart.read(self.labels)))
+            if self.no_labels:
+                raise UserError("data.labels draws labels, which data.no_labels=true ignores.")
+        elif self.labels_seed:
+            raise UserError(
+                f"data.labels_seed={self.labels_seed} draws nothing without data.labels, such as "
+                "data.labels=1%."
+            )
 
     def _check_paths(self) -> None:
         if self.dataset == "digits" or self.torchvision_files:

@@ -8,6 +8,7 @@ import torch
 from solo_adv.data.config import DataConfig
 from solo_adv.data.decoding import decode_all, decode_or_next
 from solo_adv.data.image_set import ImageSet
+from solo_adv.data.labels import LabelledPart, drawn_rows
 from solo_adv.data.sources import RawSplit, Sources
 from solo_adv.support.checks import choice
 
@@ -32,7 +33,8 @@ seconds to import.
 def load_split(config: DataConfig, split: str) -> ImageSet | None:
     """Load a split of the data set that ``config`` names.
 
-    ``config.fraction`` applies to the train split only, ``config.no_labels`` to both.
+    ``config.fraction``, and then ``config.labels``, apply to the train split only,
+    ``config.no_labels`` to both.
 
     Args:
         config: which images to load, and how.
@@ -58,6 +60,10 @@ def load_split(config: DataConfig, split: str) -> ImageSet | None:
             raw = raw.select(keep(len(raw.labels)).tolist())
     if raw is None:
         return None
+    if config.labels is not None and split == "train":
+        part = LabelledPart.read(config.labels)
+        rows_drawn = drawn_rows(raw.labels, raw.classes, part, config.labels_seed)
+        raw = raw.select(rows_drawn.tolist())
     name = f"{config.dataset} {split}"
     labels = torch.full_like(raw.labels, -1) if config.no_labels else raw.labels
     classes = () if config.no_labels else raw.classes

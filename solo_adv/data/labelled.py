@@ -21,7 +21,11 @@ def load_labelled(
     Raises:
         UserError: the data cannot be read, or there is no labelled test split.
     """
-    config = DataConfig.for_evaluation(pretraining, overrides)
+    return labelled_splits(DataConfig.for_evaluation(pretraining, overrides))
+
+
+def labelled_splits(config: DataConfig) -> tuple[ImageSet, ImageSet]:
+    """Load the train and test split that ``config`` names. It raises what `load_labelled` does."""
     train_set, test_set = load_split(config, "train"), load_split(config, "test")
     if train_set is None or test_set is None:
         raise UserError(

@@ -4,6 +4,7 @@ import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -11,7 +12,8 @@ from torch import nn
 
 from solo_adv.data import ImageSet
 from solo_adv.data.config import DataConfig
-from solo_adv.data.labelled import load_labelled
+from solo_adv.data.labelled import labelled_splits
+from solo_adv.data.labels import labels_on_record
 from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.foreign import EncoderSettings
 from solo_adv.encoders.weights import read_head
@@ -86,6 +88,7 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
         crop_passes=asked.encoder.crop_passes,
         directory=progress,
         head=asked.head,
+        origin=asked.origin,
         quiet=quiet,
     )
     if rank() > 0:
@@ -106,6 +109,8 @@ class _Asked:
     head: nn.Linear | None
     train_set: ImageSet
     test_set: ImageSet
+    origin: dict[str, Any]
+    """How the train set was drawn, for the report."""
     settings: RobustSettings
     device: torch.device
     again: bool
@@ -135,8 +140,9 @@ def _asked(cfg: DictConfig) -> _Asked:
     settings = replace(settings, features=encoder.features)
     head = None if head_weights is None else read_head(head_weights, encoder.features_dim)
     config = encoder.config
+    data_config = DataConfig.for_evaluation(config["data"], data)
     with first_process_first():
-        train_set, test_set = load_labelled(config["data"], data)
+        train_set, test_set = labelled_splits(data_config)
     on_record = data_on_record(train_set, test_set)
     head_state = None if head is None else head.state_dict()
     weights = weights_on_record(encoder, head_state, given=head is not None)
@@ -147,8 +153,8 @@ def _asked(cfg: DictConfig) -> _Asked:
     name = directory_name(
         place,
         settings,
+        data=data_config,
         dataset=on_record["name"],
-        fraction=DataConfig.for_evaluation(config["data"], data).fraction,
         head_given=head is not None,
         measured=measured,
     )
@@ -158,6 +164,7 @@ def _asked(cfg: DictConfig) -> _Asked:
         head=head,
         train_set=train_set,
         test_set=test_set,
+        origin=labels_on_record(data_config.labels, data_config.labels_seed, train_set.labels),
         settings=settings,
         device=device,
         again=again,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from solo_adv.adversaries import Ball
+from solo_adv.data import DataConfig
 from solo_adv.evaluation.settings import RobustSettings
 from solo_adv.report.record import FILE, Report, plain_values
 from solo_adv.support import environment
@@ -60,8 +61,8 @@ def directory_name(
     checkpoint: Path,
     settings: RobustSettings,
     *,
+    data: DataConfig,
     dataset: str,
-    fraction: float,
     head_given: bool,
     measured: str,
 ) -> str:
@@ -72,8 +73,8 @@ def directory_name(
     Args:
         checkpoint: the checkpoint's file. The part of its name after the run's version is used.
         settings: the settings of the evaluation.
+        data: which images were used.
         dataset: name of the data set.
-        fraction: share of the train split that is used; -1 means all of it.
         head_given: whether the head is given instead of trained.
         measured: the :func:`result_fingerprint`.
     """
@@ -83,7 +84,9 @@ def directory_name(
     words = [
         checkpoint.stem.partition(f"-{checkpoint.parent.name}-")[2] or checkpoint.stem,
         dataset,
-        "" if fraction == -1 else f"fraction{fraction:g}",
+        "" if data.fraction == -1 else f"fraction{data.fraction:g}",
+        "" if data.labels is None else f"labels{data.labels}".replace("%", "percent"),
+        f"labels-seed{data.labels_seed}" if data.labels_seed else "",
         f"crops{settings.num_crops}" if settings.protocol == "crops" else settings.protocol,
         settings.space if settings.protocol == "crops" else "",
         "geometric" if "crop_augmentation" in given else "",

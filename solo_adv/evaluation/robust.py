@@ -54,6 +54,7 @@ def evaluate_robustness(
     crop_passes: int | None = None,
     directory: Path | None = None,
     head: nn.Linear | None = None,
+    origin: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> Outcome:
     """Judge an encoder by the paper's protocol. All figures are of the same test images.
@@ -77,6 +78,7 @@ def evaluate_robustness(
         directory: where the progress of AutoAttack and of corruptions is saved, with the head that
             they judge, so that a killed evaluation continues; None saves nothing.
         head: a trained head to judge; with None, a head is trained.
+        origin: how the sets were drawn, which the report records.
         quiet: whether to print nothing about finished stages on stderr.
 
     Raises:
@@ -169,7 +171,7 @@ def evaluate_robustness(
         crop_passes=crop_passes,
         versions=environment.versions(),
         git_commit=environment.git_commit(),
-        data=data_on_record(train_set, test_set),
+        data={**data_on_record(train_set, test_set), **(origin or {})},
         hardware=environment.hardware(device),
         seconds=stage.seconds,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),

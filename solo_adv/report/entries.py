@@ -7,7 +7,7 @@ from pathlib import Path
 from solo_adv.paper import PAPER_NORM, Figure, figures, model_of
 from solo_adv.report.measurement import Measurement
 from solo_adv.report.record import FILE, Report
-from solo_adv.report.words import training_words
+from solo_adv.report.words import labels_words, training_words
 from solo_adv.support.errors import UserError
 
 
@@ -68,6 +68,8 @@ class Entry:
             words.append(self.protocol)
         if config["features"] != "hidden":
             words.append(config["features"])
+        if few := labels_words(self.report.data):
+            words.append(few)
         return ", ".join(words)
 
     @property
@@ -113,13 +115,15 @@ def read_entry(file: Path) -> Entry:
 def _printed(entry: Entry, measurement: Measurement) -> tuple[Figure, ...]:
     """The paper's figures for a measurement, without repeated values.
 
-    A table of the paper that does not say which head it used fits any head.
+    A table of the paper that does not say which head it used fits any head. The paper uses all
+    labels.
     """
     config = entry.report.config
     same_kind = config["features"] == "hidden" and config["finetune"] == "none"
     same_space = config["space"] == "crop" or entry.protocol == "central"
     same_threat = same_space and config["norm"] == PAPER_NORM
-    if entry.row is None or not (same_kind and same_threat):
+    same_labels = entry.report.data.get("labels") is None
+    if entry.row is None or not (same_kind and same_threat and same_labels):
         return ()
     place = {
         "row": entry.row,

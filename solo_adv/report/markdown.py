@@ -3,13 +3,13 @@
 from solo_adv.report.corruptions import corruption_table
 from solo_adv.report.measured import as_measured
 from solo_adv.report.record import Report
-from solo_adv.report.words import head_words
+from solo_adv.report.words import data_words, head_words
 
 
 def page(report: Report) -> str:
     """A table of accuracies in percent with binomial standard errors, and the settings below."""
     parts = [
-        f"# {report.method} on {report.data['name']}: {head_words(report.config)}",
+        f"# {report.method} on {data_words(report.data)}: {head_words(report.config)}",
         *(f"> **ALARM** {alarm}" for alarm in report.alarms),
         _table(report),
         *filter(None, map(corruption_table, report.measurements)),

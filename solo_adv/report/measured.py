@@ -5,7 +5,7 @@ from typing import Any
 
 from solo_adv.adversaries import Ball
 from solo_adv.report.record import Report
-from solo_adv.report.words import threat_model
+from solo_adv.report.words import drawn_words, threat_model
 
 
 def as_measured(report: Report) -> dict[str, str]:
@@ -35,6 +35,7 @@ def as_measured(report: Report) -> dict[str, str]:
     if report.weights and report.weights["head_given"]:
         training = f"given, not trained here (fingerprint {report.weights['head']})"
     images = f"{report.num_images:,} of {data['test_images']:,} test images"
+    drawn = f" ({drawn_words(data)})" if data.get("labels") else ""
     passes = "unknown" if report.crop_passes is None else f"{report.crop_passes:,}"
     hardware = report.hardware
     lines = {
@@ -44,7 +45,7 @@ def as_measured(report: Report) -> dict[str, str]:
         "kNN": f"the {config['knn_k']} nearest, temperature {config['knn_temperature']:g}",
         "Features": f"{config['features']}, {_representation(config)}",
         "Head": training,
-        "Data": f"{images}, {data['train_images']:,} train images, seed {config['seed']}",
+        "Data": f"{images}, {data['train_images']:,} train images{drawn}, seed {config['seed']}",
         "Pretraining": f"{passes} crop passes",
         "Measured": f"{report.date}, {hardware['name']} ({hardware['cores']} cores), "
         f"{report.seconds['total']:.0f} s",

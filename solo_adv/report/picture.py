@@ -13,7 +13,7 @@ from solo_adv.adversaries import NORMS
 from solo_adv.report.examples import Examples
 from solo_adv.report.measurement import CLEAN, by_attack
 from solo_adv.report.record import Report
-from solo_adv.report.words import head_words
+from solo_adv.report.words import data_words, head_words
 
 RIGHT, WRONG = "#1a7f37", "#cf222e"
 NAME_LENGTH = 11
@@ -81,7 +81,7 @@ def _curve(axes: Axes, report: Report) -> None:
     axes.legend(loc="best")
     alarm = "ALARM: these figures cannot be right, see report.md\n" if report.alarms else ""
     axes.set_title(
-        f"{alarm}{report.method}, {head_words(report.config)}, {report.data['name']}\n"
+        f"{alarm}{report.method}, {head_words(report.config)}, {data_words(report.data)}\n"
         f"{report.num_images:,} test images; bars: one standard error",
         fontsize=11,
         color=WRONG if report.alarms else "black",

@@ -19,13 +19,17 @@ def command(report: Report) -> str:
     """The command that measures a report anew.
 
     It names the checkpoint and every setting of the evaluation that differs from those in
-    ``robust.yaml``. The report does not know ``data.*``, ``encoder.*`` and ``head_weights``.
+    ``robust.yaml``. Of ``data.*``, the report knows only the drawn labels; it does not know
+    ``encoder.*`` and ``head_weights``.
     """
     words = [f"checkpoint={_of_hydra(report.checkpoint)}"]
     usual = dict(_flat(_defaults(report.config["norm"])))
     for name, value in _flat(report.config):
         if name not in usual or usual[name] != value:
             words.append(f"{name}={_of_hydra(value)}")
+    if drawn := report.data.get("labels"):
+        words.append(f"data.labels={_of_hydra(drawn['part'])}")
+        words.append(f"data.labels_seed={drawn['seed']}")
     return " ".join(["python main_robust.py", *map(shlex.quote, words)])
 
 

@@ -13,6 +13,37 @@ def head_words(config: Mapping[str, Any]) -> str:
     return f"{config['linear']} linear head{crops}{tuned}"
 
 
+def data_words(data: Mapping[str, Any]) -> str:
+    """Name the data of a report, for a title, with the part of the labels if it was not all."""
+    few = labels_words(data)
+    return f"{data['name']}, {few}" if few else str(data["name"])
+
+
+def labels_words(data: Mapping[str, Any]) -> str:
+    """Say which part of the labels was used, such as ``1% of the labels``; empty if all were."""
+    drawn = data.get("labels")
+    if drawn is None:
+        return ""
+    seed = f" (seed {drawn['seed']})" if drawn["seed"] else ""
+    part = str(drawn["part"])
+    if part.endswith("%"):
+        return f"{part} of the labels{seed}"
+    return f"{part.partition('_')[0]} labels a class{seed}"
+
+
+def drawn_words(data: Mapping[str, Any]) -> str:
+    """Say how many train images were drawn of each class, and by which seed; empty if all were."""
+    drawn = data.get("labels")
+    if drawn is None:
+        return ""
+    counts = sorted(drawn["per_class"])
+    each = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    return (
+        f"{drawn['part']} of the labels: {each} of each of {len(counts)} classes, drawn with "
+        f"labels_seed={drawn['seed']}"
+    )
+
+
 def threat_model(config: Mapping[str, Any]) -> str:
     """Describe what the adversary knows and may do."""
     norm = NORMS[config["norm"]]

@@ -9,7 +9,9 @@ from omegaconf import DictConfig
 from solo_adv.crops import CropSpec, build
 from solo_adv.data import DataConfig
 from solo_adv.data.datamodule import ImageDataModule
+from solo_adv.data.labels import labels_on_record
 from solo_adv.encoders.loading import encoder_from
+from solo_adv.report.words import drawn_words
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
 from solo_adv.support.settings import plain
@@ -58,13 +60,16 @@ def train_probe(cfg: DictConfig, checkpoint: Path) -> dict[str, float]:
         "best_acc1": probe.best[0],
         "best_acc5": probe.best[1],
     }
+    drawn = labels_on_record(config.labels, config.labels_seed, data.train_set.labels)
     if not trainer.is_global_zero:
         return result
-    write_whole(run.directory / "results.json", json.dumps(result, indent=2))
+    write_whole(run.directory / "results.json", json.dumps({**result, **drawn}, indent=2))
     print(
         f"Linear evaluation of {checkpoint}: acc@1 {result['acc1']:.2%}, "
         f"acc@5 {result['acc5']:.2%} (best epoch {result['best_acc1']:.2%})"
     )
+    if drawn:
+        print(f"Trained on {len(data.train_set):,} images: {drawn_words(drawn)}")
     print(_written(run))
     return result
 

@@ -14,7 +14,7 @@ from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.loading import encoder_from
 from solo_adv.encoders.weights import read_weights
 from solo_adv.report.record import FILE, Report
-from solo_adv.report.words import threat_model
+from solo_adv.report.words import labels_words, threat_model
 from solo_adv.report.writing import HEAD_FILE
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
@@ -132,6 +132,8 @@ def _judged(reports: Sequence[str | Path], encoder: Encoder, checkpoint: Path) -
             raise UserError(
                 f"{path} carries an alarm, so its figures are not published: {report.alarms[0]}"
             )
+        if few := labels_words(report.data):
+            raise UserError(f"{path} used {few}; published heads have all labels.")
         found.append((path, report))
     return sorted(found, key=lambda pair: _place_in_tables(pair[1].config))
 

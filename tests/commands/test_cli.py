@@ -100,6 +100,30 @@ def test_linear_evaluation(command, checkpoint):
     assert "acc@1" in out
 
 
+def test_linear_evaluation_with_few_labels(command, checkpoint, tmp_path):
+    few = ["data.labels=4_per_class", "data.labels_seed=1", "optimizer.batch_size=20"]
+    status, out, err = command(
+        *("main_linear", f"pretrained_feature_extractor='{checkpoint.parent}'", "max_epochs=1"),
+        *("accelerator=cpu", *few),
+    )
+    assert status == 0, err
+    assert "Trained on 40 images: 4_per_class of the labels: 4 of each of 10 classes" in out
+    (results,) = tmp_path.rglob("results.json")
+    drawn = {"part": "4_per_class", "seed": 1, "per_class": [4] * 10}
+    assert json.loads(results.read_text())["labels"] == drawn
+
+
+def test_knn_with_few_labels(command, checkpoint):
+    knn = ["main_knn", "--pretrained_checkpoint_dir", checkpoint.parent]
+    status, few, err = command(*knn, "--labels", "2_per_class", "--labels_seed", 1)
+    assert status == 0, err
+    assert few != command(*knn)[1]
+    status, _, err = command(*knn, "--labels", "2")
+    assert status == 2
+    assert "data.labels is '2'" in err
+    assert err.count("\n") == 1
+
+
 def test_knn_with_solo_learns_flags(command, checkpoint):
     status, out, err = command(
         "main_knn",

@@ -76,6 +76,9 @@ def place(asked):
 
 OTHERS = {
     "label fraction": ["data.fraction=0.1"],
+    "few labels": ["data.labels=20%"],
+    "other few labels": ["data.labels=20%", "data.labels_seed=1"],
+    "labels of each class": ["data.labels=5_per_class"],
     "image size": ["data.image_size=20"],
     "epsilons": ["epsilons=[4/255,8/255]"],
     "steps": ["steps=3"],
@@ -124,6 +127,9 @@ def test_each_difference_has_a_directory_of_its_own(place, checkpoint, folder):
         "data set": "ep1-custom-central-",
         "epoch": "ep0-digits-",
         "label fraction": "-fraction0.1-",
+        "few labels": "-fraction0.2-labels20percent-central-",
+        "other few labels": "-labels20percent-labels-seed1-central-",
+        "labels of each class": "-labels5_per_class-central-",
         "epsilons": "-eps4-8-",
         "steps": "-steps3-",
         "restarts": "-restarts2-",
@@ -190,6 +196,34 @@ def test_it_is_measured_anew_if_asked(asked, capsys):
     assert Report.read(files["json"]).num_images == 20
     with pytest.raises(UserError, match="again must be true or false"):
         evaluate(asked("again=3"))
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        ["head.optimizer=lbfgs"],
+        ["linear=robust"],
+        ["finetune=adversarial", "finetune_recipe.epochs=1"],
+        ["finetune=adversarial", "finetune_recipe.epochs=1", "finetune_recipe.loss=trades"],
+    ],
+    ids=" ".join,
+)
+def test_few_labels_train_every_kind_of_classifier(asked, training):
+    few = ["data.labels=3_per_class", "data.labels_seed=2", *training]
+    report, files = evaluate(asked(*few), quiet=True)
+    assert report.data["train_images"] == 30
+    assert report.data["labels"] == {"part": "3_per_class", "seed": 2, "per_class": [3] * 10}
+    text = files["md"].read_text()
+    assert "on digits, 3 labels a class (seed 2):" in text
+    assert (
+        "30 train images (3_per_class of the labels: 3 of each of 10 classes, drawn with "
+        "labels_seed=2)" in text
+    )
+
+
+def test_few_labels_that_leave_a_class_empty_are_refused(asked):
+    with pytest.raises(UserError, match=r"data\.labels=1% leaves no image of class"):
+        evaluate(asked("data.labels=1%"), quiet=True)
 
 
 def test_an_evaluation_that_was_killed_continues(asked, place, monkeypatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from solo_adv.data import DataConfig
 from solo_adv.evaluation import FinetuneRecipe, HeadRecipe, RobustSettings
 from solo_adv.evaluation.results import (
     directory_name,
@@ -31,7 +32,11 @@ def fingerprint(settings=SETTINGS, *, trained=TRAINED, data=DATA, weights=WEIGHT
 
 
 def name(settings=SETTINGS, checkpoint=CHECKPOINT, **changes):
-    given = {"dataset": "digits", "fraction": -1, "head_given": False, "measured": "0" * 16}
+    data = {
+        key: changes.pop(key) for key in ("fraction", "labels", "labels_seed") if key in changes
+    }
+    given = {"dataset": "digits", "head_given": False, "measured": "0" * 16}
+    given["data"] = DataConfig(dataset="digits", **data)
     return directory_name(checkpoint, settings, **{**given, **changes})
 
 
@@ -138,6 +143,9 @@ def test_names_in_words():
     assert "-hidden-finetuned-l2-eps0.5-2-0" in name(euclidean)
     assert name() == "ep9-digits-central-standard-hidden-00000000"
     assert name(fraction=0.1).startswith("ep9-digits-fraction0.1-central")
+    assert name(labels=0.01).startswith("ep9-digits-labels1percent-central")
+    seeded = name(labels="5 per class", labels_seed=3)
+    assert seeded.startswith("ep9-digits-labels5_per_class-labels-seed3-central")
     assert "-given-head-" in name(head_given=True)
     stored = replace(SETTINGS, corruptions="/data/CIFAR-10-C")
     assert name(stored).endswith("-hidden-corruptions-CIFAR-10-C-00000000")

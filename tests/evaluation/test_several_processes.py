@@ -195,14 +195,16 @@ def test_torchrun(tmp_path):
         words = (
             *(f"checkpoint='{checkpoint}'", f"results_dir={name}", "max_images=60"),
             *("batch_size=16", "steps=3", "restarts=2", "accelerator=cpu", "alarm_images=20"),
+            "data.labels=20_per_class",
         )
         out = command(*start, *words)
-        assert out.count("# cfamc on digits") == 1
+        assert out.count("# cfamc on digits, 20 labels a class") == 1
         again = command(*start, *words)
         assert again.count("Measured before: ") == again.count("# cfamc on digits") == 1
         (path,) = (tmp_path / name).rglob("report.json")
         reports[name] = json.loads(path.read_text())
     assert reports["two"]["hardware"]["processes"] == 2
+    assert reports["two"]["data"] == reports["one"]["data"]
     one, two = (
         [(m["name"], m["correct"], m["total"]) for m in reports[name]["measurements"]]
         for name in ("one", "two")

@@ -109,6 +109,17 @@ def test_another_measurement_has_no_figure_of_the_paper(tmp_path, changes, repor
     assert not any(printed(read_entry(report(tmp_path, **changes))).values())
 
 
+def test_few_labels_are_another_measurement_than_the_papers(tmp_path, report):
+    data = json.loads(report(tmp_path).read_text())["data"]
+    drawn = {"part": "10%", "seed": 0, "per_class": [500] * 10}
+    entry = read_entry(report(tmp_path, data={**data, "labels": drawn}))
+    assert not any(printed(entry).values())
+    assert entry.evaluation.endswith("10% of the labels")
+    drawn = {"part": "4_per_class", "seed": 7, "per_class": [4] * 10}
+    entry = read_entry(report(tmp_path, data={**data, "labels": drawn}))
+    assert entry.evaluation.endswith("4 labels a class (seed 7)")
+
+
 def test_image_space_is_another_threat_model_than_the_papers_crops(tmp_path, report):
     settings = {"linear": "standard", "protocol": "crops", "num_crops": 64, "space": "image"}
     entry = read_entry(report(tmp_path, "emp_ssl", evaluation=settings))

@@ -52,3 +52,11 @@ def test_usual_settings_are_not_repeated():
     words = shlex.split(command(make_report()))
     # `auto` in the config stands for the features that the encoder has.
     assert words[2:] == ["checkpoint=trained_models/cfamc/one.ckpt", "features=hidden"]
+
+
+@pytest.mark.parametrize("part", ["2.5%", "20_per_class"])
+def test_drawn_labels_are_asked_for_again(part):
+    report = make_report()
+    report.data["labels"] = {"part": part, "seed": 3, "per_class": [20, 20]}
+    data = read(command(report))["data"]
+    assert (data["labels"], data["labels_seed"]) == (part, 3)

@@ -59,6 +59,10 @@ def _of_another_head(held, file):
     held["weights"]["head"] = "0" * 16
 
 
+def _of_few_labels(held, file):
+    held["data"]["labels"] = {"part": "1%", "seed": 0, "per_class": [1] * 10}
+
+
 def _other_features(held, file):
     config = held["config"]
     config["features"] = "backbone" if config["linear"] == "robust" else "hidden"
@@ -69,6 +73,7 @@ def _other_features(held, file):
     [
         (_alarmed, "carries an alarm.*PGD cannot move"),
         (_of_other_weights, "is of other weights"),
+        (_of_few_labels, "used 1% of the labels; published heads have all labels"),
         (_old, "does not say which weights"),
         (_of_another_head, "is not the head that"),
         (_other_features, "several features"),

@@ -12,7 +12,7 @@ from solo_adv.report.measurement import CORRUPTIONS
 from solo_adv.report.record import Report
 from solo_adv.report.repeating import command
 from solo_adv.report.verdict import verdict
-from solo_adv.report.words import head_words
+from solo_adv.report.words import data_words, head_words
 
 
 def page(report: Report, examples: Examples | None = None) -> str:
@@ -25,7 +25,7 @@ def page(report: Report, examples: Examples | None = None) -> str:
     return render(
         "report.html",
         report=report,
-        title=f"{report.method} on {report.data['name']}: {head_words(report.config)}",
+        title=f"{report.method} on {data_words(report.data)}: {head_words(report.config)}",
         verdict=verdict(report),
         notes=[(m.label, note) for m in report.measurements for note in m.notes],
         broken_by=[m for m in report.attacks if m.details],
