@@ -1,4 +1,4 @@
-"""``python -m solo_adv.report DIR... [--output DIR]``."""
+"""``python -m solo_adv.report DIR... [--output DIR] [--html FILE]``."""
 
 import argparse
 from pathlib import Path
@@ -20,11 +20,17 @@ def main() -> None:
         metavar="DIR",
         help="where merged.md, .json and .png are written",
     )
+    parser.add_argument(
+        "--html",
+        type=given_path,
+        metavar="FILE",
+        help="also write a page for the browser: a sortable table, and plots with published points",
+    )
     given = parser.parse_args()
     from solo_adv.report import find_reports, merge
 
     with user_errors():
-        for file in merge(find_reports(given.directories), given.output):
+        for file in merge(find_reports(given.directories), given.output, html=given.html):
             print(file)
 
 

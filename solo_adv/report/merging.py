@@ -14,7 +14,13 @@ from solo_adv.support.files import write_files
 WIDTH_OF_LOGS = 140
 
 
-def merge(files: Iterable[Path], directory: str | Path, *, quiet: bool = False) -> list[Path]:
+def merge(
+    files: Iterable[Path],
+    directory: str | Path,
+    *,
+    html: str | Path | None = None,
+    quiet: bool = False,
+) -> list[Path]:
     """Merge reports into a table, print it, and write it into ``directory``.
 
     The files are ``merged.md``, ``merged.json`` and, if there is anything to draw, ``merged.png``.
@@ -22,6 +28,7 @@ def merge(files: Iterable[Path], directory: str | Path, *, quiet: bool = False) 
     Args:
         files: the ``report.json`` files.
         directory: where to write; it is made if it does not exist.
+        html: a file for a page that ranks the reports (see :func:`leaderboard`); None writes none.
         quiet: whether to print nothing.
 
     Returns:
@@ -53,4 +60,11 @@ def merge(files: Iterable[Path], directory: str | Path, *, quiet: bool = False) 
         content["png"] = picture
     paths = {Path(directory) / f"merged.{kind}": file for kind, file in content.items()}
     write_files(paths, "the table", remedy="Choose another --output.")
-    return list(paths)
+    if html is None:
+        return list(paths)
+    from solo_adv.report.html.leaderboard import leaderboard  # noqa: PLC0415
+
+    page = Path(html)
+    content_of_page = leaderboard(entries, page.parent).encode()
+    write_files({page: content_of_page}, "the page", remedy="Choose another --html.")
+    return [*paths, page]

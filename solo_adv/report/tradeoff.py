@@ -10,14 +10,14 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Picture
 from matplotlib.lines import Line2D
 
-from solo_adv.adversaries import Ball
-from solo_adv.paper import MODELS, figures
+from solo_adv.paper import MODELS
 from solo_adv.report.entries import Entry
 from solo_adv.report.measurement import CLEAN
+from solo_adv.report.published import RADIUS, paper_points
+from solo_adv.report.words import letter_of
 
-EPSILON = 8 / 255
 ATTACK = "PGD-20"
-ATTACKED = f"{ATTACK} at {Ball('linf', EPSILON).text}"
+ATTACKED = f"{ATTACK} at {RADIUS}"
 """Label of the measurement that is drawn against clean accuracy."""
 MARKERS = {"robust": "o", "standard": "s"}
 OTHER_MARKER = "D"
@@ -57,11 +57,14 @@ def draw(entries: Sequence[Entry]) -> bytes | None:
 def _height(dataset: str, drawn: Sequence[Entry]) -> float:
     """Height in inches that a panel needs so that its key fits."""
     models = {(e.model, e.training) for e in drawn if e.dataset == dataset}
-    return max(6.0, 1 + 0.2 * (len(models) + len(_paper_points(dataset))))
+    return max(6.0, 1 + 0.2 * (len(models) + len(paper_points(dataset, ATTACK))))
 
 
 def _panel(axes: Axes, key: Axes, dataset: str, entries: list[Entry]) -> None:
-    paper = _paper_points(dataset)
+    paper = {
+        row: (clean.value, robust.value)
+        for row, (clean, robust) in paper_points(dataset, ATTACK).items()
+    }
     printed: list[Line2D] = []
     handles: list[Line2D] = []
     for number, (row, (clean, robust)) in enumerate(paper.items(), 1):
@@ -75,7 +78,7 @@ def _panel(axes: Axes, key: Axes, dataset: str, entries: list[Entry]) -> None:
     for number, (model, settings) in enumerate(models):
         own = [e for e in entries if (e.model, e.training) == (model, settings)]
         colour = COLOURS[number % len(COLOURS)]
-        letter = _letter(number)
+        letter = letter_of(number)
         for entry in own:
             _point(axes, entry, colour, letter, paper)
         label = f"{letter}  {model}: {settings}"
@@ -122,27 +125,6 @@ def _point(
         axes.plot(*zip(place, printed, strict=True), color=colour, linewidth=0.8, alpha=0.6)
 
 
-def _paper_points(dataset: str) -> dict[str, tuple[float, float]]:
-    """Clean and robust accuracy, in percent, of the paper's models on a data set.
-
-    They are those of whole images, with the robust head or a head that the paper does not state.
-    """
-    points: dict[str, tuple[float, float]] = {}
-    for figure in figures(dataset=dataset, protocol="central", quantity=ATTACK, epsilon=EPSILON):
-        if figure.head == "standard" or figure.row in points:
-            continue
-        clean = figures(
-            table=figure.table,
-            row=figure.row,
-            dataset=dataset,
-            head=figure.head,
-            num_crops=None,
-            quantity="clean",
-        )
-        points[figure.row] = (clean[0].value, figure.value)
-    return points
-
-
 def _shapes(entries: list[Entry]) -> list[Line2D]:
     names = {"robust": "r-LE head", "standard": "standard head"}
     found = []
@@ -160,7 +142,3 @@ def _shapes(entries: list[Entry]) -> list[Line2D]:
             )
         )
     return found
-
-
-def _letter(number: int) -> str:
-    return (chr(ord("A") + number // 26 - 1) if number >= 26 else "") + chr(ord("A") + number % 26)

@@ -84,3 +84,8 @@ def training_words(config: Mapping[str, Any]) -> str:
     if config.get("preset"):
         words.append(f"preset {config['preset']}")
     return ", ".join(words)
+
+
+def letter_of(number: int) -> str:
+    """The letters that stand for a number from 0: A to Z, then AA, AB and so on."""
+    return (chr(ord("A") + number // 26 - 1) if number >= 26 else "") + chr(ord("A") + number % 26)

@@ -16,6 +16,7 @@ USUAL = RobustSettings()
 SETTINGS = {
     "usual": USUAL,
     "l2": RobustSettings(norm="l2", linear="robust"),
+    "several norms": RobustSettings(other_norms={"l2": "auto"}),
     "many": replace(
         USUAL,
         epsilons=(2 / 255, 0.1),

@@ -1,14 +1,34 @@
 """The plots of pages."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from markupsafe import Markup
 
 from solo_adv.adversaries import NORMS
-from solo_adv.report.html.drawing import Plot
+from solo_adv.report.html.drawing import Plot, percent_ticks
 from solo_adv.report.measurement import CLEAN, by_attack
+from solo_adv.report.published import FINETUNED, ROBUST, STANDARD
 from solo_adv.report.record import Report
 
 KINDS = ("first", "second", "third", "fourth")
 SHAPES = ("circle", "square", "diamond", "circle")
+SHAPE_OF = {ROBUST: "circle", STANDARD: "square", FINETUNED: "diamond"}
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A point of a trade-off. Accuracies are in percent."""
+
+    clean: float
+    robust: float
+    judged: str
+    """A key of ``SHAPE_OF``."""
+    mark: str
+    """The letter or number beside the point."""
+    words: str
+    row: str = ""
+    """The row of the page's table that it belongs to; empty if it is printed by others."""
 
 
 def curve(report: Report) -> Markup | None:
@@ -51,4 +71,31 @@ def curve(report: Report) -> Markup | None:
         ],
         line=True,
     )
+    return plot.svg
+
+
+def scatter(
+    title: str, y_label: str, spots: Sequence[Spot], printed: Sequence[Spot] = ()
+) -> Markup:
+    """Robust against clean accuracy.
+
+    Args:
+        title: what is shown.
+        y_label: label of the vertical axis.
+        spots: our points, which are filled.
+        printed: points that others print, which are hollow.
+    """
+    points = [*printed, *spots]
+    x, x_ticks = percent_ticks([spot.clean for spot in points])
+    y, y_ticks = percent_ticks([spot.robust for spot in points])
+    plot = Plot(f"Robust against clean accuracy: {title}; the tables have the figures", x=x, y=y)
+    plot.x_axis(x_ticks, "correct without attack, %")
+    plot.y_axis(y_ticks, y_label)
+    for spot in points:
+        kind = "first" if spot.row else "printed"
+        words = f"{spot.mark}: {spot.words}: {spot.clean:.2f} %, attacked {spot.robust:.2f} %"
+        shape = SHAPE_OF[spot.judged]
+        with plot.group(spot.row):
+            plot.point(spot.clean, spot.robust, kind, words, shape=shape)
+            plot.note(spot.clean, spot.robust, spot.mark, kind, below=bool(spot.row))
     return plot.svg

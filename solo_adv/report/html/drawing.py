@@ -1,6 +1,7 @@
 """Draws a plot as inline SVG. The page's style sheet colours its parts by their class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import ceil, floor
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -26,6 +27,7 @@ class Plot:
         box = f"0 0 {WIDTH} {HEIGHT}"
         label = {"viewBox": box, "role": "img", "aria-label": description, "class": "plot"}
         self._root = Element("svg", label)
+        self._parent = self._root
         self._x, self._y = x, y
 
     @property
@@ -55,11 +57,20 @@ class Plot:
     def line(self, points: Sequence[tuple[float, float]], kind: str) -> None:
         """Join points by a line. ``kind`` is its class in the style sheet."""
         places = " ".join(f"{self._across(x):.1f},{self._up(y):.1f}" for x, y in points)
-        SubElement(self._root, "polyline", {"points": places, "class": f"line {kind}"})
+        SubElement(self._parent, "polyline", {"points": places, "class": f"line {kind}"})
 
     def error(self, x: float, low: float, high: float, kind: str) -> None:
         """Draw a vertical bar from ``low`` to ``high``."""
         self._line(self._across(x), self._up(low), self._across(x), self._up(high), f"bar {kind}")
+
+    @contextmanager
+    def group(self, row: str) -> Iterator[None]:
+        """Everything that is drawn inside belongs to a row of the page's table; empty: to none."""
+        self._parent = SubElement(self._root, "g", {"data-of": row} if row else {})
+        try:
+            yield
+        finally:
+            self._parent = self._root
 
     def point(self, x: float, y: float, kind: str, tooltip: str, *, shape: str = "circle") -> None:
         """Mark a point. ``shape`` is ``circle``, ``square`` or ``diamond``."""
@@ -99,34 +110,36 @@ class Plot:
     def _line(self, x1: float, y1: float, x2: float, y2: float, kind: str) -> None:
         ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
         place = {name: f"{value:.1f}" for name, value in ends.items()}
-        SubElement(self._root, "line", {**place, "class": kind})
+        SubElement(self._parent, "line", {**place, "class": kind})
 
     def _text(self, x: float, y: float, text: str, kind: str) -> Element:
-        element = SubElement(self._root, "text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "class": kind})
+        element = SubElement(
+            self._parent, "text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "class": kind}
+        )
         element.text = text
         return element
 
     def _mark(self, x: float, y: float, kind: str, shape: str) -> Element:
         if shape == "circle":
             place = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": f"{SIZE}"}
-            return SubElement(self._root, "circle", {**place, "class": kind})
+            return SubElement(self._parent, "circle", {**place, "class": kind})
         place = {"x": f"{x - SIZE:.1f}", "y": f"{y - SIZE:.1f}"}
         place |= {"width": f"{2 * SIZE}", "height": f"{2 * SIZE}", "class": kind}
         if shape == "diamond":
             place["transform"] = f"rotate(45 {x:.1f} {y:.1f})"
-        return SubElement(self._root, "rect", place)
+        return SubElement(self._parent, "rect", place)
 
 
-def percent_ticks(low: float, high: float) -> tuple[tuple[float, float], dict[float, str]]:
-    """An axis in percent that holds the values from ``low`` to ``high``.
+def percent_ticks(values: Sequence[float]) -> tuple[tuple[float, float], dict[float, str]]:
+    """An axis in percent that holds the values with some room on both sides.
 
     Returns:
-        The smallest and largest value of the axis, within 0 and 100, and its ticks.
+        The smallest and largest value of the axis, and its ticks.
     """
+    low, high = min(values), max(values)
     room = max(1.0, 0.08 * (high - low))
     low, high = max(0.0, low - room), min(100.0, high + room)
     step = next((step for step in _STEPS if (high - low) / step <= 7), _STEPS[-1])
     first, last = floor(low / step), ceil(high / step)
-    return (first * step, last * step), {
-        float(step * tick): f"{step * tick}" for tick in range(first, last + 1)
-    }
+    ticks = {float(step * tick): f"{step * tick}" for tick in range(first, last + 1)}
+    return (first * step, last * step), ticks

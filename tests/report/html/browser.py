@@ -1,0 +1,40 @@
+"""Runs a page in a headless browser, for tests of what its script does."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture
+def in_browser(tmp_path):
+    """A function that runs JavaScript in a page and returns the text that the code returns.
+
+    The test is skipped where there is no Chromium.
+    """
+    program = os.environ.get("SOLO_ADV_BROWSER") or next(
+        filter(None, map(shutil.which, NAMES)), None
+    )
+    if program is None:
+        pytest.skip(
+            "no Chromium to run the page in: apt-get install chromium, or SOLO_ADV_BROWSER=PATH"
+        )
+
+    def run(page, code):
+        file = tmp_path / "tested.html"
+        answer = f"document.title = JSON.stringify((() => {{ {code} }})());"
+        file.write_text(page.replace("</body>", f"<script>{answer}</script></body>"))
+        flags = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/user")
+        done = subprocess.run(
+            [program, *flags, "--dump-dom", file.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return done.stdout
+
+    return run
