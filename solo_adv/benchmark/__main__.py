@@ -20,7 +20,7 @@ def _run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The command line."""
-    run_app(_run, config_name="benchmark")
+    run_app(_run, config_name="benchmark", short={"data": "data.dataset"})
 
 
 if __name__ == "__main__":

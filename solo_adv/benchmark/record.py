@@ -56,6 +56,8 @@ class Benchmark:
     crop_passes: int | None
     asked: Sequence[str]
     """The protocols that were asked for."""
+    transfer: str = ""
+    """On what the encoder was pretrained, and on what it was judged, if on something else."""
     protocols: dict[str, Judged] = field(default_factory=dict)
     """The protocols that are done."""
 
@@ -120,6 +122,8 @@ def page(benchmark: Benchmark) -> str:
         lines += [f"- Note ({name}): {note}" for note in done.notes]
     passes = "unknown" if benchmark.crop_passes is None else f"{benchmark.crop_passes:,}"
     lines += ["", f"- Checkpoint: `{benchmark.checkpoint}`", f"- Pretraining: {passes} crop passes"]
+    if benchmark.transfer:
+        lines.append(f"- Transfer: {benchmark.transfer}")
     lines += [
         f"- {name}: [{done.report}]({done.report})" for name, done in benchmark.protocols.items()
     ]

@@ -12,7 +12,7 @@ from solo_adv.benchmark.recipes import PROTOCOLS, RECIPES, settings_of
 from solo_adv.benchmark.record import Benchmark, judged, write
 from solo_adv.evaluation.evaluating import evaluate
 from solo_adv.pretrained import load_pretrained
-from solo_adv.report.words import data_words
+from solo_adv.report.words import data_words, transfer_words
 from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError
 from solo_adv.support.fingerprints import fingerprint
@@ -62,6 +62,7 @@ def run(cfg: DictConfig) -> tuple[Benchmark, dict[str, Path]]:
                 data=data_words(report.data),
                 crop_passes=report.crop_passes,
                 asked=protocols,
+                transfer=transfer_words(report.data),
             )
             directory = _directory(written, recipe, protocols)
         if rank() == 0:

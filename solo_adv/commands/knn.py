@@ -57,7 +57,9 @@ def knn(args: argparse.Namespace) -> None:
     sets = None
     for feature_type in args.feature_type:
         encoder = encoder_from(args.pretrained_checkpoint_dir, features=feature_type).to(device)
-        train_set, test_set = sets = sets or load_labelled(encoder.config["data"], overrides)
+        train_set, test_set = sets = sets or load_labelled(
+            encoder.config["data"], overrides, input_size=encoder.image_size
+        )
         train = extract(encoder, train_set, args.batch_size, device)
         test = extract(encoder, test_set, args.batch_size, device)
         print(f"\n### {feature_type.upper()} ###")

@@ -13,7 +13,7 @@ def _run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The command line."""
-    run_app(_run, config_name="linear")
+    run_app(_run, config_name="linear", short={"data": "data.dataset"})
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def _run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The command line."""
-    run_app(_run, config_name="robust")
+    run_app(_run, config_name="robust", short={"data": "data.dataset"})
 
 
 if __name__ == "__main__":

@@ -112,7 +112,11 @@ class DataConfig:
 
     @classmethod
     def for_evaluation(
-        cls, pretraining: Mapping[str, Any], overrides: Mapping[str, Any]
+        cls,
+        pretraining: Mapping[str, Any],
+        overrides: Mapping[str, Any],
+        *,
+        input_size: int | None = None,
     ) -> "DataConfig":
         """The labelled data to judge an encoder on: its pretraining data or another data set.
 
@@ -120,6 +124,8 @@ class DataConfig:
             pretraining: `data` group of the pretraining run. If ``overrides`` names another data
                 set, only the size and the statistics of the images carry over.
             overrides: settings that replace the pretraining run's, except those that are None.
+            input_size: side in pixels of the images that the encoder takes, to which images of
+                another data set are brought if ``pretraining`` does not say a size.
 
         Raises:
             UserError: a key or a value is not accepted, or a path is missing.
@@ -128,6 +134,9 @@ class DataConfig:
         base = dict(pretraining)
         if given.get("dataset", base.get("dataset")) != base.get("dataset"):
             base = {key: base.get(key) for key in ("image_size", "mean", "std")}
+            base["image_size"] = base["image_size"] or input_size
+        elif "train_path" in given and base.get("val_path") == base.get("train_path"):
+            base["val_path"] = None  # one place for both splits, which has moved
         return cls._read({**base, "no_labels": False, **given})
 
     @property

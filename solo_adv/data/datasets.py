@@ -9,7 +9,7 @@ from solo_adv.data.config import DataConfig
 from solo_adv.data.decoding import decode_all, decode_or_next
 from solo_adv.data.image_set import ImageSet
 from solo_adv.data.labels import LabelledPart, drawn_rows
-from solo_adv.data.sources import RawSplit, Sources
+from solo_adv.data.sources import RawSplit, Sources, stored_size
 from solo_adv.support.checks import choice
 
 SPLITS = ("train", "test")
@@ -69,11 +69,20 @@ def load_split(config: DataConfig, split: str) -> ImageSet | None:
     classes = () if config.no_labels else raw.classes
     # The reader of the digits enlarges them itself, because it has a default size.
     size = None if config.dataset == "digits" else config.image_size
+    stored = raw.stored_size or stored_size(raw.sources)
     skip = split == "train" and config.on_unreadable == "skip"
     if _is_resident(config, raw.sources, size, skip=skip):
         images, rows = decode_all(raw.sources, size, name, skip=skip)
-        return ImageSet(name, labels[rows], classes, images=images)
-    return ImageSet(name, labels, classes, sources=raw.sources, image_size=size, skip=skip)
+        return ImageSet(name, labels[rows], classes, images=images, stored_size=stored)
+    return ImageSet(
+        name,
+        labels,
+        classes,
+        sources=raw.sources,
+        image_size=size,
+        skip=skip,
+        stored_size=stored,
+    )
 
 
 def kept_rows(count: int, fraction: float) -> np.ndarray:

@@ -9,6 +9,7 @@ from solo_adv.data.decoding import to_square
 from solo_adv.data.sources import ArraySources, RawSplit
 
 IMAGE_SIZE = 16
+STORED_SIZE = "8x8"
 TEST_IMAGES = 500
 SPLIT_SEED = 0  # independent of a run's seed, because the split is part of the data set
 BRIGHTEST = 16  # scikit-learn's grey levels are 0..16
@@ -36,4 +37,5 @@ def read(config: DataConfig, split: str) -> RawSplit:
     enlarged = np.stack([np.asarray(to_square(Image.fromarray(image), side)) for image in grey])
     rgb = np.repeat(enlarged[..., None], 3, axis=3)
     labels = torch.from_numpy(digits.target[rows].astype(np.int64))
-    return RawSplit(ArraySources(rgb), labels, tuple(str(name) for name in digits.target_names))
+    names = tuple(str(name) for name in digits.target_names)
+    return RawSplit(ArraySources(rgb), labels, names, stored_size=STORED_SIZE)

@@ -31,6 +31,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         image_size: side in pixels to which streamed images are brought; None keeps the stored size.
         skip: whether the next readable image takes the place of a streamed image that cannot be
             read.
+        stored_size: width and height of the images before they were resized, for reports.
 
     Raises:
         ValueError: both or neither of ``images`` and ``sources`` are given.
@@ -46,6 +47,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         sources: Sources | None = None,
         image_size: int | None = None,
         skip: bool = False,
+        stored_size: str | None = None,
     ) -> None:
         if (images is None) == (sources is None):
             raise ValueError("an ImageSet holds images or sources, one of the two")
@@ -54,6 +56,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         self.classes = classes
         self.image_size = image_size
         self.skip = skip
+        self.stored_size = stored_size
         self._images = images
         self._sources = sources
         self._size: tuple[int, int] | None = None
@@ -129,6 +132,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
             sources=None if self._sources is None else self._sources.select(rows.tolist()),
             image_size=self.image_size,
             skip=self.skip,
+            stored_size=self.stored_size,
         )
 
     def fingerprint(self) -> str:

@@ -10,18 +10,22 @@ from solo_adv.support.errors import UserError
 
 
 def load_labelled(
-    pretraining: Mapping[str, Any], overrides: Mapping[str, Any]
+    pretraining: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    *,
+    input_size: int | None = None,
 ) -> tuple[ImageSet, ImageSet]:
     """Load the train and test split of an encoder's pretraining data or of another data set.
 
     Args:
         pretraining: ``data`` section of the pretraining config.
         overrides: settings that replace the pretraining run's, except those that are None.
+        input_size: see :meth:`DataConfig.for_evaluation`.
 
     Raises:
         UserError: the data cannot be read, or there is no labelled test split.
     """
-    return labelled_splits(DataConfig.for_evaluation(pretraining, overrides))
+    return labelled_splits(DataConfig.for_evaluation(pretraining, overrides, input_size=input_size))
 
 
 def labelled_splits(config: DataConfig) -> tuple[ImageSet, ImageSet]:

@@ -2,13 +2,16 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from PIL import Image
+
+SIZES_LOOKED_AT = 16
 
 
 class Sources(Protocol):
@@ -88,13 +91,28 @@ class RawSplit:
         sources: N images.
         labels: long (N,), -1 where unlabelled.
         classes: names of the classes, in the order of the labels; empty if unknown.
+        stored_size: width and height such as ``96x96`` that the images had before the reader
+            resized them; None if it did not.
     """
 
     sources: Sources
     labels: torch.Tensor
     classes: tuple[str, ...] = ()
+    stored_size: str | None = None
 
     def select(self, indices: Sequence[int]) -> "RawSplit":
         """The rows at ``indices``, in that order."""
         rows = torch.as_tensor(indices)
-        return RawSplit(self.sources.select(indices), self.labels[rows], self.classes)
+        return replace(self, sources=self.sources.select(indices), labels=self.labels[rows])
+
+
+def stored_size(sources: Sources) -> str:
+    """Width and height of the stored images, such as ``96x96``, or ``various sizes``.
+
+    Some images, evenly spaced, stand for all. Images that cannot be read are left out.
+    """
+    sizes = set()
+    for index in range(0, len(sources), max(1, len(sources) // SIZES_LOOKED_AT)):
+        with suppress(Exception):  # the decoder names images that cannot be read
+            sizes.add(sources.open(index).size)
+    return "x".join(map(str, sizes.pop())) if len(sizes) == 1 else "various sizes"

@@ -14,6 +14,7 @@ from solo_adv.data import ImageSet
 from solo_adv.data.config import DataConfig
 from solo_adv.data.labelled import labelled_splits
 from solo_adv.data.labels import labels_on_record
+from solo_adv.data.transfer import transfer_on_record
 from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.foreign import EncoderSettings
 from solo_adv.encoders.weights import read_head
@@ -110,7 +111,8 @@ class _Asked:
     train_set: ImageSet
     test_set: ImageSet
     origin: dict[str, Any]
-    """How the train set was drawn, for the report."""
+    """Which labels were drawn, and from which data set to which the encoder was transferred, for
+    the report."""
     settings: RobustSettings
     device: torch.device
     again: bool
@@ -140,7 +142,7 @@ def _asked(cfg: DictConfig) -> _Asked:
     settings = replace(settings, features=encoder.features)
     head = None if head_weights is None else read_head(head_weights, encoder.features_dim)
     config = encoder.config
-    data_config = DataConfig.for_evaluation(config["data"], data)
+    data_config = DataConfig.for_evaluation(config["data"], data, input_size=encoder.image_size)
     with first_process_first():
         train_set, test_set = labelled_splits(data_config)
     on_record = data_on_record(train_set, test_set)
@@ -164,7 +166,10 @@ def _asked(cfg: DictConfig) -> _Asked:
         head=head,
         train_set=train_set,
         test_set=test_set,
-        origin=labels_on_record(data_config.labels, data_config.labels_seed, train_set.labels),
+        origin={
+            **labels_on_record(data_config.labels, data_config.labels_seed, train_set.labels),
+            **transfer_on_record(config["data"], data_config, train_set),
+        },
         settings=settings,
         device=device,
         again=again,

@@ -78,7 +78,7 @@ def evaluate_robustness(
         directory: where the progress of AutoAttack and of corruptions is saved, with the head that
             they judge, so that a killed evaluation continues; None saves nothing.
         head: a trained head to judge; with None, a head is trained.
-        origin: how the sets were drawn, which the report records.
+        origin: further entries of the report's ``data``, such as the drawn labels.
         quiet: whether to print nothing about finished stages on stderr.
 
     Raises:

@@ -70,6 +70,8 @@ class Entry:
             words.append(config["features"])
         if few := labels_words(self.report.data):
             words.append(few)
+        if transfer := self.report.data.get("transfer"):
+            words.append(f"transfer from {transfer['pretrained_on'] or 'unknown data'}")
         return ", ".join(words)
 
     @property
@@ -116,14 +118,14 @@ def _printed(entry: Entry, measurement: Measurement) -> tuple[Figure, ...]:
     """The paper's figures for a measurement, without repeated values.
 
     A table of the paper that does not say which head it used fits any head. The paper uses all
-    labels.
+    labels of the data set on which the encoder was pretrained.
     """
     config = entry.report.config
     same_kind = config["features"] == "hidden" and config["finetune"] == "none"
     same_space = config["space"] == "crop" or entry.protocol == "central"
     same_threat = same_space and config["norm"] == PAPER_NORM
-    same_labels = entry.report.data.get("labels") is None
-    if entry.row is None or not (same_kind and same_threat and same_labels):
+    same_data = not {"labels", "transfer"} & set(entry.report.data)
+    if entry.row is None or not (same_kind and same_threat and same_data):
         return ()
     place = {
         "row": entry.row,

@@ -5,7 +5,7 @@ from typing import Any
 
 from solo_adv.adversaries import Ball
 from solo_adv.report.record import Report
-from solo_adv.report.words import drawn_words, threat_model
+from solo_adv.report.words import drawn_words, threat_model, transfer_words
 
 
 def as_measured(report: Report) -> dict[str, str]:
@@ -52,6 +52,8 @@ def as_measured(report: Report) -> dict[str, str]:
         "Code": f"solo-adv {report.versions['solo_adv']}, commit {report.git_commit or 'unknown'}, "
         f"torch {report.versions['torch']}",
     }
+    if transfer := transfer_words(data):
+        lines["Transfer"] = transfer
     if recognised := report.pretrain_config.get("recognised"):
         lines["Encoder"] = recognised
     if config["finetune"] == "adversarial":

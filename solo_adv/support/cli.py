@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -18,14 +18,24 @@ _ABOUT_HYDRA = {"--hydra-help", "--version", "--shell-completion", "-sc"}
 """Flags that Hydra answers without a config."""
 
 
-def run_app(task: Callable[[DictConfig], object], config_name: str | None = None) -> None:
+def run_app(
+    task: Callable[[DictConfig], object],
+    config_name: str | None = None,
+    *,
+    short: Mapping[str, str] | None = None,
+) -> None:
     """Compose the config that the command line asks for and run ``task`` on it.
 
     Args:
         task: takes the composed config, to which it may add keys.
         config_name: primary config if the command line has no ``--config-name``. With None, a
             command line without ``--config-name`` is refused, and its ``--help`` lists the methods.
+        short: keys that may be given in short, and the whole keys for which they stand.
     """
+    for number, argument in enumerate(sys.argv[1:], 1):
+        key, given, value = argument.partition("=")
+        if given and key in (short or {}) and not value.startswith("{"):
+            sys.argv[number] = f"{(short or {})[key]}={value}"
     chosen = config_name is not None or "--config-name" in _flags()
     if not chosen and "--help" in _flags():
         print(help_on_choosing())

@@ -10,8 +10,9 @@ from solo_adv.crops import CropSpec, build
 from solo_adv.data import DataConfig
 from solo_adv.data.datamodule import ImageDataModule
 from solo_adv.data.labels import labels_on_record
+from solo_adv.data.transfer import transfer_on_record
 from solo_adv.encoders.loading import encoder_from
-from solo_adv.report.words import drawn_words
+from solo_adv.report.words import drawn_words, transfer_words
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
 from solo_adv.support.settings import plain
@@ -37,7 +38,8 @@ def train_probe(cfg: DictConfig, checkpoint: Path) -> dict[str, float]:
     """
     seed_everything(cfg.seed, verbose=False)
     encoder = encoder_from(checkpoint, features=cfg.features)
-    config = DataConfig.for_evaluation(encoder.config["data"], plain(cfg.data))
+    pretraining = encoder.config["data"]
+    config = DataConfig.for_evaluation(pretraining, plain(cfg.data), input_size=encoder.image_size)
     scale_learning_rates(cfg)
     data = ImageDataModule(config, batch_size=cfg.optimizer.batch_size, seed=cfg.seed)
     data.setup()
@@ -60,16 +62,21 @@ def train_probe(cfg: DictConfig, checkpoint: Path) -> dict[str, float]:
         "best_acc1": probe.best[0],
         "best_acc5": probe.best[1],
     }
-    drawn = labels_on_record(config.labels, config.labels_seed, data.train_set.labels)
+    origin = {
+        **labels_on_record(config.labels, config.labels_seed, data.train_set.labels),
+        **transfer_on_record(pretraining, config, data.train_set),
+    }
     if not trainer.is_global_zero:
         return result
-    write_whole(run.directory / "results.json", json.dumps({**result, **drawn}, indent=2))
+    write_whole(run.directory / "results.json", json.dumps({**result, **origin}, indent=2))
     print(
         f"Linear evaluation of {checkpoint}: acc@1 {result['acc1']:.2%}, "
         f"acc@5 {result['acc5']:.2%} (best epoch {result['best_acc1']:.2%})"
     )
-    if drawn:
-        print(f"Trained on {len(data.train_set):,} images: {drawn_words(drawn)}")
+    if transfer := transfer_words(origin):
+        print(f"Transfer: {transfer}")
+    if drawn := drawn_words(origin):
+        print(f"Trained on {len(data.train_set):,} images: {drawn}")
     print(_written(run))
     return result
 

@@ -120,6 +120,14 @@ def test_few_labels_are_another_measurement_than_the_papers(tmp_path, report):
     assert entry.evaluation.endswith("4 labels a class (seed 7)")
 
 
+def test_a_transfer_is_another_measurement_than_the_papers(tmp_path, report):
+    data = json.loads(report(tmp_path).read_text())["data"]
+    transfer = {"pretrained_on": "cifar100", "judged_on": "cifar10"}
+    entry = read_entry(report(tmp_path, data={**data, "transfer": transfer}))
+    assert not any(printed(entry).values())
+    assert entry.evaluation.endswith("transfer from cifar100")
+
+
 def test_image_space_is_another_threat_model_than_the_papers_crops(tmp_path, report):
     settings = {"linear": "standard", "protocol": "crops", "num_crops": 64, "space": "image"}
     entry = read_entry(report(tmp_path, "emp_ssl", evaluation=settings))
