@@ -43,7 +43,11 @@ def predict(classifier: nn.Module, images: Tensor) -> Tensor:
 
     An image with non-finite logits gets class -1, which is never correct.
     """
-    logits = classifier(images)
+    return class_of(classifier(images))
+
+
+def class_of(logits: Tensor) -> Tensor:
+    """The predicted class of each row of logits (N, K), long (N,); -1 if one is not finite."""
     return logits.argmax(dim=1).masked_fill(~logits.isfinite().all(dim=1), -1)
 
 

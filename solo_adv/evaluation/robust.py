@@ -201,6 +201,7 @@ def data_on_record(train_set: ImageSet, test_set: ImageSet) -> dict[str, Any]:
         "train_images": len(train_set),
         "test_images": len(test_set),
         "classes": train_set.num_classes,
+        **({"class_names": list(train_set.classes)} if train_set.classes else {}),
     }
 
 

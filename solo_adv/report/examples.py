@@ -1,4 +1,4 @@
-"""A few images before and after an attack, for the picture of a report."""
+"""A few images before and after an attack, for the pages and the picture of a report."""
 
 from dataclasses import dataclass
 
@@ -24,3 +24,14 @@ class Examples:
     """Names of the classes that the classifier predicts without attack."""
     after: list[str]
     """Names of the classes that the classifier predicts under attack."""
+
+    def first(self, count: int) -> "Examples":
+        """At most ``count`` of the images."""
+        return Examples(
+            clean=self.clean[:count],
+            attacked=self.attacked[:count],
+            ball=self.ball,
+            truth=self.truth[:count],
+            before=self.before[:count],
+            after=self.after[:count],
+        )

@@ -1,9 +1,10 @@
 """A measurement: one accuracy, the number of images, and the settings it was measured with."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from solo_adv.report.classes import Classes
 from solo_adv.report.uncertainty import standard_error
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Measurement:
     each severity."""
     seconds: float = 0.0
     """How long it took, without interruptions."""
+    classes: Classes | None = None
+    """The counts by class, where they are known."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.correct <= self.total or self.total == 0:
@@ -51,12 +54,26 @@ class Measurement:
     @classmethod
     def from_dict(cls, held: Mapping[str, Any]) -> "Measurement":
         """Read a measurement from a report or from the zoo's index."""
-        return cls(**{**held, "notes": tuple(held.get("notes", ()))})
+        classes = held.get("classes")
+        return cls(
+            **{
+                **held,
+                "notes": tuple(held.get("notes", ())),
+                "classes": None if classes is None else Classes.from_dict(classes),
+            }
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The measurement for a report. Counts by class that are not known are left out."""
+        held = asdict(self)
+        return (
+            held if self.classes is not None else {k: v for k, v in held.items() if k != "classes"}
+        )
 
     @property
     def figure(self) -> "Measurement":
-        """The measurement without notes, details and duration, for comparisons."""
-        return replace(self, notes=(), details={}, seconds=0.0)
+        """The measurement without notes, details, duration and classes, for comparisons."""
+        return replace(self, notes=(), details={}, seconds=0.0, classes=None)
 
     @property
     def accuracy(self) -> float:

@@ -17,6 +17,8 @@ from solo_adv.report.words import data_words, head_words
 
 RIGHT, WRONG = "#1a7f37", "#cf222e"
 NAME_LENGTH = 11
+COLUMNS = 6
+"""How many of the examples the picture shows."""
 
 
 def draw(report: Report, examples: Examples | None = None) -> bytes:
@@ -31,7 +33,7 @@ def draw(report: Report, examples: Examples | None = None) -> bytes:
         _curve(halves[0].add_subplot(), report)
         in_crops = report.config["protocol"] == "crops" and report.config["space"] == "crop"
         what = "First crops of test images" if in_crops else "Test images"
-        _sheet(halves[1], examples, what)
+        _sheet(halves[1], examples.first(COLUMNS), what)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ class Report:
     versions: dict[str, str | None]
     git_commit: str | None
     data: dict[str, Any]
-    """Name, number of classes, and number of images and fingerprint of both splits."""
+    """Name, number of classes, their names if they are known, and number of images and fingerprint
+    of both splits."""
     hardware: dict[str, Any]
     seconds: dict[str, float]
     """Duration of each stage that makes no measurement, and of the whole evaluation (``total``)."""
@@ -66,7 +67,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values that JSON can hold."""
         held = {f.name: getattr(self, f.name) for f in fields(self)}
-        measurements = [asdict(measurement) for measurement in self.measurements]
+        measurements = [measurement.to_dict() for measurement in self.measurements]
         plain: dict[str, Any] = plain_values(
             {"format": FORMAT, **held, "measurements": measurements}
         )

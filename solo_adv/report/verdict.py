@@ -1,5 +1,6 @@
 """The outcome of an evaluation in two figures and a sentence."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from solo_adv.adversaries import AUTO, NORMS, Ball
@@ -33,11 +34,20 @@ def verdict(report: Report) -> Verdict:
     return Verdict(clean, robust, sentence)
 
 
-def strongest(report: Report) -> Measurement | None:
-    """The attack at the radius nearest the usual one that leaves the fewest images correct."""
+def strongest(report: Report, *, among: Iterable[Measurement] | None = None) -> Measurement | None:
+    """The attack at the radius nearest the usual one that leaves the fewest images correct.
+
+    Args:
+        report: the report. Attacks in other norms than that of its settings do not count.
+        among: the measurements to choose from; None chooses from all.
+
+    Returns:
+        The measurement; None if nothing attacked.
+    """
     norm = report.config["norm"]
     usual = Ball(norm, AUTO).epsilon
-    attacks = [m for m in report.attacks if m.ball is not None and m.ball.norm == norm]
+    chosen = report.measurements if among is None else among
+    attacks = [m for m in chosen if m.ball is not None and m.ball.norm == norm]
     if not attacks:
         return None
     nearest = min((m.epsilon for m in attacks), key=lambda epsilon: abs(epsilon - usual))

@@ -28,7 +28,7 @@ from solo_adv.adversaries import Ball
 from solo_adv.encoders.classifier import frozen, predict
 from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.crafting import Crafting
-from solo_adv.evaluation.attacks.judging import admitted, correct_as_they_are
+from solo_adv.evaluation.attacks.judging import admitted, by_class, correct_as_they_are
 from solo_adv.report.measurement import AUTOATTACK, Measurement
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
@@ -110,7 +110,8 @@ def evaluate_autoattack(
         notes.append(
             f"Perturbations left the threat model by up to {excess:g} and were projected back."
         )
-    return _result(state, names, ball=ball, num_classes=num_classes, notes=notes)
+    result = _result(state, names, ball=ball, num_classes=num_classes, notes=notes)
+    return replace(result, classes=by_class(bench, torch.tensor(state.verdicts) == STANDS))
 
 
 @dataclass

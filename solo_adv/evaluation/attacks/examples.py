@@ -1,4 +1,4 @@
-"""Attacks a few test images for the picture of a report."""
+"""Attacks a few test images for the pages and the picture of a report."""
 
 import torch
 from torch import Tensor
@@ -13,23 +13,28 @@ from solo_adv.report.examples import Examples
 CHANNELS = 3
 
 
-def attack_examples(bench: Bench, adversary: PGD, *, count: int = 6) -> Examples:
+def attack_examples(bench: Bench, adversary: PGD, *, count: int = 24) -> Examples:
     """Attack ``count`` images, which are drawn by the seed and not chosen by their outcome."""
     classifier, image_set = bench.classifier, bench.drawn(count).images
-    images, labels = next(batches(image_set, len(image_set), bench.device))
     generator = torch.Generator(bench.device).manual_seed(bench.seed)
+    clean, attacked, truth, before, after = [], [], [], [], []
     with frozen(classifier):
-        delta = adversary.perturb(images, cross_entropy_of(classifier, labels), generator)
-        before, after = predict(classifier, images), predict(classifier, images + delta)
+        for images, labels in batches(image_set, bench.batch_size, bench.device):
+            delta = adversary.perturb(images, cross_entropy_of(classifier, labels), generator)
+            clean.append(images[:, :CHANNELS].cpu())
+            attacked.append((images + delta)[:, :CHANNELS].cpu())
+            truth.append(labels)
+            before.append(predict(classifier, images))
+            after.append(predict(classifier, images + delta))
 
-    def names(classes: Tensor) -> list[str]:
-        return [_name(image_set.classes, index) for index in classes.tolist()]
+    def names(classes: list[Tensor]) -> list[str]:
+        return [_name(image_set.classes, index) for index in torch.cat(classes).tolist()]
 
     return Examples(
-        clean=images[:, :CHANNELS].cpu(),
-        attacked=(images + delta)[:, :CHANNELS].cpu(),
+        clean=torch.cat(clean),
+        attacked=torch.cat(attacked),
         ball=adversary.ball,
-        truth=names(labels),
+        truth=names(truth),
         before=names(before),
         after=names(after),
     )

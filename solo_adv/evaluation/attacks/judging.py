@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from solo_adv.adversaries import AUTO, PGD, Ball, LossOf
-from solo_adv.encoders.classifier import frozen, predict
+from solo_adv.encoders.classifier import class_of, frozen, predict
 from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.seeds import generator_for
 from solo_adv.evaluation.images import my_share
+from solo_adv.report.classes import Classes
 from solo_adv.report.measurement import CLEAN, TOP5, Measurement
 from solo_adv.support.checks import whole
 from solo_adv.support.errors import UserError
@@ -24,6 +25,8 @@ from solo_adv.support.progress import track
 ROUNDING = 1e-6
 """How far a perturbation may lie outside the threat model because of rounding. For an epsilon above
 1, it is a share of epsilon."""
+_SHIFT = 2
+"""Added to a predicted class, so that 0 means that another process has the image."""
 
 
 class CleanAccuracy(NamedTuple):
@@ -88,7 +91,8 @@ def evaluate_pgd(
     ]
     ball, epsilon, step_size = attacks[0].ball, attacks[0].epsilon, attacks[0].step_size
     begun = time.perf_counter()
-    survived, notes = survivors(bench, attacks, ball=ball, stage=f"PGD-{steps} at {ball.text}")
+    seen, notes = seen_under(bench, attacks, ball=ball, stage=f"PGD-{steps} at {ball.text}")
+    survived = seen == labels_of(bench)
     notes += [bench.crafting.note] if bench.crafting.note else []
     if steps * step_size < epsilon * (1 - 1e-9):
         notes.append(
@@ -108,6 +112,7 @@ def evaluate_pgd(
         },
         notes=tuple(notes),
         seconds=round(time.perf_counter() - begun, 3),
+        classes=by_class(bench, survived, seen),
     )
 
 
@@ -115,9 +120,6 @@ def survivors(
     bench: Bench, attacks: Sequence[Attack], *, ball: Ball, stage: str = "Attack"
 ) -> tuple[Tensor, list[str]]:
     """Find the images that are classified correctly without attack and after each of ``attacks``.
-
-    Each attack sees only the images that survived the ones before it. Every perturbation is checked
-    and, if it leaves the ball or the pixel box, projected before the verdict.
 
     Args:
         bench: the classifier and N images.
@@ -128,14 +130,38 @@ def survivors(
     Returns:
         For each image whether it survived, bool (N,), and notes for the reader of the result.
     """
+    seen, notes = seen_under(bench, attacks, ball=ball, stage=stage)
+    return seen == labels_of(bench), notes
+
+
+def seen_under(
+    bench: Bench, attacks: Sequence[Attack], *, ball: Ball, stage: str = "Attack"
+) -> tuple[Tensor, list[str]]:
+    """Find what each image is seen as after ``attacks``, in the worst case.
+
+    This is the first wrong class, be it without attack or after one of them, or the right one. Each
+    attack sees only the images that survived the ones before it. Every perturbation is checked
+    and, if it leaves the ball or the pixel box, projected before the verdict.
+
+    Args:
+        bench: the classifier and N images.
+        attacks: the attacks, in their order.
+        ball: the perturbations that are allowed.
+        stage: name of the attacks for the progress bar.
+
+    Returns:
+        The class that each image is seen as, long (N,), -1 where the scores are not finite; and
+        notes for the reader of the result.
+    """
     bench.check()
+    labels = labels_of(bench)
     excess = torch.zeros(())
     with frozen(bench.classifier):
         network = bench.crafting.network(bench.classifier)
-        survived = correct_as_they_are(bench)
+        seen = seen_as_they_are(bench)
         for number, attack in enumerate(attacks):
-            places = survived.nonzero().squeeze(1)
-            broken = torch.zeros(len(survived), dtype=torch.long)
+            places = (seen == labels).nonzero().squeeze(1)
+            found = torch.zeros(len(seen), dtype=torch.long)
             share = my_share(len(places), bench.batch_size)
             for batch in track(bench.my_batches(places), stage, share):
                 loss_of = cross_entropy_of(network, batch.labels)
@@ -143,14 +169,14 @@ def survivors(
                 delta = attack.perturb(batch.images, loss_of, generator)
                 judged, beyond = admitted(batch.images, batch.images + delta, ball)
                 excess = torch.maximum(excess, beyond)
-                wrong = predict(bench.classifier, judged) != batch.labels
-                broken[batch.places] = wrong.long().cpu()
-            survived &= merged(broken) == 0
+                found[batch.places] = predict(bench.classifier, judged).cpu() + _SHIFT
+            found = merged(found)
+            seen = torch.where(found > 0, found - _SHIFT, seen)
     excess = most(excess)
     left = (
         f"Perturbations left the threat model by up to {excess.item():g} and were projected back."
     )
-    return survived, [left] if excess > 0 else []
+    return seen, [left] if excess > 0 else []
 
 
 def admitted(images: Tensor, attacked: Tensor, ball: Ball) -> tuple[Tensor, Tensor]:
@@ -203,22 +229,53 @@ def clean_accuracy(bench: Bench) -> CleanAccuracy:
     bench.check()
     begun = time.perf_counter()
     counts = torch.zeros(2, dtype=torch.long)
+    right, seen = torch.zeros(2, len(bench.images), dtype=torch.long)
     for batch in bench.my_batches():
         logits = bench.classifier(batch.images)
         finite = logits.isfinite().all(dim=1, keepdim=True)
-        counts += (hits(logits, batch.labels) & finite).sum(dim=0).cpu()
+        hit = hits(logits, batch.labels) & finite
+        counts += hit.sum(dim=0).cpu()
+        right[batch.places] = hit[:, 0].long().cpu()
+        seen[batch.places] = class_of(logits).cpu() + _SHIFT
     top1, top5 = merged(counts).tolist()
+    classes = by_class(bench, merged(right) > 0, merged(seen) - _SHIFT)
     total, seconds = len(bench.images), round(time.perf_counter() - begun, 3)
     return CleanAccuracy(
-        Measurement(name=CLEAN, correct=top1, total=total, seconds=seconds),
+        Measurement(name=CLEAN, correct=top1, total=total, seconds=seconds, classes=classes),
         Measurement(name=TOP5, correct=top5, total=total),
     )
 
 
 @torch.no_grad()
+def seen_as_they_are(bench: Bench) -> Tensor:
+    """The class that each image is seen as without attack; long (N,), -1 for none, on the CPU."""
+    found = torch.zeros(len(bench.images), dtype=torch.long)
+    for batch in bench.my_batches():
+        found[batch.places] = predict(bench.classifier, batch.images).cpu() + _SHIFT
+    return merged(found) - _SHIFT
+
+
 def correct_as_they_are(bench: Bench) -> Tensor:
     """Which images (N,) are classified correctly without attack; bool, on the CPU."""
-    right = torch.zeros(len(bench.images), dtype=torch.long)
-    for batch in bench.my_batches():
-        right[batch.places] = (predict(bench.classifier, batch.images) == batch.labels).long().cpu()
-    return merged(right) > 0
+    return seen_as_they_are(bench) == labels_of(bench)
+
+
+def labels_of(bench: Bench) -> Tensor:
+    """The labels of the images, long (N,), on the CPU."""
+    return bench.images.labels.cpu()
+
+
+def by_class(bench: Bench, right: Tensor, seen: Tensor | None = None) -> Classes:
+    """Count the images of each class.
+
+    Args:
+        bench: the images.
+        right: whether each was classified correctly, bool (N,).
+        seen: what each was seen as, long (N,), -1 for none; None if that is not known.
+    """
+    return Classes.counted(
+        labels_of(bench).tolist(),
+        right.tolist(),
+        None if seen is None else seen.tolist(),
+        num_classes=bench.images.num_classes,
+    )

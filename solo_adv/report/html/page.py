@@ -4,11 +4,11 @@ import json
 
 from solo_adv.report.corruptions import by_severity
 from solo_adv.report.examples import Examples
+from solo_adv.report.html.by_class import class_table, confusions
 from solo_adv.report.html.charts import curve
 from solo_adv.report.html.pictures import sheet
 from solo_adv.report.html.rendering import render
 from solo_adv.report.measured import as_measured
-from solo_adv.report.measurement import CORRUPTIONS
 from solo_adv.report.record import Report
 from solo_adv.report.repeating import command
 from solo_adv.report.verdict import verdict
@@ -30,10 +30,11 @@ def page(report: Report, examples: Examples | None = None) -> str:
         notes=[(m.label, note) for m in report.measurements for note in m.notes],
         broken_by=[m for m in report.attacks if m.details],
         curve=curve(report),
+        class_table=class_table(report),
+        confusions=confusions(report),
         corruptions=[
             (m.label, rows) for m in report.measurements if (rows := by_severity(m)) is not None
         ],
-        corruptions_name=CORRUPTIONS,
         sheet=None if examples is None else sheet(examples),
         in_crops=report.config["protocol"] == "crops" and report.config["space"] == "crop",
         measured=as_measured(report),

@@ -99,6 +99,9 @@ def test_equals_pyautoattack_by_hand(monkeypatch, pattern_net, pattern_set, tmp_
     assert set(result.details) == {"apgd-ce", "apgd-t", "fab-t", "square"}
     wrong = int((verdicts == WRONG).sum())
     assert result.correct + wrong + sum(result.details.values()) == 40
+    of_class = [standing[image_set.labels == label] for label in range(5)]
+    assert result.classes.correct == tuple(int(right.sum()) for right in of_class)
+    assert result.classes.total == tuple(map(len, of_class))
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from solo_adv.adversaries import Ball
 from solo_adv.crops import as_unit_float
 from solo_adv.encoders.classifier import Classifier, predict
 from solo_adv.evaluation import Bench, clean_accuracy, evaluate_pgd
-from solo_adv.evaluation.attacks.judging import survivors
+from solo_adv.evaluation.attacks.judging import seen_under, survivors
 from solo_adv.support.errors import UserError
 
 
@@ -133,6 +133,31 @@ def test_worst_case_over_restarts_and_only_survivors_are_attacked_again(random_s
     assert survived.tolist() == [True, False, True, False, True, False]
     assert [attack.seen for attack in attacks] == [[0, 1, 2, 3, 4], [0, 2, 3, 4], [0, 2, 4]]
     assert notes == []
+
+
+def test_an_image_is_seen_as_the_first_wrong_class(random_set):
+    bench = Bench(BrokenByBrightening().eval(), greys(random_set), batch_size=4)
+    attacks = [Scripted({1}, 0.04), Scripted({3, 1}, 0.04)]
+    seen, _ = seen_under(bench, attacks, ball=Ball("linf", 0.05))
+    assert seen.tolist() == [1, 0, 1, 0, 1, 1]
+
+
+def test_classes_are_counted_as_a_loop_over_images_counts(convolutional, random_set):
+    image_set = own_labels(convolutional, random_set(24))
+    seen = predict(convolutional, as_unit_float(image_set.images)).tolist()
+    pairs = list(zip(image_set.labels.tolist(), seen, strict=True))
+    bench = Bench(convolutional, image_set, batch_size=7)
+    for found in (clean_accuracy(bench).top1, evaluate_pgd(bench, epsilon=0)):
+        assert found.classes.total == tuple(image_set.labels.tolist().count(c) for c in range(3))
+        assert found.classes.correct == tuple(pairs.count((c, c)) for c in range(3))
+        assert found.classes.mistakes == {
+            f"{truth} as {other}": pairs.count((truth, other))
+            for truth, other in set(pairs)
+            if truth != other
+        }
+    attacked = evaluate_pgd(bench, epsilon="4/255", steps=6, step_size=0.015)
+    assert sum(attacked.classes.correct) == attacked.correct < 21
+    assert attacked.classes.complete
 
 
 def test_no_image_is_attacked_after_all_are_broken(random_set):
@@ -278,7 +303,9 @@ def test_logits_that_are_not_finite_are_never_right(random_set):
     image_set = random_set(8, num_classes=2)
     image_set.labels[:] = 0
     assert clean_accuracy(Bench(NotANumber().eval(), image_set)).top5.correct == 0
-    assert evaluate_pgd(Bench(NotANumber().eval(), image_set), epsilon=0.1).accuracy == 0
+    attacked = evaluate_pgd(Bench(NotANumber().eval(), image_set), epsilon=0.1)
+    assert attacked.accuracy == 0
+    assert attacked.classes.mistakes == {"0 as none": 8}
 
 
 @pytest.mark.parametrize(
