@@ -54,6 +54,7 @@ setup(
         "dali": ["nvidia-dali-cuda130; platform_system == 'Linux'"],
         "tensorboard": ["tensorboard"],
         "wandb": ["wandb"],
+        "umap": ["umap-learn>=0.5.6"],
         "onnx": ONNX,
         "hf": ["huggingface-hub>=0.24"],
         "dev": [
@@ -72,6 +73,7 @@ setup(
             "solo-adv-pretrain=solo_adv.commands.pretrain:main",
             "solo-adv-linear=solo_adv.commands.linear:main",
             "solo-adv-knn=solo_adv.commands.knn:main",
+            "solo-adv-umap=solo_adv.commands.umap:main",
             "solo-adv-robust=solo_adv.commands.robust:main",
             "solo-adv-benchmark=solo_adv.benchmark.__main__:main",
             "solo-adv-demo=solo_adv.commands.demo:main",

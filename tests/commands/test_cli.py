@@ -134,6 +134,17 @@ def test_knn_with_solo_learns_flags(command, checkpoint):
     assert out.count("acc@1=") == 8
 
 
+def test_a_map_of_features_with_solo_learns_flags(command, checkpoint, tmp_path):
+    status, out, err = command(
+        "main_umap",
+        *("--pretrained_checkpoint_dir", checkpoint.parent, "--kind", "tsne"),
+        *("--max_images", 30, "--steps", 2, "--output", "maps/digits"),
+    )
+    assert status == 0, err
+    assert out.split() == ["maps/digits.png", "maps/digits.csv"]
+    assert len((tmp_path / "maps/digits.csv").read_text().splitlines()) == 31
+
+
 def test_resume_continues_the_run_and_only_the_same_run(command, monkeypatch):
     arguments = ["main_pretrain", "--config-name", "cfamc", *TINY, "max_epochs=3"]
     _stop_after_epoch(monkeypatch, 1)
@@ -263,6 +274,7 @@ MISTAKES = {
     "unknown head": (("main_robust", "linear=robustt"), "robust"),
     "epsilons in levels": (("main_robust", "epsilons=[4,8]"), "4/255"),
     "no run to probe": (("main_linear",), "pretrained_feature_extractor"),
+    "map without run": (("main_umap", "--pretrained_checkpoint_dir", "empty"), "No checkpoint"),
     "kNN without run": (("main_knn", "--pretrained_checkpoint_dir", "empty"), "No checkpoint"),
 }
 
