@@ -19,7 +19,8 @@ from solo_adv.training.config import parse_cfg
 if TYPE_CHECKING:
     from solo_adv.cost.memory import StepMemory
 
-CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet100": 100, "digits": 10}
+CLASSES = {"cifar100": 100, "imagenet100": 100}
+"""Classes of the data sets that do not have ten."""
 FLOAT, BYTE = 4, 1
 BATCHES = (0.25, 0.5, 1, 2, 4)
 """Batch sizes in the memory table, relative to the config's."""

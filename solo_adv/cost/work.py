@@ -20,11 +20,16 @@ from solo_adv.support.settings import plain
 IMAGES = {
     "cifar10": (50_000, 10_000),
     "cifar100": (50_000, 10_000),
+    "stl10": (5_000, 8_000),
+    "svhn": (73_257, 26_032),
     "imagenet100": (126_689, 5_000),
     "digits": (1_797 - digits.TEST_IMAGES, digits.TEST_IMAGES),
 }
 """Train and test images. For ImageNet-100 they are those of its usual list of classes; the paper
 does not say which classes it has."""
+
+FURTHER_IMAGES = {"unlabelled": 100_000, "extra": 531_131}
+"""Images of the further parts that ``data.train_split`` may name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +65,9 @@ def cost(
         evaluations: Configs of its evaluations, with the keys of ``robust.yaml``.
         images: Number of train images; None: as many as the data set has (one of ``IMAGES``).
     """
-    train, test = train_images(cfg, images), IMAGES.get(cfg.data.dataset, (0, 0))[1]
+    labelled, test = IMAGES.get(cfg.data.dataset, (0, 0))
+    train = train_images(cfg, images)
+    labelled = min(train, labelled or train)
     batch = cfg.optimizer.batch_size
     batches = train // batch * cfg.max_epochs
     per_batch, before = passes_of_batch(cfg), teacher_settings(cfg).bank_passes
@@ -69,14 +76,17 @@ def cost(
         updates=batches * cfg.adversary.get("replays", 1),
         pretraining=round(batches * batch * per_batch + train * before),
         per_image=round(per_batch * cfg.max_epochs + before),
-        evaluation=sum(evaluation_passes(train, test, judging) for judging in evaluations),
+        evaluation=sum(evaluation_passes(labelled, test, judging) for judging in evaluations),
         relative=pass_flops(Network.of(cfg)) / pass_flops(YARDSTICK),
     )
 
 
 def train_images(cfg: DictConfig, images: int | None = None) -> int:
     """Number of images that a run trains on: ``data.fraction`` of ``images`` or of the data set."""
-    count = IMAGES[cfg.data.dataset][0] if images is None else images
+    count = images
+    if count is None:
+        parts = cfg.data.get("train_split", "train").split("+")
+        count = sum(FURTHER_IMAGES.get(part, IMAGES[cfg.data.dataset][0]) for part in parts)
     return count if cfg.data.fraction == -1 else round(count * cfg.data.fraction)
 
 

@@ -10,7 +10,13 @@ from solo_adv.support.checks import choice, flag, is_number, known_keys, number,
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
 
-DATASETS = ("digits", "cifar10", "cifar100", "imagenet100", "custom")
+DATASETS = ("digits", "cifar10", "cifar100", "stl10", "svhn", "imagenet100", "custom")
+TORCHVISION_SETS = ("cifar10", "cifar100", "stl10", "svhn")
+TRAIN_SPLITS = {
+    "stl10": ("train", "unlabelled", "train+unlabelled"),
+    "svhn": ("train", "extra", "train+extra"),
+}
+"""The images that may be trained on, for data sets that have more than their train split."""
 FORMATS = ("image_folder", "parquet", "dali")
 ON_UNREADABLE = ("error", "skip")
 
@@ -28,12 +34,14 @@ class DataConfig:
     Attributes:
         dataset: one of ``DATASETS``.
         train_path: folder of the train split; for Parquet also a file or a glob. The default for
-            CIFAR is `./datasets`; digits do not use it.
+            data sets that torchvision downloads is `./datasets`; digits do not use it.
         val_path: the same for the test split. With None, the test split is looked for beside the
             train split if the layout has a place for it; otherwise there is no test split.
-        format: `image_folder` (for CIFAR, torchvision's own files), `parquet`, or `dali`. With
-            `dali`, ``train_path`` names files of either kind, and NVIDIA DALI decodes and crops
-            the train images.
+        train_split: for STL-10 and SVHN, which images to train on, one of ``TRAIN_SPLITS``.
+            Evaluations train heads on `train` unless they are told otherwise.
+        format: `image_folder` (for data sets that torchvision downloads, its files), `parquet`, or
+            `dali`. With `dali`, ``train_path`` names files of either kind, and NVIDIA DALI decodes
+            and crops the train images.
         fraction: part of the train split to use, in (0, 1]; -1 uses all of it.
         labels: in evaluations, the part of the train images to learn from, drawn from every class:
             a share such as 0.01 or "1%", or a number such as "20_per_class". The other train images
@@ -60,6 +68,7 @@ class DataConfig:
     dataset: str
     train_path: str | None = None
     val_path: str | None = None
+    train_split: str = "train"
     format: str = "image_folder"
     fraction: float = -1
     labels: str | float | None = None
@@ -76,11 +85,12 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         choice("data.dataset", self.dataset, DATASETS)
+        choice("data.train_split", self.train_split, TRAIN_SPLITS.get(self.dataset, ("train",)))
         choice("data.format", self.format, FORMATS)
         choice("data.on_unreadable", self.on_unreadable, ON_UNREADABLE)
         self._check_values()
         self._check_labels()
-        if self.dataset.startswith("cifar") and self.train_path is None:
+        if self.dataset in TORCHVISION_SETS and self.train_path is None:
             object.__setattr__(self, "train_path", "./datasets")
         self._check_paths()
 
@@ -137,7 +147,7 @@ class DataConfig:
             base["image_size"] = base["image_size"] or input_size
         elif "train_path" in given and base.get("val_path") == base.get("train_path"):
             base["val_path"] = None  # one place for both splits, which has moved
-        return cls._read({**base, "no_labels": False, **given})
+        return cls._read({**base, "no_labels": False, "train_split": "train", **given})
 
     @property
     def in_parquet(self) -> bool:
@@ -154,7 +164,15 @@ class DataConfig:
     @property
     def torchvision_files(self) -> bool:
         """Whether the set is read from torchvision's own files, which it can download."""
-        return self.dataset.startswith("cifar") and not self.in_parquet
+        return self.dataset in TORCHVISION_SETS and not self.in_parquet
+
+    def path_of(self, split: str) -> str:
+        """Where the images of `train` or `test` are looked for."""
+        return str(self.val_path if split == "test" and self.val_path else self.train_path)
+
+    def parts_of(self, split: str) -> list[str]:
+        """The published parts that make up `train` or `test`."""
+        return self.train_split.split("+") if split == "train" else [split]
 
     def _check_values(self) -> None:
         if self.fraction != -1 and not (is_number(self.fraction) and 0 < self.fraction <= 1):

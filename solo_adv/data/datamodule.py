@@ -77,8 +77,8 @@ class ImageDataModule(LightningDataModule):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes of the train split, 1 if unlabelled."""
-        return self.train_set.num_classes
+        """Number of classes of both splits, 1 if unlabelled."""
+        return max(s.num_classes for s in (self.train_set, self.test_set) if s is not None)
 
     def train_dataloader(self) -> Iterable[Batch]:
         """Shuffled batches ``[indexes, [images], targets]``, without an incomplete last batch.

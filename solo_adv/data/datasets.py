@@ -20,6 +20,8 @@ READERS = {
     "digits": "solo_adv.data.digits",
     "cifar10": "solo_adv.data.cifar",
     "cifar100": "solo_adv.data.cifar",
+    "stl10": "solo_adv.data.stl10",
+    "svhn": "solo_adv.data.svhn",
     "imagenet100": "solo_adv.data.folders",
     "custom": "solo_adv.data.folders",
 }

@@ -98,7 +98,13 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         return self._sources if isinstance(self._sources, EncodedSources) else None
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        """The image, uint8 (3, H, W), and its label. It raises what :meth:`read` raises."""
+        """The image, uint8 (3, H, W), and its label. It raises what :meth:`read` raises.
+
+        Raises:
+            IndexError: there is no such image. It ends a loop over the set.
+        """
+        if index >= len(self):
+            raise IndexError(f"{self.name} has {len(self)} images; there is no number {index}")
         return self.read(index)[1:]
 
     def read(self, index: int) -> tuple[int, torch.Tensor, int]:

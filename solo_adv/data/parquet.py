@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from solo_adv.data.config import DataConfig
-from solo_adv.data.parquet_files import find_files
+from solo_adv.data.parquet_files import UNLABELLED, find_files
 from solo_adv.data.sources import RawSplit
 from solo_adv.support.errors import UserError
 
@@ -115,7 +115,8 @@ def _open(file: Path) -> pq.ParquetFile:
 def _columns(schema: pa.Schema, config: DataConfig, file: Path) -> tuple[str, str | None]:
     """The path of the image column, and the path of the label column or None.
 
-    The second one is None if there is no such column, or if ``config.no_labels`` is true.
+    The second one is None if there is no such column, if ``config.no_labels`` is true, or if the
+    file is named after an unlabelled part.
     """
     image = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
     if image is None:
@@ -128,7 +129,7 @@ def _columns(schema: pa.Schema, config: DataConfig, file: Path) -> tuple[str, st
         image = f"{image}.bytes"
     elif not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         raise UserError(f"Column {image} of '{file}' must hold encoded images; it is {kind}.")
-    if config.no_labels:
+    if config.no_labels or file.name.startswith(UNLABELLED):
         return image, None
     candidates = CIFAR100_LABEL_COLUMNS if config.dataset == "cifar100" else LABEL_COLUMNS
     label = next((name for name in candidates if name in schema.names), None)

@@ -8,8 +8,14 @@ from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
 
 # The Hugging Face hub names shards <split>-00000-of-00001.parquet.
-TRAIN_PREFIXES: tuple[str, ...] = ("train",)
-TEST_PREFIXES: tuple[str, ...] = ("test", "val")  # tried in this order
+UNLABELLED = ("unlabeled", "unlabelled")
+PREFIXES: dict[str, tuple[str, ...]] = {
+    "train": ("train",),
+    "unlabelled": UNLABELLED,
+    "extra": ("extra",),
+    "test": ("test", "val"),
+}
+"""How the files of each part of a data set may begin, tried in this order."""
 
 
 def find_files(config: DataConfig, split: str) -> list[Path] | None:
@@ -24,22 +30,26 @@ def find_files(config: DataConfig, split: str) -> list[Path] | None:
     Raises:
         UserError: there is no such file, or several sub-folders hold files of the split.
     """
-    if split == "train":
-        path, prefixes = str(config.train_path), TRAIN_PREFIXES
-    else:
-        path, prefixes = config.val_path or str(config.train_path), TEST_PREFIXES
-    root = given_path(path)
+    root, parts = given_path(config.path_of(split)), config.parts_of(split)
+    optional = split == "test" and config.val_path is None
     if not root.is_dir():
-        if split == "test" and config.val_path is None:
+        if optional:
             return None
+        if parts not in (["train"], ["test"]):
+            raise UserError(
+                f"data.train_split={config.train_split} needs a folder in data.train_path, with "
+                f"files named after their part; '{root}' is not one."
+            )
         return [root] if root.is_file() else _of_glob(root)
-    for prefix in prefixes:
-        files = _in_folder(root, prefix)
-        if files:
-            return files
-    if split == "test" and config.val_path is None:
-        return None
-    raise _none_found(root, prefixes)
+    found: list[Path] = []
+    for part in parts:
+        files = next(filter(None, (_in_folder(root, prefix) for prefix in PREFIXES[part])), None)
+        if files is None:
+            if optional:
+                return None
+            raise _none_found(root, PREFIXES[part])
+        found += files
+    return found
 
 
 def _of_glob(pattern: Path) -> list[Path]:

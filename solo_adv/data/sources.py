@@ -60,6 +60,40 @@ class ArraySources:
         return ArraySources(self.array[np.asarray(indices)])
 
 
+class JoinedSources:
+    """Images of several sources, one source after the other.
+
+    Args:
+        parts: the sources.
+        rows: for each image the number of its source and its place in there, (N, 2); None takes
+            all images.
+    """
+
+    def __init__(self, parts: Sequence[Sources], rows: np.ndarray | None = None) -> None:
+        self.parts = parts
+        if rows is None:
+            rows = np.concatenate(
+                [
+                    np.stack([np.full(len(part), number), np.arange(len(part))], axis=1)
+                    for number, part in enumerate(parts)
+                ]
+            )
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def open(self, index: int) -> Image.Image:
+        part, row = self.rows[index]
+        return self.parts[part].open(row)
+
+    def describe(self, index: int) -> str:
+        return f"number {index}"
+
+    def select(self, indices: Sequence[int]) -> "JoinedSources":
+        return JoinedSources(self.parts, self.rows[np.asarray(indices)])
+
+
 class FileSources:
     """Image files that hold one image each."""
 

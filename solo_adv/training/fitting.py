@@ -48,7 +48,8 @@ def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
     if METHODS[cfg.method].objective_class.needs_labels and not data.train_set.labelled:
         raise UserError(
             f"method={cfg.method} learns from labels, and data.dataset={cfg.data.dataset} has "
-            "images without; choose a labelled set or a self-supervised method."
+            "images without; choose a labelled set (of STL-10, data.train_split=train) or a "
+            "self-supervised method."
         )
 
     resume_from = _checkpoint_to_continue(cfg)

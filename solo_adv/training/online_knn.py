@@ -33,9 +33,13 @@ class OnlineKNN(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        if trainer.sanity_checking or not data.train_set.labelled:
+        labelled = data.train_set.labels >= 0
+        if trainer.sanity_checking or not labelled.any():
             return
-        train = select(data.train_set, MAX_TRAIN_IMAGES, seed=0)
+        train_set = data.train_set
+        if not labelled.all():  # as in STL-10
+            train_set = train_set.subset(labelled.nonzero().flatten().tolist())
+        train = select(train_set, MAX_TRAIN_IMAGES, seed=0)
         test = select(data.test_set, MAX_TEST_IMAGES, seed=0)
         top1, _ = knn_accuracy(
             *self._features(pl_module, train),
