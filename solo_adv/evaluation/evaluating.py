@@ -92,6 +92,7 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
         origin=asked.origin,
         quiet=quiet,
     )
+    outcome.report.given = asked.given
     if rank() > 0:
         return outcome.report, {}
     written = write_report(
@@ -118,6 +119,8 @@ class _Asked:
     again: bool
     measured: str
     """The :func:`result_fingerprint`."""
+    given: dict[str, Any]
+    """The settings of the data, of a foreign encoder, and the head, that the config gives."""
     directory: Path
     """The directory of the result."""
 
@@ -130,7 +133,8 @@ def _asked(cfg: DictConfig) -> _Asked:
     flag("again", again)
     device = _device(given.pop("accelerator"))
     head_weights = given.pop("head_weights", None)
-    built = EncoderSettings.from_config(given.pop("encoder", None) or {})
+    foreign = given.pop("encoder", None) or {}
+    built = EncoderSettings.from_config(foreign)
     settings = RobustSettings.from_config(given)
     if path is None:
         raise UserError(
@@ -169,6 +173,11 @@ def _asked(cfg: DictConfig) -> _Asked:
         origin={
             **labels_on_record(data_config.labels, data_config.labels_seed, train_set.labels),
             **transfer_on_record(config["data"], data_config, train_set),
+        },
+        given={
+            **{f"data.{name}": value for name, value in data.items() if value is not None},
+            **{f"encoder.{name}": value for name, value in foreign.items() if value is not None},
+            **({} if head_weights is None else {"head_weights": str(head_weights)}),
         },
         settings=settings,
         device=device,

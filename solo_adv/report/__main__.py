@@ -1,4 +1,4 @@
-"""``python -m solo_adv.report DIR... [--output DIR] [--html FILE]``."""
+"""``python -m solo_adv.report DIR... [--output DIR] [--html FILE] [--pages]``."""
 
 import argparse
 from pathlib import Path
@@ -26,11 +26,19 @@ def main() -> None:
         metavar="FILE",
         help="also write a page for the browser: a sortable table, and plots with published points",
     )
+    parser.add_argument(
+        "--pages",
+        action="store_true",
+        help="first write report.html beside every report.json that has none",
+    )
     given = parser.parse_args()
     from solo_adv.report import find_reports, merge
+    from solo_adv.report.writing import write_missing_pages
 
     with user_errors():
-        for file in merge(find_reports(given.directories), given.output, html=given.html):
+        reports = find_reports(given.directories)
+        pages = write_missing_pages(reports) if given.pages else []
+        for file in [*pages, *merge(reports, given.output, html=given.html)]:
             print(file)
 
 

@@ -48,6 +48,9 @@ class Report:
     """Fingerprints of the ``encoder`` that was judged and of the ``head`` (None if the encoder was
     fine-tuned with it), and ``head_given``, whether the head was given instead of trained here.
     Old reports have None."""
+    given: dict[str, Any] | None = None
+    """What else was set for this evaluation, under names such as ``data.val_path``,
+    ``encoder.stem`` and ``head_weights``; None if it is not known."""
 
     @property
     def by_label(self) -> dict[str, Measurement]:

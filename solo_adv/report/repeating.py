@@ -18,16 +18,18 @@ _WORDS_OF_HYDRA = ("null", "true", "false", "yes", "no", "on", "off", "nan", "in
 def command(report: Report) -> str:
     """The command that measures a report anew.
 
-    It names the checkpoint and every setting of the evaluation that differs from those in
-    ``robust.yaml``. Of ``data.*``, the report knows only the drawn labels; it does not know
-    ``encoder.*`` and ``head_weights``.
+    It names the checkpoint and every setting that differs from those in ``robust.yaml``. Old
+    reports do not know ``encoder.*``, ``head_weights`` and, except for drawn labels, ``data.*``.
     """
     words = [f"checkpoint={_of_hydra(report.checkpoint)}"]
     usual = dict(_flat(_defaults(report.config["norm"])))
     for name, value in _flat(report.config):
         if name not in usual or usual[name] != value:
             words.append(f"{name}={_of_hydra(value)}")
-    if drawn := report.data.get("labels"):
+    drawn = report.data.get("labels")
+    if report.given is not None:
+        words += [f"{name}={_of_hydra(value)}" for name, value in report.given.items()]
+    elif drawn:
         words.append(f"data.labels={_of_hydra(drawn['part'])}")
         words.append(f"data.labels_seed={drawn['seed']}")
     return " ".join(["python main_robust.py", *map(shlex.quote, words)])

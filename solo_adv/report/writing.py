@@ -1,7 +1,7 @@
 """Writes a report: the JSON, the pages, the picture and the head that was judged."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from safetensors.torch import save
@@ -63,6 +63,27 @@ def write_report(
     files = {paths[kind]: file for kind, file in content.items()}
     write_files(files, "the report", remedy="Choose another directory.")
     return paths
+
+
+def write_missing_pages(files: Iterable[Path]) -> list[Path]:
+    """Write the page of every report that has none. Such a page shows no attacked images.
+
+    Args:
+        files: the ``report.json`` files.
+
+    Returns:
+        The written pages.
+
+    Raises:
+        UserError: a file is not a report, or a page cannot be written.
+    """
+    pages = {}
+    for file in files:
+        place = file.with_suffix(".html")
+        if not place.exists():
+            pages[place] = html_page(Report.read(file)).encode()
+    write_files(pages, "the page", remedy="Copy the reports to where you can write.")
+    return list(pages)
 
 
 def written_files(directory: Path) -> dict[str, Path]:

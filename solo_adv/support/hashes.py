@@ -1,5 +1,6 @@
 """SHA-256 of contents in pieces, and of files."""
 
+import base64
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +15,11 @@ def sha256(pieces: Iterable[Any]) -> str:
     for piece in pieces:
         digest.update(piece)
     return digest.hexdigest()
+
+
+def sha256_for_browsers(text: str) -> str:
+    """The SHA-256 of a text in base 64, as a content security policy names scripts."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def sha256_of_file(path: Path) -> str:

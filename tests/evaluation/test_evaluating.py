@@ -178,6 +178,14 @@ def test_the_same_command_shows_its_result_and_computes_nothing(asked, monkeypat
     assert Report.read(files["json"]).date == report.date
 
 
+def test_the_report_knows_what_was_given(asked):
+    report, files = evaluate(asked("data.labels=20%", "data.num_workers=0"))
+    assert report.given == {"data.labels": "20%", "data.num_workers": 0}
+    given = {"head_weights": str(files["head"])}
+    with_head = evaluating._asked(asked(f"head_weights='{files['head']}'"))
+    assert with_head.given == given
+
+
 def test_other_code_is_said(asked, monkeypatch, capsys):
     evaluate(asked(), quiet=True)
     monkeypatch.setattr("solo_adv.support.environment.git_commit", lambda: "another")

@@ -61,3 +61,23 @@ def test_drawn_labels_are_asked_for_again(part):
     report.data["labels"] = {"part": part, "seed": 3, "per_class": [20, 20]}
     data = read(command(report))["data"]
     assert (data["labels"], data["labels_seed"]) == (part, 3)
+
+
+def test_what_else_was_given_is_part_of_the_command():
+    given = {
+        "data.dataset": "custom",
+        "data.val_path": "/my data/{test}",
+        "data.labels": "10%",
+        "data.labels_seed": 2,
+        "encoder.mean": [0.5, 0.25, 1e-5],
+        "head_weights": "results/a=b/head.safetensors",
+    }
+    report = make_report(given=given)
+    report.data["labels"] = {"part": "10%", "seed": 2, "per_class": [20, 20]}
+    found = read(command(report))
+    data = {name: value for name, value in found["data"].items() if value is not None}
+    assert {f"data.{name}": data[name] for name in data} == {
+        name: value for name, value in given.items() if name.startswith("data.")
+    }
+    assert found["encoder"]["mean"] == given["encoder.mean"]
+    assert found["head_weights"] == given["head_weights"]

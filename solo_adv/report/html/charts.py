@@ -1,13 +1,13 @@
 """The plots of pages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from solo_adv.adversaries import NORMS
 from solo_adv.report.html.drawing import Plot, percent_ticks
-from solo_adv.report.measurement import CLEAN, by_attack
+from solo_adv.report.measurement import CLEAN, Measurement, by_attack
 from solo_adv.report.published import FINETUNED, ROBUST, STANDARD
 from solo_adv.report.record import Report
 
@@ -31,20 +31,25 @@ class Spot:
     """The row of the page's table that it belongs to; empty if it is printed by others."""
 
 
-def curve(report: Report) -> Markup | None:
-    """Accuracy against epsilon, with a line for each attack and bars of one standard error.
+def curves(report: Report) -> list[Markup]:
+    """Accuracy against epsilon: a plot for each norm in which the classifier was attacked.
 
-    Returns:
-        The plot; None if the report has no attack in the norm of its settings.
+    A plot has a line for each attack, and bars of one standard error.
     """
-    norm = report.config["norm"]
-    attacks = {name: found for (name, of), found in by_attack(report.attacks).items() if of == norm}
-    if not attacks:
-        return None
+    found = by_attack(report.attacks)
+    norms = dict.fromkeys((report.config["norm"], *(norm for _, norm in found)))
+    by_norm = {
+        norm: {name: same for (name, of), same in found.items() if of == norm} for norm in norms
+    }
+    return [_curve(report, norm, attacks) for norm, attacks in by_norm.items() if attacks]
+
+
+def _curve(report: Report, norm: str, attacks: Mapping[str, Sequence[Measurement]]) -> Markup:
     clean = report.by_label[CLEAN]
     radii = {attack.epsilon: attack.radius for found in attacks.values() for attack in found}
     plot = Plot(
-        f"Accuracy against epsilon under {' and '.join(attacks)}; the table has the same figures",
+        f"Accuracy against epsilon ({NORMS[norm].name}) under {' and '.join(attacks)}; the table "
+        "has the same figures",
         x=(-0.04 * max(radii), 1.08 * max(radii)),
         y=(-6, 104),  # room for the figures beside points at the border
     )

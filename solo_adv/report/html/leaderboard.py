@@ -15,7 +15,6 @@ from solo_adv.report.measurement import AUTOATTACK, CLEAN
 from solo_adv.report.published import RADIUS, Published, judged, published
 from solo_adv.report.tables import columns
 from solo_adv.report.words import letter_of
-from solo_adv.report.writing import FILES
 
 ATTACKS = ("PGD-20", AUTOATTACK)
 """The attacks under which the plots show accuracy."""
@@ -55,7 +54,7 @@ def leaderboard(entries: Sequence[Entry], folder: Path) -> str:
             number,
             letter_of(models.index((entry.model, entry.training))),
             entry,
-            _link(entry.file.with_name(FILES["html"]), folder),
+            _link(entry.file.with_suffix(".html"), folder),
         )
         for number, entry in enumerate(entries)
     ]

@@ -5,7 +5,7 @@ import json
 from solo_adv.report.corruptions import by_severity
 from solo_adv.report.examples import Examples
 from solo_adv.report.html.by_class import class_table, confusions
-from solo_adv.report.html.charts import curve
+from solo_adv.report.html.charts import curves
 from solo_adv.report.html.pictures import sheet
 from solo_adv.report.html.rendering import render
 from solo_adv.report.measured import as_measured
@@ -29,7 +29,7 @@ def page(report: Report, examples: Examples | None = None) -> str:
         verdict=verdict(report),
         notes=[(m.label, note) for m in report.measurements for note in m.notes],
         broken_by=[m for m in report.attacks if m.details],
-        curve=curve(report),
+        curves=curves(report),
         class_table=class_table(report),
         confusions=confusions(report),
         corruptions=[

@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from solo_adv.support.hashes import sha256_for_browsers
 from solo_adv.support.version import package_version
 
 _HERE = "solo_adv.report.html"
@@ -32,9 +33,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = percent
+    script = _text("script.js")
     environment.globals |= {
         "style": Markup(_text("style.css")),
-        "script": Markup(_text("script.js")),
+        "script": Markup(script),
+        "script_hash": sha256_for_browsers(script),
         "version": package_version(),
     }
     return environment

@@ -6,14 +6,17 @@ import subprocess
 
 import pytest
 
+from solo_adv.support.hashes import sha256_for_browsers
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.fixture
 def in_browser(tmp_path):
-    """A function that runs JavaScript in a page and returns the text that the code returns.
+    """A function that runs JavaScript in a page and returns the page as it is then.
 
-    The test is skipped where there is no Chromium.
+    What the code returns is the page's title, as JSON. The page's policy is told to let this code
+    run, too. The test is skipped where there is no Chromium.
     """
     program = os.environ.get("SOLO_ADV_BROWSER") or next(
         filter(None, map(shutil.which, NAMES)), None
@@ -26,6 +29,8 @@ def in_browser(tmp_path):
     def run(page, code):
         file = tmp_path / "tested.html"
         answer = f"document.title = JSON.stringify((() => {{ {code} }})());"
+        allowed = f"script-src 'sha256-{sha256_for_browsers(answer)}' "
+        page = page.replace("script-src ", allowed)
         file.write_text(page.replace("</body>", f"<script>{answer}</script></body>"))
         flags = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/user")
         done = subprocess.run(

@@ -142,6 +142,21 @@ def test_command(tmp_path, monkeypatch, capsys, entries):
     assert not list((tmp_path / "out").glob("*.html"))
 
 
+def test_missing_pages_are_written_and_linked(tmp_path, monkeypatch, capsys, entries):
+    page = tmp_path / "page.html"
+    old = {e.file: e.file.with_suffix(".html").exists() for e in entries}
+    assert list(old.values()) == [True, True, True, False]
+    arguments = [tmp_path / "in", "--output", tmp_path, "--html", page, "--pages"]
+    monkeypatch.setattr(sys, "argv", ["report", *map(str, arguments)])
+    main()
+    new = entries[3].file.with_suffix(".html")
+    assert str(new) in capsys.readouterr().out
+    assert "clean only" in new.read_text()
+    assert entries[0].file.with_suffix(".html").read_text() == ""  # this page was there
+    links = [given["href"] for given in Page(page.read_text()).all("a")]
+    assert sum(link.startswith("in/") for link in links) == 4
+
+
 def test_a_page_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys, entries):
     arguments = [tmp_path / "in", "--output", tmp_path, "--html", "/proc/nowhere/page.html"]
     monkeypatch.setattr(sys, "argv", ["report", *map(str, arguments)])
@@ -156,6 +171,12 @@ def test_merging_alone_writes_no_page(tmp_path, entries):
     written = merge([e.file for e in entries], tmp_path / "out", quiet=True)
     assert {path.suffix for path in written} == {".md", ".json", ".png"}
     shutil.rmtree(tmp_path / "out")
+
+
+def answer_of(dom):
+    """What the code returned that ran in the browser."""
+    title = dom.partition("<title>")[2].partition("</title>")[0]
+    return json.loads(html.unescape(title))
 
 
 ORDERS = """
@@ -187,9 +208,7 @@ return found;
 
 
 def test_sorting_and_filtering_in_a_browser(in_browser, entries, tmp_path):  # noqa: F811
-    dom = in_browser(leaderboard(entries, tmp_path), ORDERS)
-    title = dom.partition("<title>")[2].partition("</title>")[0]
-    assert json.loads(html.unescape(title)) == {
+    assert answer_of(in_browser(leaderboard(entries, tmp_path), ORDERS)) == {
         "begin": ["middle", "best", "worst", "clean"],
         "clean": ["clean", "best", "middle", "worst"],
         "states": [*[None] * 4, "descending", *[None] * 4],
@@ -206,6 +225,15 @@ def test_sorting_and_filtering_in_a_browser(in_browser, entries, tmp_path):  # n
         "hiddenAtLast": [],
         "visible": True,
     }
+
+
+def test_only_the_pages_own_script_runs(in_browser, entries, tmp_path):  # noqa: F811
+    text = leaderboard(entries, tmp_path)
+    injected = "<script>document.body.dataset.injected = 'yes'</script>"
+    injected += "<img src='data:,' onerror=\"document.body.dataset.injected = 'yes'\">"
+    page = text.replace("<h1>", f"{injected}<h1>")
+    ask = "return [document.body.dataset.injected ?? 'no', document.querySelector('button').type]"
+    assert answer_of(in_browser(page, ask)) == ["no", "button"]
 
 
 def test_without_javascript_the_controls_are_hidden_and_the_table_is_whole(entries, tmp_path):

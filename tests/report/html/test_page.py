@@ -131,6 +131,14 @@ def test_the_curve_has_the_figures_at_their_heights():
     assert (plot["role"], bool(plot["aria-label"])) == ("img", True)
 
 
+def test_each_norm_has_a_plot_of_its_own():
+    report = make_report()
+    l2 = replace(measurement("PGD-20", 0.3), settings={"norm": "l2", "epsilon": 0.5})
+    shown = Page(page(replace(report, measurements=[*report.measurements, l2])))
+    assert ["L-infinity" in plot["aria-label"] for plot in shown.all("svg")] == [True, False]
+    assert "0.5 (L2)" in shown.text
+
+
 def test_corruptions_stand_by_severity():
     report = make_report(measurements=[*make_report().measurements, corruptions()])
     rows = {row[0]: row[1:] for row in Page(page(report)).rows}
@@ -189,3 +197,6 @@ def test_a_given_head_is_part_of_the_command():
     assert "head_weights=head.safetensors" not in page(report)
     given = replace(report, weights={**report.weights, "head_given": True})
     assert "head_weights=head.safetensors" in page(given)
+    known = page(replace(given, given={"head_weights": "other.safetensors"}))
+    assert "head_weights=other.safetensors" in known
+    assert "does not know" not in known

@@ -1,6 +1,7 @@
 """Templates escape, refuse what is missing, and are part of the package."""
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,41 @@ def test_the_package_contains_every_file_of_the_pages(monkeypatch):
     needed = {file for file in folder.iterdir() if file.is_file() and file.suffix != ".py"}
     assert needed
     assert needed <= packaged
+
+
+TEXTS = ("ink", "soft", "accent", "bad", "good")
+STYLE = (PACKAGE / "report" / "html" / "style.css").read_text()
+
+
+def colours(part):
+    """The colours that a part of the style sheet defines, as fractions of red, green and blue."""
+    found = re.findall(r"--([\w-]+): #([0-9a-f]{6})\b", part)
+    return {name: [int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)] for name, code in found}
+
+
+def contrast(one, other):
+    """The contrast of two colours by WCAG 2, from 1 to 21."""
+
+    def luminance(colour):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+        return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_contrast():
+    assert contrast([0, 0, 0], [1, 1, 1]) == pytest.approx(21)
+    assert contrast([0.5] * 3, [0.5] * 3) == 1
+
+
+@pytest.mark.parametrize("part", [1, 2], ids=["light", "dark"])
+def test_texts_have_contrast(part):
+    found = colours(STYLE.split(":root {")[part].partition("}")[0])
+    assert {*TEXTS, "page", "raised", "bad-page"} <= set(found)
+    assert all(contrast(found[name], found["page"]) >= 4.5 for name in TEXTS)
+    assert contrast(found["bad"], found["bad-page"]) >= 4.5
+    assert contrast(found["ink"], found["raised"]) >= 4.5
+    fullest = [0.32 * a + 0.68 * p for a, p in zip(found["accent"], found["page"], strict=True)]
+    assert "calc(var(--share) * 32%)" in STYLE
+    assert contrast(found["ink"], fullest) >= 4.5
