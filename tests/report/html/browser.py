@@ -1,5 +1,7 @@
 """Runs a page in a headless browser, for tests of what its script does."""
 
+import html
+import json
 import os
 import shutil
 import subprocess
@@ -13,10 +15,10 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 @pytest.fixture
 def in_browser(tmp_path):
-    """A function that runs JavaScript in a page and returns the page as it is then.
+    """A function that runs JavaScript in a page and returns what the code returns.
 
-    What the code returns is the page's title, as JSON. The page's policy is told to let this code
-    run, too. The test is skipped where there is no Chromium.
+    The page's policy is told to let this code run, too. The test is skipped where there is no
+    Chromium.
     """
     program = os.environ.get("SOLO_ADV_BROWSER") or next(
         filter(None, map(shutil.which, NAMES)), None
@@ -40,6 +42,7 @@ def in_browser(tmp_path):
             timeout=60,
             check=True,
         )
-        return done.stdout
+        title = done.stdout.partition("<title>")[2].partition("</title>")[0]
+        return json.loads(html.unescape(title))
 
     return run

@@ -1,6 +1,5 @@
 """The page of many reports shows all their figures, and sorts and filters them."""
 
-import html
 import json
 import shutil
 import sys
@@ -173,12 +172,6 @@ def test_merging_alone_writes_no_page(tmp_path, entries):
     shutil.rmtree(tmp_path / "out")
 
 
-def answer_of(dom):
-    """What the code returned that ran in the browser."""
-    title = dom.partition("<title>")[2].partition("</title>")[0]
-    return json.loads(html.unescape(title))
-
-
 ORDERS = """
 const table = document.getElementById("table");
 const names = () => [...table.tBodies[0].rows].filter((row) => !row.hidden)
@@ -208,7 +201,7 @@ return found;
 
 
 def test_sorting_and_filtering_in_a_browser(in_browser, entries, tmp_path):  # noqa: F811
-    assert answer_of(in_browser(leaderboard(entries, tmp_path), ORDERS)) == {
+    assert in_browser(leaderboard(entries, tmp_path), ORDERS) == {
         "begin": ["middle", "best", "worst", "clean"],
         "clean": ["clean", "best", "middle", "worst"],
         "states": [*[None] * 4, "descending", *[None] * 4],
@@ -233,7 +226,7 @@ def test_only_the_pages_own_script_runs(in_browser, entries, tmp_path):  # noqa:
     injected += "<img src='data:,' onerror=\"document.body.dataset.injected = 'yes'\">"
     page = text.replace("<h1>", f"{injected}<h1>")
     ask = "return [document.body.dataset.injected ?? 'no', document.querySelector('button').type]"
-    assert answer_of(in_browser(page, ask)) == ["no", "button"]
+    assert in_browser(page, ask) == ["no", "button"]
 
 
 def test_without_javascript_the_controls_are_hidden_and_the_table_is_whole(entries, tmp_path):

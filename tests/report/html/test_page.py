@@ -16,6 +16,7 @@ from solo_adv.report.html import pictures
 from solo_adv.report.html.page import page
 from solo_adv.report.record import Report
 from solo_adv.zoo.catalogue import places
+from tests.report.html.browser import in_browser  # noqa: F401  a fixture
 from tests.report.html.parsed import Page
 from tests.report.reports import make_report, measurement
 
@@ -170,6 +171,31 @@ def _pixels(url):
 
 def _rounded(picture):
     return (picture * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)
+
+
+VISIBLE = """
+const shown = () => [...document.querySelectorAll(".sheet li")]
+  .filter((one) => getComputedStyle(one).display !== "none").map((one) => one.className);
+const found = { begin: shown() };
+for (const value of ["withstood", "broken", "wrong", "all"]) {
+  document.querySelector(`[value=${value}]`).click();
+  found[value] = shown();
+}
+dispatchEvent(new Event("beforeprint"));
+found.unfolded = [...document.querySelectorAll("details")].every((part) => part.open);
+return found;
+"""
+
+
+def test_the_sheet_is_filtered_and_paper_unfolds_everything(in_browser):  # noqa: F811
+    outcomes = ["withstood", "broken", "wrong"]
+    made = examples(before=("no", "yes", "yes"))
+    assert in_browser(page(make_report(), made), VISIBLE) == {
+        "begin": outcomes,
+        **{outcome: [outcome] for outcome in outcomes},
+        "all": outcomes,
+        "unfolded": True,
+    }
 
 
 def test_pictures_beyond_the_limit_are_left_out_and_that_is_said(monkeypatch):
