@@ -121,7 +121,7 @@ def evaluate_robustness(
         unfinished = None
         if head is None and settings.linear == "standard" and settings.finetune == "none":
             assert isinstance(classifier.head, nn.Linear)
-            unfinished = unsettled(classifier.head, features.train, features.train_labels)
+            unfinished = unsettled(classifier.head, *features)
         del features  # frees memory for the attacks
         bench = Bench(
             classifier,
