@@ -6,10 +6,12 @@ training images, without augmentation, on the backbone's and on the projector's 
 attacks 1,000 test images with PGD-20 at 4/255 and 8/255.
 
 A row of the result file is an arm, a budget, a number of images and a seed. Rows that are there
-already are not measured again, and training continues where it was stopped, so the benchmark can be
-killed at any time. ``--round 1`` trains every arm with 0.6 M crop passes on 10,000 images,
-``--round 2`` the best four and ``cfamc`` with 1.2 M and two seeds, and ``--round 3`` the best two
-and ``cfamc`` with 5 M on all images.
+already are not measured again, training continues where it was stopped, and arms that begin with
+the same run share it, so the benchmark can be killed at any time.
+
+``--round 1`` trains every arm with 0.6 M crop passes on 10,000 images, ``--round 2`` the best four
+and ``cfamc`` with 1.2 M and two seeds, and ``--round 3`` the best two and ``cfamc`` with 5 M on all
+images. ``--data digits`` rehearses on the packaged digits.
 """
 
 import argparse
@@ -42,11 +44,15 @@ from solo_adv.objectives import Supervised
 from solo_adv.reproduce.plan import composed
 from solo_adv.support.checks import choice
 from solo_adv.support.cli import quiet_libraries, user_errors
+from solo_adv.support.environment import hardware
+from solo_adv.support.fingerprints import fingerprint
 from solo_adv.support.logistic import fit_logistic
 from solo_adv.training.config import parse_cfg
 from solo_adv.training.pretraining import pretrain
 
-CIFAR10_TRAIN_IMAGES = 50_000
+DIGITS = Path("digits")
+TRAIN_IMAGES = {False: 50_000, True: 1_437}
+"""Of CIFAR-10, and of the digits of a rehearsal."""
 TEST_IMAGES = 1_000
 EPSILONS = ("4/255", "8/255")
 
@@ -145,24 +151,29 @@ class Row:
     images: int
     seed: int
 
-    @property
-    def directory(self) -> str:
-        """Name of its directory."""
-        words = "".join(c if c.isalnum() else "_" for c in self.arm)
-        return f"{words}-{self.passes}-{self.images}-{self.seed}"
+    def directory(self, stages: Sequence[Stage]) -> str:
+        """Name of the directory of the run that these stages end with."""
+        words = stages[-1].method
+        what = fingerprint(tuple(stages), self.passes, self.images, self.seed)
+        return f"{words}-{self.passes}-{self.images}-{self.seed}-{what[:8]}"
 
 
-def trained(row: Row, data: Path, work: Path) -> tuple[Path, int]:
-    """Train the stages of a row; return the last checkpoint and the crop passes of all."""
-    checkpoint, passes = None, 0
-    for number, stage in enumerate(ARMS[row.arm]):
+def trained(row: Row, data: Path, work: Path) -> tuple[Path, int, str]:
+    """Train the stages of a row; return the last checkpoint, all crop passes and the precision."""
+    checkpoint, passes, precision = None, 0, ""
+    rehearsal = data == DIGITS
+    images = min(row.images, TRAIN_IMAGES[rehearsal])
+    source = ["data=digits"] if rehearsal else []
+    if not rehearsal:
+        source = ["data=cifar10", "data.format=parquet", f"data.train_path='{data}'", *NETWORK]
+    stages = ARMS[row.arm]
+    for number, stage in enumerate(stages):
         method: Any = solo_adv.methods.MIXINS[stage.method]
         objective = method.objective_class
         overrides = [
-            *("data=cifar10", "data.format=parquet", f"data.train_path='{data}'"),
-            *(f"data.fraction={row.images / CIFAR10_TRAIN_IMAGES:g}", f"seed={row.seed}"),
-            *(*NETWORK, *(PROJECTOR if objective.projector else ()), *SHARED, *stage.overrides),
-            f"checkpoint.dir='{work / row.directory / str(number)}'",
+            *(*source, f"data.fraction={images / TRAIN_IMAGES[rehearsal]:g}", f"seed={row.seed}"),
+            *(*(PROJECTOR if objective.projector else ()), *SHARED, *stage.overrides),
+            f"checkpoint.dir='{work / row.directory(stages[: number + 1])}'",
         ]
         base = stage.method
         if stage.method.startswith("benchmark_"):
@@ -175,13 +186,14 @@ def trained(row: Row, data: Path, work: Path) -> tuple[Path, int]:
         planned = parse_cfg(cfg.copy())
         batch = planned.optimizer.batch_size
         batches = stage.share * row.passes / (passes_of_batch(planned) * batch)
-        cfg.max_epochs = math.ceil(batches / (row.images // batch))
+        cfg.max_epochs = math.ceil(batches / (images // batch))
         cfg.limit_train_batches = round(batches / cfg.max_epochs)
         checkpoint = pretrain(cfg)
         assert checkpoint is not None
         passes += read_checkpoint(checkpoint)["solo_adv"]["crop_passes"]
+        precision = str(planned.precision)
     assert checkpoint is not None
-    return checkpoint, passes
+    return checkpoint, passes, precision
 
 
 def judged(encoder: Encoder, train_set: ImageSet, test_set: ImageSet) -> dict[str, float]:
@@ -200,7 +212,7 @@ def judged(encoder: Encoder, train_set: ImageSet, test_set: ImageSet) -> dict[st
 def measured(row: Row, data: Path, work: Path) -> dict[str, Any]:
     """Train and judge a row."""
     begun = time.perf_counter()
-    checkpoint, passes = trained(row, data, work)
+    checkpoint, passes, precision = trained(row, data, work)
     seconds = time.perf_counter() - begun
     found: dict[str, Any] = {}
     for features in ("backbone", "hidden"):
@@ -215,6 +227,8 @@ def measured(row: Row, data: Path, work: Path) -> dict[str, Any]:
         "seed": row.seed,
         "crop_passes": passes,
         "seconds": round(seconds),
+        "device": hardware(device())["name"],
+        "precision": precision,
         **found,
     }
 
@@ -246,12 +260,13 @@ def robust(row: dict[str, Any]) -> float:
 
 def rows_of(round_: int, rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[Row]:
     """The rows that a round measures."""
+    first, second, third = (options.budget * share // 3 for share in (3, 6, 25))
     if round_ == 1:
         arms = options.arms or list(ARMS)
-        return [Row(arm, options.budget, options.images, s) for arm in arms for s in options.seeds]
+        return [Row(arm, first, options.images, s) for arm in arms for s in options.seeds]
     if round_ == 2:
-        return [Row(arm, 1_200_000, 10_000, s) for s in (1, 2) for arm in best(rows, 600_000, 4)]
-    return [Row(arm, 5_000_000, 50_000, 1) for arm in best(rows, 1_200_000, 2)]
+        return [Row(arm, second, options.images, s) for s in (1, 2) for arm in best(rows, first, 4)]
+    return [Row(arm, third, TRAIN_IMAGES[False], 1) for arm in best(rows, second, 2)]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -275,10 +290,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, help="directory of CIFAR-10 as Parquet files")
+    parser.add_argument(
+        "--data", type=Path, help="directory of CIFAR-10 as Parquet files, or digits"
+    )
     parser.add_argument("--round", type=int, choices=(1, 2, 3), default=1)
     parser.add_argument("--arms", nargs="+", help=f"of round 1; all: {', '.join(ARMS)}")
-    parser.add_argument("--budget", type=int, default=600_000, help="crop passes of round 1")
+    parser.add_argument(
+        "--budget",
+        type=int,
+        default=600_000,
+        help="crop passes of round 1; round 2 has twice as many, round 3 25/3",
+    )
     parser.add_argument("--images", type=int, default=10_000, help="train images of round 1")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--work", type=Path, default=Path("trained_models/benchmark_methods"))
@@ -297,8 +319,9 @@ def main() -> None:
         done = {key(row) for row in held}
         missing = [row for row in asked if (row.arm, row.passes, row.images, row.seed) not in done]
         for number, row in enumerate(missing, 1):
-            print(f"{number} of {len(missing)}: {row.directory}", flush=True)
-            held.append(measured(row, options.data.resolve(), options.work.resolve()))
+            print(f"{number} of {len(missing)}: {row}", flush=True)
+            data = options.data if options.data == DIGITS else options.data.resolve()
+            held.append(measured(row, data, options.work.resolve()))
             store("methods", {"test_images": TEST_IMAGES, "rows": held}, options.output)
             print(table(held[-1:]), flush=True)
     print(table(held))

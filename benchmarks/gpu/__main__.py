@@ -84,6 +84,20 @@ def items(
         )
 
     real = () if rehearsal else ("--data", data)
+
+    def methods(number: int, *toy: str) -> Item:
+        return Item(
+            name=f"methods-{number}",
+            module="benchmarks.methods",
+            arguments=(
+                *("--data", "digits" if rehearsal else data, "--round", str(number)),
+                *("--work", str(work / "methods")),
+                *("--output", str((work if rehearsal else RESULTS) / "methods_cuda.json")),
+            ),
+            toy=("--budget", "3000", *toy),
+            resumes=True,
+        )
+
     step = ("--methods", "cfamc", "--precisions", "bf16-mixed")
     small = ("--batch", "4", "--views", "2")
     return [
@@ -127,7 +141,9 @@ def items(
                 *("--craftings", "32-true", "bf16-mixed"),
             ),
         ),
+        methods(1, "--arms", "cfamc", "deacl_fast"),
         row("table6", "cfamc_m3", "-autoattack"),
+        *(methods(number) for number in (2, 3)),
         benchmark(
             *("eval", *real, "--features", "50000", "--dim", "4096", "--epochs", "20"),
             *("--images", "2048", "--queries", "1000"),

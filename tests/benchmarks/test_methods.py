@@ -1,0 +1,86 @@
+"""The comparison of methods: which rows a round has, and a rehearsal that is killed."""
+
+import argparse
+import json
+import sys
+
+import pytest
+
+from benchmarks import methods
+from benchmarks.methods import ARMS, Row, best, rows_of
+
+
+def row(arm, budget, robust, seed=1):
+    return {
+        **{"arm": arm, "budget": budget, "images": 10_000, "seed": seed},
+        **{"backbone": {"clean": 50.0, "4/255": 30.0, "8/255": robust}},
+    }
+
+
+ROWS = [
+    row("acl", 600, 1.0),
+    row("cfamc", 600, 9.0),
+    *(row("cfamc, step 4/255", 600, robust, seed) for seed, robust in ((1, 12.0), (2, 14.0))),
+    row("deacl", 600, 8.0),
+    row("labels, RS-FGSM (ceiling)", 600, 40.0),
+    {**row("dynacl", 600, 2.0), "hidden": {"clean": 1.0, "4/255": 1.0, "8/255": 20.0}},
+]
+
+
+def test_the_best_arms_are_the_most_robust_ones_and_cfamc():
+    assert best(ROWS, 600, 2) == ["dynacl", "cfamc, step 4/255", "cfamc"]
+    assert best(ROWS, 600, 4) == ["dynacl", "cfamc, step 4/255", "cfamc", "deacl"]
+
+
+def test_rounds_have_the_budgets_that_are_promised():
+    options = argparse.Namespace(budget=600_000, images=10_000, seeds=[1], arms=None)
+    rows = [{**held, "budget": held["budget"] * 1000} for held in ROWS]
+    assert [r.arm for r in rows_of(1, rows, options)] == list(ARMS)
+    second = rows_of(2, rows, options)
+    assert [(r.passes, r.images) for r in second] == [(1_200_000, 10_000)] * 8
+    assert [r.seed for r in second] == [1] * 4 + [2] * 4
+    doubled = [{**held, "budget": 2 * held["budget"]} for held in rows]
+    third = rows_of(3, doubled, options)
+    assert [(r.arm, r.passes, r.images) for r in third] == [
+        (arm, 5_000_000, 50_000) for arm in ("dynacl", "cfamc, step 4/255", "cfamc")
+    ]
+
+
+def test_arms_share_what_they_begin_with():
+    directories = {
+        arm: [
+            Row(arm, 600, 100, 1).directory(stages[: number + 1]) for number in range(len(stages))
+        ]
+        for arm, stages in ARMS.items()
+    }
+    teachers = {directories[arm][0] for arm in ("deacl", "deacl_fast", "deacl_freeadv")}
+    assert len(teachers) == 1
+    assert len({found[-1] for found in directories.values()}) == len(ARMS)
+    assert Row("deacl", 600, 100, 2).directory(ARMS["deacl"][:1]) not in teachers
+
+
+@pytest.mark.slow
+def test_a_rehearsal_continues_and_measures_nothing_twice(tmp_path, monkeypatch, capsys):
+    output = tmp_path / "methods.json"
+    monkeypatch.setattr(
+        *(sys, "argv"),
+        [
+            *("methods", "--data", "digits", "--budget", "2000", "--work", str(tmp_path / "work")),
+            *("--output", str(output), "--arms", "deacl_fast", "cfamc"),
+        ],
+    )
+    judged = methods.judged
+    monkeypatch.setattr(methods, "judged", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        methods.main()
+    monkeypatch.setattr(methods, "judged", judged)
+    methods.main()
+    out = capsys.readouterr().out
+    assert "1 of 2" in out
+    rows = json.loads(output.read_text())["rows"]
+    assert [found["arm"] for found in rows] == ["deacl_fast", "cfamc"]
+    assert all(abs(found["crop_passes"] - 2000) < 600 for found in rows)
+    assert {"device", "precision", "backbone"} <= set(rows[0])
+    monkeypatch.setattr(methods, "measured", lambda *arguments: 1 / 0)
+    methods.main()
+    assert len(json.loads(output.read_text())["rows"]) == 2
