@@ -39,6 +39,23 @@ class Entry:
         return str(self.report.data["name"])
 
     @property
+    def judged_on(self) -> str:
+        """The data set with what else must be equal for a comparison: labels, and pretraining data.
+
+        It is the name of the data set alone if all labels were used, without transfer. Only then
+        the figures can be compared with printed ones.
+        """
+        return ", ".join([self.dataset, *self._data_words])
+
+    @property
+    def _data_words(self) -> list[str]:
+        few, transfer = labels_words(self.report.data), self.report.data.get("transfer")
+        words = [few] if few else []
+        if transfer:
+            words.append(f"transfer from {transfer['pretrained_on'] or 'unknown data'}")
+        return words
+
+    @property
     def head(self) -> str:
         """The kind of head: ``standard`` or ``robust``."""
         return str(self.report.config["linear"])
@@ -68,10 +85,7 @@ class Entry:
             words.append(self.protocol)
         if config["features"] != "hidden":
             words.append(config["features"])
-        if few := labels_words(self.report.data):
-            words.append(few)
-        if transfer := self.report.data.get("transfer"):
-            words.append(f"transfer from {transfer['pretrained_on'] or 'unknown data'}")
+        words += self._data_words
         return ", ".join(words)
 
     @property
@@ -124,7 +138,7 @@ def _printed(entry: Entry, measurement: Measurement) -> tuple[Figure, ...]:
     same_kind = config["features"] == "hidden" and config["finetune"] == "none"
     same_space = config["space"] == "crop" or entry.protocol == "central"
     same_threat = same_space and config["norm"] == PAPER_NORM
-    same_data = not {"labels", "transfer"} & set(entry.report.data)
+    same_data = entry.judged_on == entry.dataset
     if entry.row is None or not (same_kind and same_threat and same_data):
         return ()
     place = {

@@ -40,7 +40,7 @@ def draw(entries: Sequence[Entry]) -> bytes | None:
     drawn = [entry for entry in entries if ATTACKED in entry.by_label]
     if not drawn:
         return None
-    datasets = list(dict.fromkeys(entry.dataset for entry in drawn))
+    datasets = list(dict.fromkeys(entry.judged_on for entry in drawn))
     heights = [_height(dataset, drawn) for dataset in datasets]
     picture = Picture(figsize=(13, sum(heights)), dpi=110, layout="constrained")
     FigureCanvasAgg(picture)
@@ -48,7 +48,7 @@ def draw(entries: Sequence[Entry]) -> bytes | None:
         len(datasets), 2, width_ratios=[1.6, 1], height_ratios=heights, squeeze=False
     )
     for (axes, key), dataset in zip(grid, datasets, strict=True):
-        _panel(axes, key, dataset, [e for e in drawn if e.dataset == dataset])
+        _panel(axes, key, dataset, [e for e in drawn if e.judged_on == dataset])
     buffer = io.BytesIO()
     picture.savefig(buffer, format="png")
     return buffer.getvalue()
@@ -56,7 +56,7 @@ def draw(entries: Sequence[Entry]) -> bytes | None:
 
 def _height(dataset: str, drawn: Sequence[Entry]) -> float:
     """Height in inches that a panel needs so that its key fits."""
-    models = {(e.model, e.training) for e in drawn if e.dataset == dataset}
+    models = {(e.model, e.training) for e in drawn if e.judged_on == dataset}
     return max(6.0, 1 + 0.2 * (len(models) + len(paper_points(dataset, ATTACK))))
 
 

@@ -75,11 +75,13 @@ def _link(page: Path, folder: Path) -> str | None:
 
 def _panels(rows: Sequence[Row]) -> list[Panel]:
     panels = []
-    for dataset in dict.fromkeys(row.entry.dataset for row in rows):
+    for dataset in dict.fromkeys(row.entry.judged_on for row in rows):
         for attack in ATTACKS:
             label = f"{attack} at {RADIUS}"
             own = [
-                row for row in rows if row.entry.dataset == dataset and label in row.entry.by_label
+                row
+                for row in rows
+                if row.entry.judged_on == dataset and label in row.entry.by_label
             ]
             if own:
                 panels.append(_panel(own, dataset, attack, label))

@@ -8,7 +8,7 @@ import pytest
 
 from solo_adv.report import merge, read_entry
 from solo_adv.report.__main__ import main
-from solo_adv.report.html.leaderboard import leaderboard
+from solo_adv.report.html.leaderboard import Row, _panels, leaderboard
 from tests.report.html.browser import in_browser  # noqa: F401  a fixture
 from tests.report.html.parsed import Page
 from tests.report.reports import make_report, measurement
@@ -107,6 +107,18 @@ def test_the_plots_have_our_points_and_the_printed_ones_of_the_same_kind(entries
     assert ["CF-AMC-SSL, 16 crops, m=3, 10 epochs", "75.78", "27.74"] in [
         [row[1].partition("other tables")[0], *row[2:4]] for row in rows
     ]
+
+
+def test_few_labels_have_a_plot_of_their_own_without_printed_points(entry, tmp_path):
+    few = entry("few", 0.6, 0.2)
+    few.report.data["labels"] = {"part": "1%", "seed": 0, "per_class": [50] * 10}
+    whole, other = _panels(
+        [Row(n, "A", e, None) for n, e in enumerate([entry("all", 0.7, 0.3), few])]
+    )
+    assert whole.title == "cifar10, PGD-20 at 8/255"
+    assert whole.printed
+    assert other.title == "cifar10, 1% of the labels, PGD-20 at 8/255"
+    assert not other.printed
 
 
 def test_points_lie_where_their_figures_say(entries, tmp_path):
