@@ -52,6 +52,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "knn: help": (f"{_COMMANDS}.knn", "--help"),
     "knn: wrong key": (f"{_COMMANDS}.knn", "--kk", "20"),
     "knn: wrong checkpoint": (f"{_COMMANDS}.knn", "--pretrained_checkpoint_dir", "nowhere"),
+    "umap: help": (f"{_COMMANDS}.umap", "--help"),
+    "umap: wrong key": (f"{_COMMANDS}.umap", "--kk", "20"),
     "benchmark: help": ("solo_adv.benchmark", "--help"),
     "benchmark: wrong checkpoint": ("solo_adv.benchmark", "checkpoint=nowhere.ckpt"),
     "benchmark: wrong recipe": ("solo_adv.benchmark", "checkpoint=nowhere.ckpt", "recipe=best"),

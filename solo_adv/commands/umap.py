@@ -58,7 +58,9 @@ def run(args: argparse.Namespace) -> dict[str, Path]:
         "format": args.data_format,
         "num_workers": args.num_workers,
     }
-    train_set, test_set = load_labelled(encoder.config["data"], overrides)
+    train_set, test_set = load_labelled(
+        encoder.config["data"], overrides, input_size=encoder.image_size
+    )
     adversary = PGD(args.epsilon, AUTO, args.steps, True, norm=args.norm, batch_norm="eval")
     shown = map_features(
         encoder,

@@ -21,7 +21,7 @@ WITH_TORCH = {
     *("pretrain: wrong method", "pretrain: wrong optimiser", "pretrain: wrong backbone"),
     *("linear: wrong value", "robust: wrong value", "robust: wrong checkpoint"),
     *("benchmark: wrong checkpoint", "benchmark: wrong recipe"),
-    *("knn: help", "knn: wrong key", "knn: wrong checkpoint"),
+    *("knn: help", "knn: wrong key", "knn: wrong checkpoint", "umap: help", "umap: wrong key"),
     *("paper: help", "paper: wrong table", "report: wrong place"),
     *("reproduce: wrong value", "cost: wrong value", "preview: wrong value"),
 }
