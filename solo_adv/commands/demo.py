@@ -64,7 +64,7 @@ def demo(directory: Path) -> list[Report]:
     )
     for written in files:
         print(written["json"])
-        print(written["png"])
+        print(written["html"])
     print(summary)
     print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes.")
     return reports
