@@ -29,6 +29,8 @@ class Published:
     """Who prints it."""
     link: str
     """Where it is printed."""
+    method: str
+    """Where the method is described."""
     note: str = ""
     """Why it is hard to compare, or not to be trusted."""
 
@@ -105,6 +107,7 @@ def _of_paper(row: str, clean: Figure, robust: Figure, kind: str) -> Published:
         robust=robust.value,
         source=f"the paper, {robust.table.replace('table', 'Table ')}",
         link=PAPER,
+        method=PAPER,
         note="; ".join(notes),
     )
 
@@ -117,5 +120,6 @@ def _of_field(placed: Placed) -> Published:
         robust=placed.autoattack,
         source=f"RobustSSL leaderboard, {placed.protocol.upper()}",
         link=placed.source,
+        method=placed.link,
         note=placed.note,
     )

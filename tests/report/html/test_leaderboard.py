@@ -104,6 +104,9 @@ def test_the_plots_have_our_points_and_the_printed_ones_of_the_same_kind(entries
     assert sources.count("RobustSSL leaderboard, SLF") == 10
     assert sources.count("RobustSSL leaderboard, ALF") == 10
     assert "RobustSSL leaderboard, AFF" not in sources
+    links = [given["href"] for given in shown.all("a")]
+    assert links.count("https://arxiv.org/abs/2303.01289") == 4  # DynACL and DynACL++, both heads
+    assert sum("RobustSSL.github.io" in link for link in links) == 20
     assert ["CF-AMC-SSL, 16 crops, m=3, 10 epochs", "75.78", "27.74"] in [
         [row[1].partition("other tables")[0], *row[2:4]] for row in rows
     ]
