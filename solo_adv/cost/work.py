@@ -69,16 +69,25 @@ def cost(
     train = train_images(cfg, images)
     labelled = min(train, labelled or train)
     batch = cfg.optimizer.batch_size
-    batches = train // batch * cfg.max_epochs
+    whole = train // batch
+    batches = _batches_of_epoch(cfg, whole) * cfg.max_epochs
     per_batch, before = passes_of_batch(cfg), teacher_settings(cfg).bank_passes
     return Cost(
         batches=batches,
         updates=batches * cfg.adversary.get("replays", 1),
         pretraining=round(batches * batch * per_batch + train * before),
-        per_image=round(per_batch * cfg.max_epochs + before),
+        per_image=round(per_batch * batches / max(1, whole) + before),
         evaluation=sum(evaluation_passes(labelled, test, judging) for judging in evaluations),
         relative=pass_flops(Network.of(cfg)) / pass_flops(YARDSTICK),
     )
+
+
+def _batches_of_epoch(cfg: DictConfig, batches: int) -> int:
+    """How many of an epoch's batches ``limit_train_batches`` leaves: a number, or a share."""
+    limit = cfg.get("limit_train_batches")
+    if limit is None:
+        return batches
+    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
 
 def train_images(cfg: DictConfig, images: int | None = None) -> int:

@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from solo_adv.reproduce.commands import printed
-from solo_adv.reproduce.plan import SCALES, Job, Request, plan
+from solo_adv.reproduce.plan import Job, Request, plan
 from solo_adv.reproduce.rows import ALL, TABLES
+from solo_adv.reproduce.scales import PASSES, SCALES, YARDSTICK_ROW, scale_of
 from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
@@ -84,7 +85,13 @@ def parser() -> argparse.ArgumentParser:
     row_help = "only this row, without a table by the evaluations of all; may be repeated"
     add("--row", action="append", default=[], help=row_help)
     add("--dataset", action="append", default=[], help=f"only this one of {', '.join(ALL)}")
-    add("--scale", default="full", help=" or ".join(SCALES) + ": the same on digits, in minutes")
+    scale_help = "the same on digits, in minutes; small: on CIFAR with a narrow network, on a CPU"
+    add("--scale", default="full", help=f"one of {', '.join(SCALES)}. tiny: {scale_help}")
+    add(
+        "--passes", type=int, help=f"of --scale small: crop passes of a run; {PASSES:,} if left out"
+    )
+    proportional_help = f"of --scale small: these are {YARDSTICK_ROW}'s, others' as in the paper"
+    add("--proportional", action="store_true", help=proportional_help)
     add("--dry-run", action="store_true", help="print the commands and what they cost")
     add("--preset", help="reference: the reference code's choices that change results")
     add("--data-path", action="append", default=[], metavar="[DATASET=]DIR", help="where data lie")
@@ -124,7 +131,7 @@ def request(given: argparse.Namespace) -> Request:
         tables=[given.table] if given.table else [],
         rows=given.row,
         datasets=given.dataset,
-        scale=given.scale,
+        scale=scale_of(given.scale, given.passes, given.proportional),
         preset=given.preset,
         directory=given.directory.expanduser(),
         data_paths=paths,

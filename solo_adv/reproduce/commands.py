@@ -33,7 +33,7 @@ def judging(job: Job, evaluation: Evaluation, checkpoint: Path | str) -> list[st
 def looking_up(job: Job) -> list[str]:
     """The command that prints the last checkpoint of the job's finished run."""
     words = [python(), "-m", "solo_adv.reproduce", "--row", job.row.name, "--dataset", job.dataset]
-    words += ["--scale", job.scale, "--directory", str(job.directory)]
+    words += [*job.scale.words, "--directory", str(job.directory)]
     words += ["--preset", job.preset] if job.preset else []
     return [*words, "--checkpoint", *job.data, *job.extra]
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra import compose, initialize_config_module
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from solo_adv.reproduce.rows import (
     ALL,
@@ -17,31 +16,15 @@ from solo_adv.reproduce.rows import (
     Evaluation,
     Row,
 )
+from solo_adv.reproduce.scales import FULL, Full, checked, composed
 from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError
 
 if TYPE_CHECKING:
     from solo_adv.cost import Cost
 
-SCALES = ("full", "tiny")
 RESUME_FOR_EVER = "++auto_resume.max_hours=1000000"
 
-_TINY_PRETRAINING = (
-    "data=digits",
-    "data.fraction=0.5",
-    "optimizer.batch_size=64",
-    "backbone.kwargs.width=8",
-    "method_kwargs.proj_hidden_dim=256",
-    "knn_eval.enabled=false",
-)
-_TINY_EVALUATION = (
-    "head.batch_size=128",
-    "head.epochs=5",
-    "head.min_updates=60",
-    "head.lr=3e-3",
-)
-_TINY_IMAGES, _TINY_IMAGES_OF_AUTOATTACK = 100, 24
-_MANY_EPOCHS = 100
 _OF_EVALUATION = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda"}
 """Lightning's names of accelerators, and those of evaluations."""
 
@@ -52,9 +35,9 @@ class Job:
 
     row: Row
     dataset: str
-    """The paper's data set. With ``scale="tiny"`` the job runs on digits instead."""
+    """The paper's data set. At the scale ``tiny`` the job runs on digits instead."""
     evaluations: tuple[Evaluation, ...]
-    scale: str = "full"
+    scale: Full = FULL
     preset: str | None = None
     directory: Path = Path("reproduce")
     data: tuple[str, ...] = ()
@@ -64,23 +47,18 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Name of the run and of its directories, from row, data set and preset."""
-        dataset = "digits" if self.scale == "tiny" else self.dataset
+        """Name of the run and of its directories, from row, data set, scale and preset."""
+        dataset = self.scale.label(self.dataset)
         return "-".join(part for part in (self.row.name, dataset, self.preset) if part)
 
     @property
     def pretraining(self) -> list[str]:
         """The overrides on pretraining's command line, after the name of the config."""
-        row, tiny = self.row, self.scale == "tiny"
-        crops, epochs = row.num_crops, row.epochs
-        size = [
-            *(_TINY_PRETRAINING if tiny else (f"data={self.dataset}", *self.data)),
-            f"crops.num_crops={tiny_crops(crops) if tiny else crops}",
-            f"max_epochs={tiny_epochs(epochs) if tiny else epochs}",
-        ]
         preset = [f"preset={self.preset}"] if self.preset else []
+        own, further = self.row.overrides, [*preset, *self.extra]
+        size = self.scale.pretraining(self.row, self.dataset, self.data, [*own, *further])
         place = [f"name={self.name}", f"checkpoint.dir={self.checkpoints}", RESUME_FOR_EVER]
-        return [*row.overrides, *size, *preset, *self.extra, *place]
+        return [*own, *size, *further, *place]
 
     @property
     def checkpoints(self) -> Path:
@@ -112,12 +90,7 @@ class Job:
 
         Evaluations use the accelerator that pretraining is told to use.
         """
-        overrides = list(evaluation.overrides)
-        if self.scale == "tiny":
-            many = "autoattack=true" not in overrides
-            images = _TINY_IMAGES if many else _TINY_IMAGES_OF_AUTOATTACK
-            overrides = [_tiny_crops_of(override) for override in overrides]
-            overrides += [*_TINY_EVALUATION, f"max_images={images}"]
+        overrides = self.scale.judging(evaluation.overrides)
         accelerator = _OF_EVALUATION.get(self._told("accelerator", "auto"))
         overrides += [f"accelerator={accelerator}"] if accelerator else []
         return [*overrides, f"results_dir={self.results(evaluation)}"]
@@ -136,10 +109,7 @@ class Job:
         Raises:
             UserError, or Hydra's own errors: a setting does not exist or is out of range.
         """
-        from solo_adv.host.settings import CHECKS  # noqa: PLC0415  imports torch
-
-        cfg = self.config()
-        return CHECKS[cfg.method].add_and_assert_specific_cfg(cfg)
+        return checked(self.config())
 
     def cost(self) -> "Cost":
         """Compute the cost from the configs alone; nothing is loaded or trained."""
@@ -147,33 +117,6 @@ class Job:
 
         evaluations = [composed("robust", self.judging(e)) for e in self.evaluations]
         return cost(self.complete_config(), evaluations)
-
-
-def tiny_crops(num_crops: int) -> int:
-    """The number of crops at the scale ``tiny``: a quarter, but at least two if there are two."""
-    return num_crops if num_crops <= 2 else max(2, num_crops // 4)
-
-
-def tiny_epochs(epochs: int) -> int:
-    """The number of epochs at the scale ``tiny``.
-
-    Rows with two crops train for hundreds of epochs, so theirs are divided by more. Rows that train
-    longer than others in the paper still do.
-    """
-    return max(1, round(epochs / 50 if epochs >= _MANY_EPOCHS else epochs / 5))
-
-
-def _tiny_crops_of(override: str) -> str:
-    key, _, value = override.partition("=")
-    return f"{key}={int(value) // 8}" if key == "num_crops" else override
-
-
-def composed(name: str, overrides: Iterable[str]) -> DictConfig:
-    """Compose a config of this package that accepts new keys."""
-    with initialize_config_module("solo_adv.conf", version_base="1.3"):
-        cfg = compose(name, list(overrides))
-    OmegaConf.set_struct(cfg, False)
-    return cfg
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +127,7 @@ class Request:
     """Names of tables. If there are none, all tables are meant, also those that ``all`` omits."""
     rows: Sequence[str] = ()
     datasets: Sequence[str] = ()
-    scale: str = "full"
+    scale: Full = FULL
     preset: str | None = None
     directory: Path = Path("reproduce")
     data_paths: dict[str, str] = field(default_factory=dict)
@@ -199,7 +142,6 @@ def plan(request: Request) -> list[Job]:
     Raises:
         UserError: a table, row or data set does not exist, or no row is left.
     """
-    choice("--scale", request.scale, SCALES)
     names = PAPER_TABLES if "all" in request.tables else tuple(request.tables or TABLES)
     for name in names:
         choice("table", name, (*TABLES, "all"))

@@ -9,8 +9,11 @@ from solo_adv.cost import evaluation_passes, measured_throughput, passes_of_batc
 from solo_adv.paper import MODELS, model_of
 from solo_adv.paper import TABLES as PRINTED
 from solo_adv.reproduce import __main__ as command_line
-from solo_adv.reproduce.plan import Request, composed, plan, tiny_epochs
+from solo_adv.reproduce.commands import looking_up
+from solo_adv.reproduce.plan import Request, composed, plan
 from solo_adv.reproduce.rows import EVALUATIONS, PAPER_TABLES, ROWS, TABLES
+from solo_adv.reproduce.scales import Small, Tiny, tiny_epochs
+from solo_adv.support.errors import UserError
 from solo_adv.support.settings import plain
 from tests.reproduce.jobs import job, leave_run
 
@@ -67,14 +70,14 @@ def test_rows_of_several_tables_run_once_with_all_their_evaluations():
 
 
 def test_tiny_runs_every_row_once_on_digits():
-    jobs = plan(Request(tables=["all"], scale="tiny"))
+    jobs = plan(Request(tables=["all"], scale=Tiny()))
     assert {j.name for j in jobs} == {f"{row}-digits" for row in MODELS}
     assert all(plain(j.config().data)["dataset"] == "digits" for j in jobs)
 
 
 def test_tiny_rows_differ_as_the_full_ones_do():
     seen = {}
-    for planned in plan(Request(tables=["all"], scale="tiny")):
+    for planned in plan(Request(tables=["all"], scale=Tiny())):
         cfg, full = planned.config(), job(planned.row.name).config()
         assert cfg.method == full.method
         assert plain(cfg.adversary) == plain(full.adversary)
@@ -90,6 +93,79 @@ def test_tiny_rows_differ_as_the_full_ones_do():
 def test_tiny_epochs_keep_their_order():
     assert [tiny_epochs(e) for e in (6, 10, 18, 30)] == [1, 2, 4, 6]
     assert [tiny_epochs(e) for e in (100, 167, 300, 500)] == [2, 3, 6, 10]
+
+
+SMALL_ROWS = ("cfamc_m3", "cfamc_m12", "robust_emp_patch", "simclr_freeadv_m3", "emp_ssl")
+
+
+def trained_passes(planned):
+    """Crop passes of a run by its config, counted from batches and views."""
+    cfg = planned.complete_config()
+    batches = cfg.max_epochs * cfg.limit_train_batches
+    assert cfg.limit_train_batches <= 50_000 // cfg.optimizer.batch_size
+    return batches * cfg.optimizer.batch_size * passes_of_batch(cfg)
+
+
+@pytest.mark.parametrize("row", SMALL_ROWS)
+def test_small_rows_have_one_budget_and_their_own_method(row):
+    planned, full = job(row, scale=Small(2_000_000)), job(row).complete_config()
+    assert trained_passes(planned) == pytest.approx(2_000_000, rel=0.01)
+    cfg = planned.complete_config()
+    assert plain(cfg.adversary) == plain(full.adversary)
+    assert cfg.crops.num_crops == full.crops.num_crops
+    assert plain(cfg.crops.scale) == plain(full.crops.scale)
+    assert cfg.optimizer.batch_size == full.optimizer.batch_size
+    assert (cfg.data.dataset, cfg.backbone.kwargs.width) == ("cifar10", 16)
+    assert planned.cost().pretraining == pytest.approx(2_000_000, rel=0.01)
+    assert planned.name == f"{row}-cifar10-small-2M"
+
+
+def test_proportional_budgets_are_in_the_papers_proportions():
+    scale = Small(480_000, proportional=True)
+    found = {row: trained_passes(job(row, scale=scale)) for row in ROWS_IN_PROPORTION}
+    for row, passes in ROWS_IN_PROPORTION.items():
+        assert found[row] == pytest.approx(1000 * passes, rel=0.02)
+
+
+ROWS_IN_PROPORTION = {"cfamc_m3": 480, "robust_emp_crop": 2880, "simclr_freeadv_m3": 1002}
+"""Crop passes for each image in the paper (docs/reproduction.md)."""
+
+
+def test_small_evaluations_judge_all_images_and_fewer_by_autoattack():
+    planned = job("cfamc_m3", scale=Small())
+    judged = {e: composed("robust", planned.judging(EVALUATIONS[e])) for e in EVALUATIONS}
+    assert judged["standard"].max_images is None
+    assert judged["standard"].head.optimizer == "lbfgs"
+    assert judged["robust"].head.epochs == 2
+    assert judged["autoattack"].max_images == 1000
+
+
+def test_small_is_for_cifar():
+    with pytest.raises(UserError, match="cifar10 or cifar100; got imagenet100"):
+        plan(Request(tables=["all"], datasets=["imagenet100"], scale=Small()))
+
+
+def test_a_run_can_be_looked_up_at_its_scale():
+    planned = job("cfamc_m3", scale=Small(300_000, proportional=True))
+    words = looking_up(planned)
+    given = command_line.request(command_line.parser().parse_intermixed_args(words[3:]))
+    (found,) = plan(given)
+    assert found.name == planned.name == "cfamc_m3-cifar10-small-0.3M-proportional"
+    assert found.scale == planned.scale
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--scale", "smal"], "Did you mean 'small'"),
+        (["--passes", "10"], "belong to --scale small; got full"),
+        (["--scale", "tiny", "--proportional"], "belong to --scale small; got tiny"),
+        (["--scale", "small", "--passes", "0"], "--passes must be"),
+    ],
+)
+def test_wrong_scales(words, said):
+    with pytest.raises(UserError, match=said):
+        command_line.request(command_line.parser().parse_intermixed_args(["table4", *words]))
 
 
 def test_preset_and_further_settings_reach_the_config():
@@ -250,7 +326,7 @@ def test_settings_can_follow_a_row_without_a_table(monkeypatch, capsys):
 
 
 def test_a_trained_row_is_printed_with_its_checkpoint(monkeypatch, capsys, tmp_path):
-    planned = job("cfamc_m5", scale="tiny", directory=tmp_path, extra=("seed=6",))
+    planned = job("cfamc_m5", scale=Tiny(), directory=tmp_path, extra=("seed=6",))
     done = leave_run(planned.config(), epoch=planned.config().max_epochs - 1)
     words = ["--row", "cfamc_m5", "--dataset", "cifar10", "--scale", "tiny"]
     words += ["--directory", tmp_path, "seed=6"]
@@ -283,7 +359,7 @@ MISTAKES = {
     "row of another table": (("table2", "--row", "cfamc_m5"), "emp_ssl"),
     "unknown data set": (("table4", "--dataset", "cifar"), "cifar10"),
     "nothing left": (("table2", "--dataset", "imagenet100"), "No row"),
-    "unknown scale": (("table4", "--scale", "small"), "tiny"),
+    "unknown scale": (("table4", "--scale", "huge"), "tiny"),
     "unknown preset": (("table4", "--preset", "refrence", "--dry-run"), "reference"),
     "unknown setting": (("table4", "optimiser.lr=1", "--dry-run"), "optimiser"),
     "throughput": (("table4", "--throughput", "0", "--dry-run"), "above 0"),

@@ -16,6 +16,7 @@ from solo_adv.reproduce import run as running
 from solo_adv.reproduce.commands import judging, line, printed
 from solo_adv.reproduce.plan import Request, plan
 from solo_adv.reproduce.run import execute, finished
+from solo_adv.reproduce.scales import Tiny
 from solo_adv.support.errors import RunStopped, UserError
 from tests.reproduce.jobs import job, leave_run
 
@@ -39,7 +40,7 @@ def steps(stand_in):
 
 
 def test_a_finished_run_is_the_one_of_the_same_config(tmp_path):
-    planned = job("cfamc_m5", scale="tiny", directory=tmp_path)
+    planned = job("cfamc_m5", scale=Tiny(), directory=tmp_path)
     other = replace(planned, extra=("seed=9",))
     last = planned.config().max_epochs - 1
     assert finished(planned) is None
@@ -55,7 +56,7 @@ def test_what_is_printed_is_what_runs(tmp_path, stand_in, devices):
     planned = job(
         "robust_emp_patch_half",
         evaluations=("robust", "crops32"),
-        scale="tiny",
+        scale=Tiny(),
         directory=tmp_path / "my runs",
         extra=(f"devices={devices}", "accelerator=cpu"),
     )
@@ -73,8 +74,8 @@ def test_what_is_printed_is_what_runs(tmp_path, stand_in, devices):
 
 
 def test_nothing_is_repeated_but_what_is_new_is_done(tmp_path, stand_in):
-    few = job("cfamc_m5", scale="tiny", directory=tmp_path)
-    more = job("cfamc_m5", evaluations=("standard", "robust"), scale="tiny", directory=tmp_path)
+    few = job("cfamc_m5", scale=Tiny(), directory=tmp_path)
+    more = job("cfamc_m5", evaluations=("standard", "robust"), scale=Tiny(), directory=tmp_path)
     stand_in.trains(few)
     (report,) = execute([few])
     assert steps(stand_in) == ["cfamc_m5-digits", "standard"]
@@ -87,7 +88,7 @@ def test_nothing_is_repeated_but_what_is_new_is_done(tmp_path, stand_in):
 
 
 def test_runs_of_other_settings_share_a_directory_and_no_result(tmp_path, stand_in):
-    first = job("cfamc_m5", scale="tiny", directory=tmp_path)
+    first = job("cfamc_m5", scale=Tiny(), directory=tmp_path)
     leave_run(first.config(), epoch=first.config().max_epochs - 1, version="offline-1")
     second = replace(first, extra=("seed=9",))
     leave_run(second.config(), epoch=second.config().max_epochs - 1, version="offline-2")
@@ -98,7 +99,7 @@ def test_runs_of_other_settings_share_a_directory_and_no_result(tmp_path, stand_
 
 def test_failures_are_named_and_keep_no_other_job_from_running(tmp_path, stand_in, capfd):
     broken, killed, sound = (
-        job(row, scale="tiny", directory=tmp_path)
+        job(row, scale=Tiny(), directory=tmp_path)
         for row in ("cfamc_m5", "simclr_freeadv_m5", "cfamc_m3")
     )
     stand_in.trains(sound)
@@ -117,7 +118,7 @@ def test_failures_are_named_and_keep_no_other_job_from_running(tmp_path, stand_i
 
 
 def test_a_failed_evaluation_is_done_again(tmp_path, stand_in):
-    planned = job("cfamc_m5", evaluations=("standard", "robust"), scale="tiny", directory=tmp_path)
+    planned = job("cfamc_m5", evaluations=("standard", "robust"), scale=Tiny(), directory=tmp_path)
     stand_in.trains(planned)
     stand_in.before.write_text('case "$step" in *standard) exit 1 ;; esac\n')
     with pytest.raises(UserError, match="standard"):
@@ -128,7 +129,7 @@ def test_a_failed_evaluation_is_done_again(tmp_path, stand_in):
 
 
 def test_a_command_that_leaves_no_last_checkpoint_failed(tmp_path, stand_in):
-    planned = job("cfamc_m3", scale="tiny", directory=tmp_path)
+    planned = job("cfamc_m3", scale=Tiny(), directory=tmp_path)
     stand_in.trains(planned, epochs=1)
     with pytest.raises(UserError, match="no checkpoint of its last epoch"):
         execute([planned])
@@ -136,7 +137,7 @@ def test_a_command_that_leaves_no_last_checkpoint_failed(tmp_path, stand_in):
 
 @pytest.mark.parametrize("name", ["INT", "TERM", "USR1"])
 def test_a_signal_reaches_the_command_and_nothing_more_starts(tmp_path, stand_in, name):
-    jobs = [job(row, scale="tiny", directory=tmp_path) for row in ("cfamc_m5", "cfamc_m3")]
+    jobs = [job(row, scale=Tiny(), directory=tmp_path) for row in ("cfamc_m5", "cfamc_m3")]
     for planned in jobs:
         stand_in.trains(planned)
     stand_in.before.write_text(
@@ -153,7 +154,7 @@ def test_a_signal_reaches_the_command_and_nothing_more_starts(tmp_path, stand_in
 
 
 def test_an_interrupted_evaluation_is_not_noted_as_done(tmp_path, stand_in):
-    planned = job("cfamc_m5", scale="tiny", directory=tmp_path)
+    planned = job("cfamc_m5", scale=Tiny(), directory=tmp_path)
     stand_in.trains(planned)
     stand_in.before.write_text('case "$step" in judging*) kill -TERM $PPID; sleep 60 ;; esac\n')
     with pytest.raises(RunStopped):
@@ -164,7 +165,7 @@ def test_an_interrupted_evaluation_is_not_noted_as_done(tmp_path, stand_in):
 
 
 def test_a_command_that_was_told_to_stop_stops_all(tmp_path, stand_in):
-    jobs = [job(row, scale="tiny", directory=tmp_path) for row in ("cfamc_m5", "cfamc_m3")]
+    jobs = [job(row, scale=Tiny(), directory=tmp_path) for row in ("cfamc_m5", "cfamc_m3")]
     stand_in.before.write_text("exit 75\n")
     with pytest.raises(RunStopped, match="a signal to the command"):
         execute(jobs)
@@ -173,7 +174,7 @@ def test_a_command_that_was_told_to_stop_stops_all(tmp_path, stand_in):
 
 def test_progress_says_which_job_how_long_and_what_is_left(tmp_path, stand_in, capfd, monkeypatch):
     rows = ("cfamc_m3", "cfamc_m5", "cfamc_m12")  # the first one is already finished
-    jobs = [job(row, scale="tiny", directory=tmp_path) for row in rows]
+    jobs = [job(row, scale=Tiny(), directory=tmp_path) for row in rows]
     for planned in jobs:
         stand_in.trains(planned)
     execute(jobs[:1])
@@ -200,15 +201,15 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_an_impossible_setting_is_refused_before_anything_runs(tmp_path, stand_in, case):
     settings, words = REFUSED[case]
-    sound = job("cfamc_m3", scale="tiny", directory=tmp_path)
-    wrong = job("cfamc_m5", scale="tiny", directory=tmp_path, **settings)
+    sound = job("cfamc_m3", scale=Tiny(), directory=tmp_path)
+    wrong = job("cfamc_m5", scale=Tiny(), directory=tmp_path, **settings)
     with pytest.raises(UserError, match=words):
         execute([sound, wrong])
     assert stand_in.calls == []
 
 
 def test_missing_data_fail_their_job_only(tmp_path, stand_in):
-    sound = job("cfamc_m3", scale="tiny", directory=tmp_path)
+    sound = job("cfamc_m3", scale=Tiny(), directory=tmp_path)
     absent = job("cfamc_m5", "imagenet100", directory=tmp_path)
     absent.checkpoints.mkdir(parents=True)
     stand_in.trains(sound)
@@ -219,7 +220,7 @@ def test_missing_data_fail_their_job_only(tmp_path, stand_in):
 
 def test_a_directory_that_cannot_be_written(stand_in, tmp_path):
     (tmp_path / "file").touch()
-    planned = job("cfamc_m3", scale="tiny", directory=tmp_path / "file" / "below")
+    planned = job("cfamc_m3", scale=Tiny(), directory=tmp_path / "file" / "below")
     with pytest.raises(UserError, match="--directory"):
         execute([planned])
 
@@ -268,7 +269,7 @@ def test_a_tiny_row_end_to_end(tmp_path):
     command = [sys.executable, "-m", "solo_adv.reproduce", "table1", "--scale", "tiny"]
     command += ["--row", "robust_simclr_crop", "--directory", str(tmp_path)]
     subprocess.run(command, check=True)
-    (planned,) = plan(Request(tables=["table1"], rows=["robust_simclr_crop"], scale="tiny"))
+    (planned,) = plan(Request(tables=["table1"], rows=["robust_simclr_crop"], scale=Tiny()))
     planned = replace(planned, directory=tmp_path)
     held = json.loads((tmp_path / "merged.json").read_text())["reports"]
     assert [entry["linear"] for entry in held] == ["robust", "standard"]
