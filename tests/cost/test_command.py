@@ -18,6 +18,12 @@ def cost(command):
     return partial(command, "cost.__main__")
 
 
+@pytest.fixture
+def one_batch_size(monkeypatch):
+    """Leaves the memory of other batch sizes out, which takes seconds for each."""
+    monkeypatch.setattr("solo_adv.cost.summary.BATCHES", (1,))
+
+
 def test_what_the_papers_run_costs(cost):
     status, out, err = cost("--config-name", "cfamc.yaml", "--throughput", 60_000, "--price", 3)
     assert status == 0, err
@@ -32,6 +38,7 @@ def test_what_the_papers_run_costs(cost):
     assert [row.split("│")[1].strip() for row in rows] == ["25", "50", "100", "200", "400"]
 
 
+@pytest.mark.usefixtures("one_batch_size")
 def test_a_throughput_is_measured_if_none_is_given(cost, monkeypatch):
     asked = []
 
@@ -49,6 +56,7 @@ def test_a_throughput_is_measured_if_none_is_given(cost, monkeypatch):
     assert precision == "bf16-mixed"
 
 
+@pytest.mark.usefixtures("one_batch_size")
 def test_the_data_need_not_exist(cost):
     given = ("--config-name", "cfamc.yaml", "--throughput", 1000, "data.train_path=/not/here")
     status, out, err = cost(*given, "data=custom", "--images", 12_345, "data.image_size=48")
@@ -60,6 +68,7 @@ def test_the_data_need_not_exist(cost):
     assert "--images" in err
 
 
+@pytest.mark.usefixtures("one_batch_size")
 def test_what_the_loader_sends(cost):
     given = ("--config-name", "cfamc.yaml", *TINY, "--throughput", 1000)
     assert "nothing: images are resident" in cost(*given)[1]
@@ -67,12 +76,14 @@ def test_what_the_loader_sends(cost):
     assert "12 KiB: images" in out  # 16 x 3 x 16 x 16 bytes
 
 
+@pytest.mark.usefixtures("one_batch_size")
 def test_crops_that_the_loader_sends(cost):
     pytest.importorskip("nvidia.dali", reason="pip install 'solo-adv[dali]'")
     out = cost("--config-name", "cfamc.yaml", *TINY, "--throughput", 1000, "data.format=dali")[1]
     assert "96 KiB: the loader delivers crops" in out  # 16 x 2 x 3 x 16 x 16 x 4 bytes
 
 
+@pytest.mark.usefixtures("one_batch_size")
 def test_a_method_with_a_teacher_and_without_a_projector(cost):
     teacher = "cfamc_resnet10w16_digits_m3"
     given = ("--config-name", "fare.yaml", "data=digits", f"teacher.checkpoint={teacher}")

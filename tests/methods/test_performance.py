@@ -36,8 +36,9 @@ def compiled_without_kernels(monkeypatch):
     return kept
 
 
-@pytest.mark.parametrize("chunk", [None, 4])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("name", "chunk"), [*((name, None) for name in METHODS), ("cfamc", 4), ("dynacl", 4)]
+)
 def test_compiled_is_one_graph_and_the_same(build, fit, compiled_without_kernels, name, chunk):
     plain = build(name, **{"crops.chunk": chunk})
     compiled = build(name, **{"crops.chunk": chunk, "performance.compile": "default"})
