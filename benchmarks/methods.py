@@ -66,7 +66,8 @@ class SupervisedFast(AdversarialMethod):
     default_attacked_views = AttackedViews(views="all")
 
 
-solo_adv.add_method("benchmark_supervised_fast", SupervisedFast)
+OWN_METHODS = {"benchmark_supervised_fast": SupervisedFast}
+"""Methods that are known only while this benchmark trains."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def trained(row: Row, data: Path, work: Path) -> tuple[Path, int, str]:
             f"checkpoint.dir='{work / row.directory(stages[: number + 1])}'",
         ]
         base = stage.method
-        if stage.method.startswith("benchmark_"):
+        if stage.method in OWN_METHODS:
             base, overrides = "supervised_freeadv", [f"method={stage.method}", *overrides]
         cfg = composed(base, overrides)
         if base != stage.method:  # its config has the keys of another adversary
@@ -308,6 +309,9 @@ def main() -> None:
     options = parser.parse_args()
     quiet_libraries()
     torch.set_float32_matmul_precision("high")
+    for name, method in OWN_METHODS.items():
+        if name not in solo_adv.methods.MIXINS:
+            solo_adv.add_method(name, method)
     with user_errors():
         for arm in options.arms or ():
             choice("--arms", arm, ARMS)

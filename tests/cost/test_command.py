@@ -8,6 +8,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from solo_adv.cost import Network, pass_flops
+from solo_adv.cost.memory import step_memory
 from solo_adv.methods.teacher import TeacherSettings, read_teacher
 
 TINY = ("data=digits", "backbone.kwargs.width=4", "crops.num_crops=2", "optimizer.batch_size=16")
@@ -24,7 +25,16 @@ def one_batch_size(monkeypatch):
     monkeypatch.setattr("solo_adv.cost.summary.BATCHES", (1,))
 
 
-def test_what_the_papers_run_costs(cost):
+def test_what_the_papers_run_costs(cost, monkeypatch):
+    measured = []
+
+    def once(
+        cfg, batch_size=None
+    ):  # the sizes are tested in test_memory.py, and each takes seconds
+        measured[:] = measured or [step_memory(cfg, batch_size)]
+        return measured[0]
+
+    monkeypatch.setattr("solo_adv.cost.memory.step_memory", once)
     status, out, err = cost("--config-name", "cfamc.yaml", "--throughput", 60_000, "--price", 3)
     assert status == 0, err
     assert "5,000 batches of 100 images x 16 crops, 15,000 updates" in out

@@ -1,6 +1,7 @@
 """Options of speed and memory do not change what a step computes, nor make the CPU wait."""
 
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -36,8 +37,12 @@ def compiled_without_kernels(monkeypatch):
     return kept
 
 
+QUICK = (("cfamc", None), ("robust_simclr", None), ("dynacl", None), ("cfamc", 4))
+REST = [pair for pair in product(METHODS, (None, 4)) if pair not in QUICK]
+
+
 @pytest.mark.parametrize(
-    ("name", "chunk"), [*((name, None) for name in METHODS), ("cfamc", 4), ("dynacl", 4)]
+    ("name", "chunk"), [*QUICK, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in REST)]
 )
 def test_compiled_is_one_graph_and_the_same(build, fit, compiled_without_kernels, name, chunk):
     plain = build(name, **{"crops.chunk": chunk})
