@@ -190,7 +190,8 @@ class RobustSettings:
             head_given: whether a head is given, so that none is trained.
         """
         crops, tuned = self.protocol == "crops", self.finetune != "none"
-        attacked_training = (self.linear == "robust" or tuned) and not head_given
+        attacked_head = self.linear == "robust" or self.head.automatic_lr
+        attacked_training = (attacked_head or tuned) and not head_given
         # Random numbers are drawn for a whole batch, and AutoAttack's steps depend on all images of
         # a batch.
         by_batch = self.restarts > 1 or self.random_start or self.autoattack

@@ -67,6 +67,13 @@ ONLY_WITH = {
 NEVER = {"compile": True}
 
 
+def test_a_head_with_an_automatic_rate_depends_on_the_attack_of_its_validation():
+    head = HeadRecipe(automatic_lr=True)
+    one, other = (replace(SETTINGS, head=head, train_epsilon=e) for e in ("8/255", "4/255"))
+    assert fingerprint(one) != fingerprint(other)
+    assert fingerprint(replace(SETTINGS, train_epsilon="4/255")) == fingerprint()
+
+
 def test_every_setting_is_in_one_of_the_lists():
     known = set(RobustSettings.__dataclass_fields__)
     assert known == {*CHANGES, *ONLY_WITH, *NEVER}
