@@ -28,7 +28,7 @@ import torch
 import solo_adv
 from benchmarks.record import RESULTS, device, store
 from solo_adv.adversaries import Fast
-from solo_adv.cost.work import passes_of_batch
+from solo_adv.cost.work import IMAGES, passes_of_batch
 from solo_adv.data import ImageSet
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.checkpoint import read_checkpoint
@@ -51,8 +51,6 @@ from solo_adv.training.config import parse_cfg
 from solo_adv.training.pretraining import pretrain
 
 DIGITS = Path("digits")
-TRAIN_IMAGES = {False: 50_000, True: 1_437}
-"""Of CIFAR-10, and of the digits of a rehearsal."""
 TEST_IMAGES = 1_000
 EPSILONS = ("4/255", "8/255")
 
@@ -163,7 +161,8 @@ def trained(row: Row, data: Path, work: Path) -> tuple[Path, int, str]:
     """Train the stages of a row; return the last checkpoint, all crop passes and the precision."""
     checkpoint, passes, precision = None, 0, ""
     rehearsal = data == DIGITS
-    images = min(row.images, TRAIN_IMAGES[rehearsal])
+    whole = IMAGES["digits" if rehearsal else "cifar10"][0]
+    images = min(row.images, whole)
     source = ["data=digits"] if rehearsal else []
     if not rehearsal:
         source = ["data=cifar10", "data.format=parquet", f"data.train_path='{data}'", *NETWORK]
@@ -172,7 +171,7 @@ def trained(row: Row, data: Path, work: Path) -> tuple[Path, int, str]:
         method: Any = solo_adv.methods.MIXINS[stage.method]
         objective = method.objective_class
         overrides = [
-            *(*source, f"data.fraction={images / TRAIN_IMAGES[rehearsal]:g}", f"seed={row.seed}"),
+            *(*source, f"data.fraction={images / whole:g}", f"seed={row.seed}"),
             *(*(PROJECTOR if objective.projector else ()), *SHARED, *stage.overrides),
             f"checkpoint.dir='{work / row.directory(stages[: number + 1])}'",
         ]
@@ -267,7 +266,7 @@ def rows_of(round_: int, rows: Sequence[dict[str, Any]], options: argparse.Names
         return [Row(arm, first, options.images, s) for arm in arms for s in options.seeds]
     if round_ == 2:
         return [Row(arm, second, options.images, s) for s in (1, 2) for arm in best(rows, first, 4)]
-    return [Row(arm, third, TRAIN_IMAGES[False], 1) for arm in best(rows, second, 2)]
+    return [Row(arm, third, IMAGES["cifar10"][0], 1) for arm in best(rows, second, 2)]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -5,6 +5,7 @@ from itertools import product
 
 import torch
 
+from solo_adv.data.flags import add_data_flags, data_overrides
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.encoder import FEATURES
 from solo_adv.encoders.loading import encoder_from
@@ -19,18 +20,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--pretrained_checkpoint_dir", required=True, help="directory of a run, or a .ckpt file"
     )
-    parser.add_argument(
-        "--dataset", help="the run's own data set if left out; so it is for all data flags"
-    )
-    parser.add_argument("--train_data_path")
-    parser.add_argument("--val_data_path")
-    parser.add_argument("--data_format")
+    add_data_flags(parser)
     parser.add_argument(
         "--labels", help="1%% or 20_per_class: so many train images of each class vote"
     )
     parser.add_argument("--labels_seed", type=int, help="seed of that draw, 0 if left out")
-    parser.add_argument("--batch_size", type=int, default=256)
-    parser.add_argument("--num_workers", type=int)
     parser.add_argument("--k", type=int, nargs="+", default=[20])
     parser.add_argument("--temperature", type=float, nargs="+", default=[0.07], help="cosine only")
     parser.add_argument("--distance_function", nargs="+", choices=DISTANCES, default=["cosine"])
@@ -45,15 +39,8 @@ def knn(args: argparse.Namespace) -> None:
         UserError: the checkpoint or the data cannot be used.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    overrides = {
-        "dataset": args.dataset,
-        "train_path": args.train_data_path,
-        "val_path": args.val_data_path,
-        "format": args.data_format,
-        "labels": args.labels,
-        "labels_seed": args.labels_seed,
-        "num_workers": args.num_workers,
-    }
+    labels = {"labels": args.labels, "labels_seed": args.labels_seed}
+    overrides = {**data_overrides(args), **labels}
     sets = None
     for feature_type in args.feature_type:
         encoder = encoder_from(args.pretrained_checkpoint_dir, features=feature_type).to(device)

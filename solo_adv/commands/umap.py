@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from solo_adv.adversaries import AUTO, NORMS, PGD
+from solo_adv.data.flags import add_data_flags, data_overrides
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.encoder import FEATURES
 from solo_adv.evaluation.mapping import KINDS, map_features
@@ -25,12 +26,7 @@ def parse_args() -> argparse.Namespace:
         required=True,
         help="directory of a run, a .ckpt file, a name of the zoo, or timm:NAME",
     )
-    add("--dataset", help="the run's own data set if left out; so it is for all data flags")
-    add("--train_data_path")
-    add("--val_data_path")
-    add("--data_format")
-    add("--batch_size", type=int, default=256)
-    add("--num_workers", type=int)
+    add_data_flags(parser)
     add("--kind", choices=KINDS, default="umap", help="umap needs the package umap-learn")
     add("--split", choices=("train", "val"), default="val", help="which images are shown")
     add("--features", choices=FEATURES, default="auto")
@@ -51,15 +47,8 @@ def run(args: argparse.Namespace) -> dict[str, Path]:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder = load_pretrained(args.pretrained_checkpoint_dir, features=args.features).to(device)
-    overrides = {
-        "dataset": args.dataset,
-        "train_path": args.train_data_path,
-        "val_path": args.val_data_path,
-        "format": args.data_format,
-        "num_workers": args.num_workers,
-    }
     train_set, test_set = load_labelled(
-        encoder.config["data"], overrides, input_size=encoder.image_size
+        encoder.config["data"], data_overrides(args), input_size=encoder.image_size
     )
     adversary = PGD(args.epsilon, AUTO, args.steps, True, norm=args.norm, batch_norm="eval")
     shown = map_features(

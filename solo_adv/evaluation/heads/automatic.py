@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,8 @@ from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import predict
 from solo_adv.evaluation.attacks.judging import cross_entropy_of
 from solo_adv.evaluation.images import batches
-from solo_adv.support.checks import number
+from solo_adv.support.checks import flag, number
+from solo_adv.support.errors import UserError
 
 LINEAR = tuple(range(0, 51, 4))
 WHOLE = (0, 16, 24, 28, 36, 40, 42, 44, 46, 48, 50)
@@ -87,6 +89,48 @@ class AutomaticRate:
         self._trained.load_state_dict(self._best_weights)
 
 
+def automatic_rate(
+    optimizer: torch.optim.Optimizer,
+    trained: nn.Module,
+    *,
+    model: nn.Module,
+    validation: ImageSet | None,
+    adversary: PGD | None,
+    epochs: int,
+    checkpoints: Sequence[int],
+    batch_size: int,
+    device: torch.device | str,
+    seed: int,
+) -> AutomaticRate | None:
+    """An :class:`AutomaticRate` that judges ``model`` on ``validation`` images.
+
+    Args:
+        optimizer: the optimiser whose learning rates change.
+        trained: the module whose weights are kept and brought back.
+        model: the classifier that is judged.
+        validation: the images to judge it on; None makes no automatic rate.
+        adversary: the attack of the training, from which :func:`validation_attack` follows.
+        epochs: length of the training.
+        checkpoints: as in :class:`AutomaticRate`.
+        batch_size: number of images in a batch of the judgement.
+        device: where to compute.
+        seed: seed of the attack's random starts.
+    """
+    if validation is None:
+        return None
+    assert adversary is not None
+    judge = partial(
+        robust_accuracy,
+        model,
+        validation,
+        validation_attack(adversary),
+        batch_size=batch_size,
+        device=device,
+        seed=seed,
+    )
+    return AutomaticRate(optimizer, trained, judge, epochs=epochs, checkpoints=checkpoints)
+
+
 def held_out(train_set: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
     """Split a set at random into images to train on and images for validation.
 
@@ -100,13 +144,28 @@ def held_out(train_set: ImageSet, share: float, seed: int) -> tuple[ImageSet, Im
     return train_set.subset(sorted(order[count:])), train_set.subset(sorted(order[:count]))
 
 
-def validation_share(name: str, share: float) -> None:
-    """Check the share of the training images that are kept for validation.
+def check_automatic(
+    section: str, *, automatic_lr: bool, validation: float, milestones: Sequence[int]
+) -> None:
+    """Check a recipe's settings of the automatic learning rate.
+
+    Args:
+        section: name of the recipe in the config.
+        automatic_lr: whether the rate is automatic.
+        validation: share of the training images that are kept for validation.
+        milestones: epochs after which the rate would be divided.
 
     Raises:
-        UserError: it is not above 0 or leaves less than half of the images for training.
+        UserError: a type is wrong, the share is not above 0 or leaves less than half of the images
+            for training, or milestones are given as well.
     """
-    number(name, share, above_zero=True, most=0.5)
+    flag(f"{section}.automatic_lr", automatic_lr)
+    number(f"{section}.validation", validation, above_zero=True, most=0.5)
+    if automatic_lr and milestones:
+        raise UserError(
+            f"{section}.milestones and {section}.automatic_lr=true both say when the learning rate "
+            "falls: leave one out."
+        )
 
 
 def validation_attack(adversary: PGD) -> PGD:

@@ -8,7 +8,6 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -21,11 +20,9 @@ from solo_adv.encoders.classifier import Classifier
 from solo_adv.evaluation.aggregation import without_colour
 from solo_adv.evaluation.heads.automatic import (
     WHOLE,
-    AutomaticRate,
+    automatic_rate,
+    check_automatic,
     held_out,
-    robust_accuracy,
-    validation_attack,
-    validation_share,
 )
 from solo_adv.evaluation.heads.losses import AutoLoRa, FinetuneLoss, Trades
 from solo_adv.evaluation.images import batches
@@ -77,16 +74,15 @@ class FinetuneRecipe:
         choice("finetune_recipe.loss", self.loss, LOSSES)
         number("finetune_recipe.beta", self.beta)
         whole("finetune_recipe.rank", self.rank, 1)
-        flag("finetune_recipe.automatic_lr", self.automatic_lr)
-        validation_share("finetune_recipe.validation", self.validation)
         object.__setattr__(
             self, "milestones", epochs_of("finetune_recipe.milestones", self.milestones)
         )
-        if self.automatic_lr and self.milestones:
-            raise UserError(
-                "finetune_recipe.milestones and finetune_recipe.automatic_lr=true both say when "
-                "the learning rate falls: leave one out."
-            )
+        check_automatic(
+            "finetune_recipe",
+            automatic_lr=self.automatic_lr,
+            validation=self.validation,
+            milestones=self.milestones,
+        )
 
     def loss_of(self, model: nn.Sequential) -> FinetuneLoss:
         """The loss for a model of an encoder, then a head."""
@@ -154,20 +150,18 @@ def finetune_adversarially(
             trained.parameters(), lr=recipe.lr, momentum=MOMENTUM, weight_decay=recipe.weight_decay
         )
         schedule = _schedule(optimizer, recipe, an_epoch)
-        automatic = None
-        if validation is not None:
-            judge = partial(
-                robust_accuracy,
-                model,
-                validation,
-                validation_attack(adversary),
-                batch_size=recipe.batch_size,
-                device=device,
-                seed=seed,
-            )
-            automatic = AutomaticRate(
-                optimizer, trained, judge, epochs=recipe.epochs, checkpoints=WHOLE
-            )
+        automatic = automatic_rate(
+            optimizer,
+            trained,
+            model=model,
+            validation=validation,
+            adversary=adversary,
+            epochs=recipe.epochs,
+            checkpoints=WHOLE,
+            batch_size=recipe.batch_size,
+            device=device,
+            seed=seed,
+        )
         progress = track(stream, "Adversarial fine-tuning", recipe.epochs * an_epoch)
         for update, (images, labels) in enumerate(progress, 1):
             if (update - 1) % an_epoch % math.ceil(an_epoch / LOOKS) == 0:

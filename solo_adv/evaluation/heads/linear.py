@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,11 +17,9 @@ from solo_adv.encoders.classifier import Classifier, frozen
 from solo_adv.evaluation.attacks.crafting import IN_FLOAT32, Crafting
 from solo_adv.evaluation.heads.automatic import (
     LINEAR,
-    AutomaticRate,
+    automatic_rate,
+    check_automatic,
     held_out,
-    robust_accuracy,
-    validation_attack,
-    validation_share,
 )
 from solo_adv.evaluation.heads.features import extract
 from solo_adv.evaluation.images import batches
@@ -78,17 +75,16 @@ class HeadRecipe:
         number("head.weight_decay", self.weight_decay, above_zero=False)
         object.__setattr__(self, "milestones", epochs_of("head.milestones", self.milestones))
         flag("head.augment", self.augment)
-        flag("head.automatic_lr", self.automatic_lr)
-        validation_share("head.validation", self.validation)
+        check_automatic(
+            "head",
+            automatic_lr=self.automatic_lr,
+            validation=self.validation,
+            milestones=self.milestones,
+        )
         if self.optimizer == "lbfgs" and (self.augment or self.milestones or self.automatic_lr):
             raise UserError(
                 "head.optimizer=lbfgs trains to convergence on fixed features: use "
                 "head.augment=false, head.milestones=[] and head.automatic_lr=false with it."
-            )
-        if self.automatic_lr and self.milestones:
-            raise UserError(
-                "head.milestones and head.automatic_lr=true both say when the learning rate falls: "
-                "leave one out."
             )
 
     @classmethod
@@ -193,19 +189,18 @@ def train_head(
         epochs = recipe.epochs_for(len(train_set))
         stream = batches(train_set, recipe.batch_size, device, shuffle_seed=seed, epochs=epochs)
         generator = torch.Generator(device).manual_seed(seed)
-        automatic = None
-        if validation is not None:
-            assert validation_adversary is not None
-            judge = partial(
-                robust_accuracy,
-                Classifier(encoder, head),
-                validation,
-                validation_attack(validation_adversary),
-                batch_size=recipe.batch_size,
-                device=device,
-                seed=seed,
-            )
-            automatic = AutomaticRate(optimizer, head, judge, epochs=epochs, checkpoints=LINEAR)
+        automatic = automatic_rate(
+            optimizer,
+            head,
+            model=Classifier(encoder, head),
+            validation=validation,
+            adversary=validation_adversary,
+            epochs=epochs,
+            checkpoints=LINEAR,
+            batch_size=recipe.batch_size,
+            device=device,
+            seed=seed,
+        )
         an_epoch = recipe.updates_per_epoch(len(train_set))
         progress = track(stream, name, _updates(recipe, len(train_set)))
         for update, (whole_images, labels) in enumerate(progress, 1):
