@@ -11,6 +11,8 @@ from solo_adv.data.image_set import ImageSet
 from solo_adv.data.labels import LabelledPart, drawn_rows
 from solo_adv.data.sources import RawSplit, Sources, stored_size
 from solo_adv.support.checks import choice
+from solo_adv.support.processes import rank
+from solo_adv.support.progress import say
 
 SPLITS = ("train", "test")
 FRACTION_SEED = 0  # independent of a run's seed, so that all runs see the same images
@@ -62,6 +64,8 @@ def load_split(config: DataConfig, split: str) -> ImageSet | None:
             raw = raw.select(keep(len(raw.labels)).tolist())
     if raw is None:
         return None
+    if raw.findings and rank() == 0:
+        say(f"{config.dataset} {split}: {'; '.join(raw.findings)}")
     if config.labels is not None and split == "train":
         part = LabelledPart.read(config.labels)
         rows_drawn = drawn_rows(raw.labels, raw.classes, part, config.labels_seed)

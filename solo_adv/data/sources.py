@@ -127,12 +127,18 @@ class RawSplit:
         classes: names of the classes, in the order of the labels; empty if unknown.
         stored_size: width and height such as ``96x96`` that the images had before the reader
             resized them; None if it did not.
+        findings: what the user should know about what was found, a phrase each.
     """
 
     sources: Sources
     labels: torch.Tensor
     classes: tuple[str, ...] = ()
     stored_size: str | None = None
+    findings: tuple[str, ...] = ()
+
+    def with_finding(self, text: str) -> "RawSplit":
+        """The same split with one more finding."""
+        return replace(self, findings=(*self.findings, text))
 
     def select(self, indices: Sequence[int]) -> "RawSplit":
         """The rows at ``indices``, in that order."""
