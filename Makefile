@@ -8,14 +8,15 @@ PARALLEL ?= -n 2 --dist loadfile
 PYTEST := -m pytest $(PARALLEL)
 test test-lowest: export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-lowest torture lint format clean help
+.PHONY: demo test test-lowest torture lint docs format clean help
 
 help:
 	@echo "make demo   set up, train cfamc and emp_ssl on handwritten digits, compare them under attack"
 	@echo "make test   set up, run the tests (TESTS='-m slow' for the long ones)"
 	@echo "make test-lowest PYTHON=python3.10   the tests, with the oldest libraries that setup.py allows"
 	@echo "make torture   kill, damage and confuse it for hours (TORTURE='--kills 6' for minutes)"
-	@echo "make lint   ruff and mypy"
+	@echo "make lint   ruff, mypy and make docs"
+	@echo "make docs   the documentation site in site/; a broken link or a missing docstring fails"
 
 # editable_mode=compat keeps namespace packages visible to Hydra's plugin scan.
 $(VENV)/.installed: setup.py pyproject.toml
@@ -44,14 +45,19 @@ test-lowest: $(LOWEST)/.installed
 torture: $(VENV)/.installed
 	$(RUN) -m torture $(TORTURE)
 
-lint: $(VENV)/.installed
+lint: $(VENV)/.installed docs
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+# The pages are plain files, but browsers let the search run only on pages of a server.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	@echo "site/index.html is made; to search in it: $(RUN) -m http.server --directory site"
 
 format: $(VENV)/.installed
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) build dist site *.egg-info

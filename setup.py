@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_namespace_packages, find_packages, setup
 
 HERE = Path(__file__).parent
+DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.17", "onnxscript"]
 
 setup(
@@ -57,6 +58,7 @@ setup(
         "umap": ["umap-learn>=0.5.6"],
         "onnx": ONNX,
         "hf": ["huggingface-hub>=0.24"],
+        "docs": DOCS,
         "dev": [
             "pytest>=8.2",
             "pytest-xdist>=3.6",
@@ -66,6 +68,7 @@ setup(
             "foolbox>=3.3",
             "hypothesis>=6",
             *ONNX,
+            *DOCS,
         ],
     },
     entry_points={

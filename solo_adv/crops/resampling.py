@@ -31,7 +31,10 @@ def crop_and_resize(
 
     Args:
         images: Float (B, 3, H, W).
-        top, left, height, width: Boxes in pixels; float (V, B), on the images' device.
+        top: First row of each box, in pixels; float (V, B), on the images' device.
+        left: First column; float (V, B).
+        height: Number of rows; float (V, B).
+        width: Number of columns; float (V, B).
         flip: Whether to flip left-right; bool (V, B).
         size: Side of the output in pixels.
         interpolation: ``bilinear`` or ``bicubic``.
@@ -73,7 +76,10 @@ def crop_and_resize_few(
     Args:
         columns: The images, column by column: float (B, W, 3, H), contiguous, on the CPU.
         images: Index of each crop's image; int64 (N,).
-        top, left, height, width: Boxes in pixels; float (N,).
+        top: First row of each box, in pixels; float (N,).
+        left: First column; float (N,).
+        height: Number of rows; float (N,).
+        width: Number of columns; float (N,).
         flip: Whether to flip left-right; bool (N,).
         size: Side of the output in pixels.
         interpolation: ``bilinear`` or ``bicubic``.

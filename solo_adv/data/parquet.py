@@ -14,7 +14,7 @@ from PIL import Image
 
 from solo_adv.data.config import DataConfig
 from solo_adv.data.parquet_files import UNLABELLED, find_files
-from solo_adv.data.sources import RawSplit
+from solo_adv.data.sources import EncodedSources, RawSplit
 from solo_adv.support.errors import UserError
 
 IMAGE_COLUMNS = ("img", "image")
@@ -22,7 +22,7 @@ LABEL_COLUMNS = ("label", "labels", "fine_label")
 CIFAR100_LABEL_COLUMNS = ("fine_label", "label", "labels")
 
 
-class ParquetSources:
+class ParquetSources(EncodedSources):
     """Encoded images in memory, as one Arrow column that forked workers share without copying.
 
     Args:

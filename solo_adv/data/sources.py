@@ -37,7 +37,7 @@ class EncodedSources(Sources, Protocol):
         """The encoded image."""
 
 
-class ArraySources:
+class ArraySources(Sources):
     """Images that lie decoded in memory.
 
     Args:
@@ -60,7 +60,7 @@ class ArraySources:
         return ArraySources(self.array[np.asarray(indices)])
 
 
-class JoinedSources:
+class JoinedSources(Sources):
     """Images of several sources, one source after the other.
 
     Args:
@@ -94,7 +94,7 @@ class JoinedSources:
         return JoinedSources(self.parts, self.rows[np.asarray(indices)])
 
 
-class FileSources:
+class FileSources(EncodedSources):
     """Image files that hold one image each."""
 
     def __init__(self, paths: Sequence[Path]) -> None:

@@ -119,6 +119,7 @@ def my_share(count: int, batch_size: int) -> int:
 
 
 def num_batches(image_set: ImageSet, batch_size: int) -> int:
+    """How many batches the images make; the last one may be smaller."""
     return math.ceil(len(image_set) / batch_size)
 
 

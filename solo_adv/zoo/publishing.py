@@ -53,7 +53,9 @@ def publish(
             as it is.
         reports: ``report.json`` files of this encoder, or directories with them.
         licence: Licence of the weights.
-        commit, hardware, minutes: Facts about the training that the run does not record.
+        commit: Commit of the code that trained it; the run does not record it.
+        hardware: What it was trained on; the run does not record it.
+        minutes: How long the training took; the run does not record it.
         part_bytes: Files larger than this are split.
 
     Raises:

@@ -26,9 +26,11 @@ class Draws:
         return cls([np.random.default_rng([*seeds, place]) for place in places])
 
     def normal(self, mean: float, deviation: float, shape: Shape) -> np.ndarray:
+        """Normal numbers (N, *shape)."""
         return self._each(lambda generator: generator.normal(mean, deviation, shape))
 
     def uniform(self, low: float, high: float, shape: Shape = ()) -> np.ndarray:
+        """Numbers (N, *shape), uniform between ``low`` and ``high``."""
         return self._each(lambda generator: generator.uniform(low, high, shape))
 
     def integers(self, low: int, high: int, shape: Shape) -> np.ndarray:

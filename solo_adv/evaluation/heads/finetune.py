@@ -94,6 +94,11 @@ class FinetuneRecipe:
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any]) -> "FinetuneRecipe":
+        """Make a recipe from the keys of a config's group ``finetune_recipe``.
+
+        Raises:
+            UserError: there is no such key, or its value is not accepted.
+        """
         known_keys("finetune_recipe", mapping, cls)
         return cls(**mapping)
 

@@ -89,6 +89,11 @@ class HeadRecipe:
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any]) -> "HeadRecipe":
+        """Make a recipe from the keys of a config's group ``head``.
+
+        Raises:
+            UserError: there is no such key, or its value is not accepted.
+        """
         known_keys("head", mapping, cls)
         return cls(**mapping)
 
@@ -102,6 +107,7 @@ class HeadRecipe:
         return max(self.epochs, math.ceil(self.min_updates / self.updates_per_epoch(num_images)))
 
     def updates_per_epoch(self, num_images: int) -> int:
+        """How many updates an epoch over ``num_images`` images has."""
         return math.ceil(num_images / self.batch_size)
 
     def build_schedule(
@@ -113,6 +119,7 @@ class HeadRecipe:
         return torch.optim.lr_scheduler.MultiStepLR(optimizer, updates)
 
     def build_optimizer(self, head: nn.Module) -> torch.optim.Optimizer:
+        """The optimizer of a head's weights that the recipe names."""
         if self.optimizer == "sgd":
             return torch.optim.SGD(
                 head.parameters(),
