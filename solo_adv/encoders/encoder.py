@@ -1,14 +1,18 @@
 """A pretrained encoder as a module that takes pixels and returns features."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from solo_adv.encoders.backbones import Normalization, build_backbone
+from solo_adv.encoders.preprocessing import preprocessing
 from solo_adv.encoders.projector import Projector
 from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError
+
+if TYPE_CHECKING:
+    from torchvision.transforms.v2 import Compose
 
 FEATURES = ("auto", "hidden", "backbone", "projector")
 
@@ -76,3 +80,56 @@ class Encoder(nn.Module):
         if self.features == "hidden":
             return self.projector.hidden(features)
         return self.projector(features)[1]
+
+    @property
+    def num_features(self) -> int:
+        """Dimension D of the features, under timm's name."""
+        return self.features_dim
+
+    @property
+    def preprocess(self) -> "Compose":
+        """A transform of torchvision from a PIL image to pixels (3, H, W), float in [0, 1].
+
+        It resizes and crops as evaluations do. Normalisation is part of the encoder.
+        """
+        return preprocessing(self.config["data"].get("image_size") or self.image_size)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Compute what the backbone returns before it pools: maps (N, C, h, w) or tokens (N, T, C).
+
+        Args:
+            images: pixels (N, 3, H, W), float in [0, 1].
+
+        Raises:
+            UserError: the backbone is not of timm.
+        """
+        compute = self._of_timm("forward_features")
+        features: Tensor = compute(self.normalization(images))
+        return features
+
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        """Compute feature maps (N, C, h, w), the first stage's first, for dense tasks.
+
+        Of a ResNet they are those of the stem and of the four stages, of a transformer those of
+        each block.
+
+        Args:
+            images: pixels (N, 3, H, W), float in [0, 1].
+
+        Raises:
+            UserError: the backbone is not of timm.
+        """
+        compute = self._of_timm("forward_intermediates")
+        maps: list[Tensor] = compute(
+            self.normalization(images), output_fmt="NCHW", intermediates_only=True
+        )
+        return maps
+
+    def _of_timm(self, method: str) -> Any:
+        found = getattr(self.backbone, method, None)
+        if found is None:
+            raise UserError(
+                f"The backbone {self.config['backbone']['name']} has no {method}, which networks "
+                "of timm have: call the encoder itself, or take a network of timm."
+            )
+        return found
