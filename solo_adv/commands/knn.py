@@ -6,7 +6,7 @@ from itertools import product
 import torch
 
 from solo_adv.data.flags import add_data_flags, data_overrides
-from solo_adv.data.labelled import load_labelled
+from solo_adv.data.labelled import check_labelled, load_labelled
 from solo_adv.encoders.encoder import FEATURES
 from solo_adv.encoders.loading import encoder_from
 from solo_adv.evaluation.heads.features import extract
@@ -47,6 +47,7 @@ def knn(args: argparse.Namespace) -> None:
         train_set, test_set = sets = sets or load_labelled(
             encoder.config["data"], overrides, input_size=encoder.image_size
         )
+        check_labelled(train_set, test_set)
         train = extract(encoder, train_set, args.batch_size, device)
         test = extract(encoder, test_set, args.batch_size, device)
         print(f"\n### {feature_type.upper()} ###")

@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from solo_adv.data.labels import LabelledPart
-from solo_adv.support.checks import choice, flag, is_number, known_keys, number, whole
+from solo_adv.support.checks import (
+    channel_statistics,
+    choice,
+    flag,
+    is_number,
+    known_keys,
+    number,
+    whole,
+)
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
+from solo_adv.support.settings import plain
 
 DATASETS = ("digits", "cifar10", "cifar100", "stl10", "svhn", "imagenet100", "custom")
 TORCHVISION_SETS = ("cifar10", "cifar100", "stl10", "svhn")
@@ -48,6 +57,8 @@ class DataConfig:
             are not used at all. None uses all of them.
         labels_seed: seed of that draw, 0 to 2**32 - 1.
         no_labels: whether to ignore labels; image folders then need no sub-folder for each class.
+        label_column: the column of Parquet files that holds the labels; None finds it by
+            Hugging Face's metadata or by the usual names.
         num_workers: number of processes that decode images when the images are not resident.
         image_size: side in pixels to which every image is brought: its shorter side is resized and
             its centre cropped. With None, images stay as they are and must all have one size.
@@ -74,6 +85,7 @@ class DataConfig:
     labels: str | float | None = None
     labels_seed: int = 0
     no_labels: bool = False
+    label_column: str | None = None
     num_workers: int = 4
     image_size: int | None = None
     download: bool = True
@@ -117,6 +129,8 @@ class DataConfig:
             raise UserError(f"data.dataset is missing. Accepted: {', '.join(sorted(DATASETS))}.")
         for key in ("mean", "std"):
             if given.get(key) is not None:
+                given[key] = plain(given[key])
+                channel_statistics(f"data.{key}", given[key])
                 given[key] = [float(value) for value in given[key]]
         return cls(**given)
 
@@ -147,6 +161,8 @@ class DataConfig:
             base["image_size"] = base["image_size"] or input_size
         elif "train_path" in given and base.get("val_path") == base.get("train_path"):
             base["val_path"] = None  # one place for both splits, which has moved
+        if given.get("format") == "image_folder":
+            base["label_column"] = None  # folders have no columns
         return cls._read({**base, "no_labels": False, "train_split": "train", **given})
 
     @property
@@ -158,7 +174,7 @@ class DataConfig:
             return self.format == "parquet"
         path = given_path(self.train_path)
         return path.suffix == ".parquet" or any(
-            next(path.glob(pattern), None) for pattern in ("*.parquet", "*/*.parquet")
+            next(path.glob(f"{folders}*.parquet"), None) for folders in ("", "*/", "*/*/")
         )
 
     @property
@@ -187,6 +203,9 @@ class DataConfig:
         if not isinstance(self.resident, bool) and self.resident != "auto":
             raise UserError(f"data.resident is {self.resident!r}; it must be true, false or auto.")
         number("data.max_resident_gib", self.max_resident_gib)
+        for name in ("mean", "std"):
+            if getattr(self, name) is not None:
+                channel_statistics(f"data.{name}", getattr(self, name))
 
     def _check_labels(self) -> None:
         whole("data.labels_seed", self.labels_seed, 0)
@@ -202,6 +221,11 @@ class DataConfig:
             )
 
     def _check_paths(self) -> None:
+        if self.label_column is not None and not self.in_parquet:
+            raise UserError(
+                f"data.label_column={self.label_column} is for Parquet files: set "
+                "data.format=parquet and data.train_path."
+            )
         if self.dataset == "digits" or self.torchvision_files:
             return  # these need no path, or are looked for and downloaded when they are loaded
         if self.train_path is None:

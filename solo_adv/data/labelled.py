@@ -37,3 +37,33 @@ def labelled_splits(config: DataConfig) -> tuple[ImageSet, ImageSet]:
             "data.val_path=PATH."
         )
     return train_set, test_set
+
+
+def check_labelled(train_set: ImageSet, test_set: ImageSet) -> None:
+    """Refuse sets on which an encoder cannot be judged.
+
+    Raises:
+        UserError: a set is empty, unlabelled, or of one class, or the two have different classes.
+    """
+    for image_set in (train_set, test_set):
+        if len(image_set) == 0:
+            raise UserError(f"{image_set.name} holds no image; check the data path.")
+        if not image_set.labelled:
+            raise UserError(
+                f"{image_set.name} has images without label, and an evaluation needs labels: "
+                "choose a labelled set (data.no_labels=false)."
+            )
+    if train_set.classes != test_set.classes or train_set.num_classes < test_set.num_classes:
+        raise UserError(
+            f"{train_set.name} ({train_set.num_classes} classes) and {test_set.name} "
+            f"({test_set.num_classes} classes) have different classes, so their labels mean "
+            "different things. Give the train and test split of one data set."
+        )
+    for image_set in (train_set, test_set):
+        held = image_set.labels.unique().tolist()
+        if len(held) == 1:
+            name = image_set.classes[held[0]] if image_set.classes else held[0]
+            raise UserError(
+                f"All {len(image_set):,} images of {image_set.name} are of the class '{name}', so "
+                "an accuracy on them says nothing: give images of at least two classes."
+            )

@@ -1,9 +1,9 @@
 """Images in Parquet files, in the layout of the Hugging Face hub."""
 
 import io
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +12,13 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
+from solo_adv.data.columns import columns_of
 from solo_adv.data.config import DataConfig
-from solo_adv.data.parquet_files import UNLABELLED, find_files
+from solo_adv.data.findings import per_class
+from solo_adv.data.parquet_files import find_files
 from solo_adv.data.sources import EncodedSources, RawSplit
+from solo_adv.data.vocabulary import Vocabulary, as_labels, distinct
 from solo_adv.support.errors import UserError
-
-IMAGE_COLUMNS = ("img", "image")
-LABEL_COLUMNS = ("label", "labels", "fine_label")
-CIFAR100_LABEL_COLUMNS = ("fine_label", "label", "labels")
 
 
 class ParquetSources(EncodedSources):
@@ -67,6 +66,8 @@ class ParquetSources(EncodedSources):
 def read(config: DataConfig, split: str, keep: Callable[[int], np.ndarray]) -> RawSplit | None:
     """Read the encoded images and labels of a split without decoding them.
 
+    The classes of both splits are those of the train split.
+
     Args:
         config: which files to read.
         split: `train` or `test`.
@@ -76,13 +77,14 @@ def read(config: DataConfig, split: str, keep: Callable[[int], np.ndarray]) -> R
         The kept rows; None if the test split is asked for and there is none.
 
     Raises:
-        UserError: there is no file, a file is not Parquet, a column is missing, or a value is null.
+        UserError: there is no file, a file is not Parquet, a column is missing, a value is null, or
+            a label of the test split is not one of the train split.
     """
     files = find_files(config, split)
     if files is None:
         return None
-    schemas = [_open(file).schema_arrow for file in files]
-    lengths = np.array([_open(file).metadata.num_rows for file in files])
+    tables = [_Table(file, config) for file in files]
+    lengths = np.array([table.rows for table in tables])
     if not lengths.sum():
         raise UserError(f"'{files[0]}' holds no rows.")
     starts = np.cumsum(lengths) - lengths
@@ -90,19 +92,95 @@ def read(config: DataConfig, split: str, keep: Callable[[int], np.ndarray]) -> R
     file_of_row = np.searchsorted(starts, rows, side="right") - 1
     row_in_file = rows - starts[file_of_row]
 
-    columns: list[pa.ChunkedArray] = []
-    labels: list[np.ndarray] = []
-    for number, (file, schema) in enumerate(zip(files, schemas, strict=True)):
-        kept = row_in_file[file_of_row == number]
-        image_column, label_column = _columns(schema, config, file)
-        images, file_labels = _read_rows(file, image_column, label_column, kept)
-        columns.extend(images.chunks)
-        labels.append(file_labels)
-    column = pa.chunked_array(columns, type=pa.large_binary())
+    vocabulary = _vocabulary(tables if split == "train" else _train_tables(config), config)
+    images = [t.images(row_in_file[file_of_row == number]) for number, t in enumerate(tables)]
+    column = pa.chunked_array([c for part in images for c in part.chunks], type=pa.large_binary())
     sources = ParquetSources(column, files, file_of_row, row_in_file)
-    _, label_column = _columns(schemas[0], config, files[0])
-    names = _class_names(schemas[0], label_column) if label_column else ()
-    return RawSplit(sources, torch.from_numpy(np.concatenate(labels)), names)
+    every = np.concatenate([table.labels(vocabulary) for table in tables])
+    classes = vocabulary.classes if (every >= 0).any() else ()
+    text = _finding(every, vocabulary, tables)
+    return RawSplit(sources, torch.from_numpy(every[rows]), classes, findings=(text,))
+
+
+class _Table:
+    """A Parquet file and the columns of it that are read."""
+
+    def __init__(self, file: Path, config: DataConfig) -> None:
+        self.file = file
+        opened = _open(file)
+        self.rows = opened.metadata.num_rows
+        self.columns = columns_of(opened.schema_arrow, config, file)
+
+    @property
+    def where_labels_are(self) -> str:
+        return f"Column {self.columns.label} of '{self.file}'"
+
+    def images(self, rows: np.ndarray) -> pa.ChunkedArray:
+        """The encoded images of some rows."""
+        name, _, field = self.columns.image.partition(".")
+        images = self._read(self.columns.image).column(name)
+        images = pc.struct_field(images, [field]) if field else images
+        # `take` needs 64-bit offsets, because there may be more than 2 GiB of images.
+        images = images.cast(pa.large_binary()).take(pa.array(rows))
+        _check_nulls(images, self.file, self.columns.image, rows)
+        return images
+
+    def stored_labels(self) -> pa.ChunkedArray | None:
+        """The label column as it is stored; None if there is none."""
+        if self.columns.label is None:
+            return None
+        labels = self._read(self.columns.label).column(self.columns.label)
+        _check_nulls(labels, self.file, self.columns.label, np.arange(self.rows))
+        return as_labels(labels, self.where_labels_are)
+
+    def labels(self, vocabulary: Vocabulary) -> np.ndarray:
+        """The class numbers of all rows, int64 (N,), -1 where unlabelled."""
+        stored = self.stored_labels()
+        if stored is None:
+            return np.full(self.rows, -1, dtype=np.int64)
+        return vocabulary.read(stored, self.columns.names, self.where_labels_are)
+
+    def _read(self, column: str) -> pa.Table:
+        try:
+            return _open(self.file).read(columns=[column])
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"Cannot read '{self.file}': {_first_line(error)}") from error
+
+
+def _train_tables(config: DataConfig) -> list[_Table]:
+    return [_Table(file, config) for file in find_files(config, "train") or []]
+
+
+def _vocabulary(tables: Sequence[_Table], config: DataConfig) -> Vocabulary:
+    """The classes of the train files ``tables``."""
+    for table in tables:
+        if table.columns.names:
+            return Vocabulary.of_names(table.columns.names)
+    values: dict[Any, None] = {}
+    for table in tables:
+        stored = table.stored_labels()
+        values.update(dict.fromkeys(distinct(stored) if stored is not None else ()))
+    if len({isinstance(value, str) for value in values}) > 1:
+        raise UserError(f"{tables[0].where_labels_are} and other files hold numbers and texts.")
+    return Vocabulary.of_values(list(values), config.dataset)
+
+
+def _finding(labels: np.ndarray, vocabulary: Vocabulary, tables: Sequence[_Table]) -> str:
+    place = f"'{tables[0].file.parent if len(tables) > 1 else tables[0].file}'"
+    labelled = labels[labels >= 0]
+    if not len(labelled):
+        return f"{len(labels):,} images without labels in {place}"
+    names = vocabulary.classes or [str(number) for number in range(vocabulary.size)]
+    counted = per_class(np.bincount(labelled, minlength=vocabulary.size).tolist(), names)
+    column = next(table.columns.label for table in tables if table.columns.label)
+    bare = len(labels) - len(labelled)
+    return "; ".join(
+        [
+            f"{counted} in {place}, column {column}",
+            *([vocabulary.finding] if vocabulary.finding else []),
+            *([f"{bare:,} images without labels"] if bare else []),
+        ]
+    )
 
 
 def _open(file: Path) -> pq.ParquetFile:
@@ -112,66 +190,10 @@ def _open(file: Path) -> pq.ParquetFile:
         raise UserError(f"Cannot read '{file}' as Parquet: {_first_line(error)}") from error
 
 
-def _columns(schema: pa.Schema, config: DataConfig, file: Path) -> tuple[str, str | None]:
-    """The path of the image column, and the path of the label column or None.
-
-    The second one is None if there is no such column, if ``config.no_labels`` is true, or if the
-    file is named after an unlabelled part.
-    """
-    image = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
-    if image is None:
-        raise UserError(
-            f"'{file}' has no column {' or '.join(IMAGE_COLUMNS)};"
-            f" it has {', '.join(schema.names)}."
-        )
-    kind = schema.field(image).type
-    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        image = f"{image}.bytes"
-    elif not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise UserError(f"Column {image} of '{file}' must hold encoded images; it is {kind}.")
-    if config.no_labels or file.name.startswith(UNLABELLED):
-        return image, None
-    candidates = CIFAR100_LABEL_COLUMNS if config.dataset == "cifar100" else LABEL_COLUMNS
-    label = next((name for name in candidates if name in schema.names), None)
-    if label is not None and not pa.types.is_integer(schema.field(label).type):
-        raise UserError(
-            f"Column {label} of '{file}' must hold integers; it is {schema.field(label).type}."
-        )
-    return image, label
-
-
-def _read_rows(
-    file: Path, image_column: str, label_column: str | None, rows: np.ndarray
-) -> tuple[pa.ChunkedArray, np.ndarray]:
-    wanted = [image_column] if label_column is None else [image_column, label_column]
-    try:
-        table = _open(file).read(columns=wanted)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"Cannot read '{file}': {_first_line(error)}") from error
-    name, _, field = image_column.partition(".")
-    images = pc.struct_field(table.column(name), [field]) if field else table.column(name)
-    # `take` needs 64-bit offsets, because there may be more than 2 GiB of images.
-    images = images.cast(pa.large_binary()).take(pa.array(rows))
-    _check_nulls(images, file, image_column, rows)
-    if label_column is None:
-        return images, np.full(len(rows), -1, dtype=np.int64)
-    labels = table.column(label_column).take(pa.array(rows))
-    _check_nulls(labels, file, label_column, rows)
-    return images, labels.to_numpy().astype(np.int64)
-
-
 def _check_nulls(column: pa.ChunkedArray, file: Path, name: str, rows: np.ndarray) -> None:
     if column.null_count:
         first = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise UserError(f"Column {name} is null in row {rows[first]} of '{file}'.")
-
-
-def _class_names(schema: pa.Schema, label_column: str) -> tuple[str, ...]:
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return tuple(str(name) for name in features[label_column]["names"])
-    except (KeyError, TypeError, ValueError):
-        return ()  # only files written by Hugging Face's `datasets` name the classes
 
 
 def _first_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from solo_adv.encoders import solo_config
 from solo_adv.encoders.resnets import BRANCHES, STEM_WORDS
 from solo_adv.encoders.specification import STEMS
-from solo_adv.support.checks import choice, is_number, known_keys, whole
+from solo_adv.support.checks import channel_statistics, choice, known_keys, whole
 from solo_adv.support.errors import UserError
 
 
@@ -57,10 +57,8 @@ class EncoderSettings:
         if self.image_size is not None:
             whole("encoder.image_size", self.image_size, 1)
         for name in ("mean", "std"):
-            value = getattr(self, name)
-            three = isinstance(value, list | tuple) and len(value) == 3
-            if value is not None and not (three and all(map(is_number, value))):
-                raise UserError(f"encoder.{name} must be three numbers; got {value}.")
+            if getattr(self, name) is not None:
+                channel_statistics(f"encoder.{name}", getattr(self, name))
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any]) -> "EncoderSettings":

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from solo_adv.adversaries import PGD
 from solo_adv.data import ImageSet
+from solo_adv.data.labelled import check_labelled
 from solo_adv.encoders.classifier import frozen
 from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.examples import attack_examples
@@ -82,13 +83,13 @@ def evaluate_robustness(
         quiet: whether to print nothing about finished stages on stderr.
 
     Raises:
-        UserError: a set is unlabelled or empty, the two have different classes, a head is given
+        UserError: a set cannot be judged on (:func:`check_labelled`), a head is given
             although the encoder is to be fine-tuned, or there are no such corrupted images.
 
     Source:
         Paper section 3.2 and Tables 1, 3 and 4.
     """
-    _check_sets(train_set, test_set)
+    check_labelled(train_set, test_set)
     if head is not None and settings.finetune != "none":
         raise UserError("finetune=adversarial trains its own head: give no head_weights with it.")
     encoder.to(device)
@@ -203,23 +204,6 @@ def data_on_record(train_set: ImageSet, test_set: ImageSet) -> dict[str, Any]:
         "classes": train_set.num_classes,
         **({"class_names": list(train_set.classes)} if train_set.classes else {}),
     }
-
-
-def _check_sets(train_set: ImageSet, test_set: ImageSet) -> None:
-    for image_set in (train_set, test_set):
-        if len(image_set) == 0:
-            raise UserError(f"{image_set.name} holds no image; check the data path.")
-        if not image_set.labelled:
-            raise UserError(
-                f"{image_set.name} has images without label, and an evaluation needs labels: "
-                "choose a labelled set (data.no_labels=false)."
-            )
-    if train_set.classes != test_set.classes or train_set.num_classes < test_set.num_classes:
-        raise UserError(
-            f"{train_set.name} ({train_set.num_classes} classes) and {test_set.name} "
-            f"({test_set.num_classes} classes) have different classes, so their labels mean "
-            "different things. Give the train and test split of one data set."
-        )
 
 
 def _common_name(train_set: ImageSet, test_set: ImageSet) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from solo_adv.support.checks import flag, is_number, number, whole
+from solo_adv.support.checks import channel_statistics, flag, number, whole
 from solo_adv.support.errors import UserError
 
 Check = Callable[[str, Any], None]
@@ -53,11 +53,6 @@ def _run_name(name: str, value: object) -> None:
         )
 
 
-def _channels(name: str, value: object) -> None:
-    if not (isinstance(value, list) and len(value) == 3 and all(map(is_number, value))):
-        raise UserError(f"{name} must be three numbers, such as [0.5,0.5,0.5]; got {value}.")
-
-
 def _devices(name: str, value: object) -> None:
     whole_numbers = value if isinstance(value, list) else [value]
     if not isinstance(value, str) and not all(type(n) is int for n in whole_numbers):
@@ -100,8 +95,8 @@ TYPES: dict[str, Check] = {
     "backbone.name": _text,
     "backbone.kwargs": _options(("name", "image_size", "stem")),
     "crops.size": _from_one,
-    "data.mean": _channels,
-    "data.std": _channels,
+    "data.mean": channel_statistics,
+    "data.std": channel_statistics,
     "optimizer.name": _text,
     "optimizer.classifier_lr": _positive,
     "optimizer.weight_decay": number,

@@ -64,6 +64,26 @@ def number(name: str, value: object, *, above_zero: bool = False, most: float = 
     raise UserError(f"{name} must be a number {bound}; got {value}.")
 
 
+def channel_statistics(name: str, value: object) -> None:
+    """Refuse a mean or standard deviation of the channels that cannot be one of pixels in [0, 1].
+
+    Args:
+        name: name of the setting, which ends in ``mean`` or ``std``.
+        value: its value.
+
+    Raises:
+        UserError: it is not a list of three numbers, or one of them is out of range.
+    """
+    if not (isinstance(value, list | tuple) and len(value) == 3 and all(map(is_number, value))):
+        raise UserError(f"{name} must be three numbers, such as [0.5,0.5,0.5]; got {value}.")
+    if max(value) > 1:
+        raise UserError(f"{name} is {value}, but pixels are in [0, 1] here: divide it by 255.")
+    if min(value) < 0:
+        raise UserError(f"{name} is {value}, but pixels are in [0, 1]; none can be below 0.")
+    if name.endswith("std") and min(value) == 0:
+        raise UserError(f"{name} is {value}; images are divided by it, so none can be 0.")
+
+
 def epochs_of(name: str, value: object) -> tuple[int, ...]:
     """Read a list of epochs, in ascending order.
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from solo_adv.crops import CropSpec, build
 from solo_adv.data import DataConfig
 from solo_adv.data.datamodule import ImageDataModule
+from solo_adv.data.labelled import check_labelled
 from solo_adv.data.labels import labels_on_record
 from solo_adv.data.transfer import transfer_on_record
 from solo_adv.encoders.loading import encoder_from
@@ -48,6 +49,7 @@ def train_probe(cfg: DictConfig, checkpoint: Path) -> dict[str, float]:
             f"data.dataset={config.dataset} has no labelled train and test split here; give them "
             "with data.train_path, data.val_path and data.no_labels=false."
         )
+    check_labelled(data.train_set, data.test_set)
     cfg.method = "linear"
     run = Run(cfg)
     crops = build(_augmentation(encoder.image_size), seed=cfg.seed) if cfg.augment else None

@@ -96,7 +96,8 @@ def test_cifar100_takes_the_fine_labels(tmp_path, pixels, encode):
     assert fine.labels.tolist() == [5, 7]
     assert fine.classes == ()
     assert fine.num_classes == 8
-    assert load_split(config(tmp_path, dataset="custom"), "train").labels.tolist() == [9, 9]
+    custom = load_split(config(tmp_path, dataset="custom"), "train")
+    assert (custom.labels.tolist(), custom.classes) == ([0, 0], ("9",))
 
 
 @pytest.mark.parametrize("given", [None, LABELS])
@@ -146,7 +147,8 @@ def test_missing_image_column(tmp_path, pixels, write_parquet):
     ("table", "message"),
     [
         ({"img": [1, 2]}, "Column img .* must hold encoded images; it is int64"),
-        ({"img": [b"", b""], "label": ["a", "b"]}, "Column label .* must hold integers"),
+        ({"img": [b"", b""], "label": [[0, 1], [1, 0]]}, "Column label .* must hold one label for"),
+        ({"img": [b"", b""], "label": [0.5, 1.0]}, "Column label .* must hold one label for"),
         ({"img": [b"", b""], "label": [0, None]}, "Column label is null in row 1 of"),
     ],
 )
