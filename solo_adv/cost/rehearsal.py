@@ -94,8 +94,11 @@ def _blank_bank(method: AdversarialMethod, images: int, device: torch.device) ->
 class _IdleTrainer(Trainer):
     """Answers what a method asks of its Trainer; it never trains."""
 
-    def __init__(self, batches: int) -> None:
+    num_training_batches = 1
+
+    def __init__(self, epochs: int) -> None:
         super().__init__(
+            max_epochs=epochs,
             accelerator="cpu",
             devices=1,
             logger=False,
@@ -103,11 +106,11 @@ class _IdleTrainer(Trainer):
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        self.batches = batches
+        self.epochs = epochs
 
     @property
     def estimated_stepping_batches(self) -> int:
-        return self.batches
+        return self.epochs
 
 
 class _Noise(nn.Module):

@@ -4,6 +4,7 @@ Code that is needed because of a certain line of solo-learn (v1.0.6, commit 9187
 with a comment that names the line. ``solo_config`` knows what solo-learn's configs leave out.
 """
 
+import copy
 import warnings
 from functools import partial
 from typing import Any, ClassVar
@@ -52,6 +53,7 @@ class SoloLearnMethod(BaseMethod):
     }
 
     def __init__(self, cfg: DictConfig) -> None:
+        given = cfg
         cfg = self.add_and_assert_specific_cfg(cfg)
         knn_eval = cfg.knn_eval.enabled
         # solo/methods/base.py:256 would build a metric that current torchmetrics refuse; _OnlineKNN
@@ -61,6 +63,7 @@ class SoloLearnMethod(BaseMethod):
             super().__init__(cfg)
         finally:
             cfg.knn_eval.enabled = knn_eval
+        self.cfg: DictConfig = _kept_from_the_trainer(given, cfg)
         self.knn_eval: bool = knn_eval
         if knn_eval:
             self.knn = _OnlineKNN(k=self.knn_k, distance_fx=cfg.knn_eval.distance_func)
@@ -92,6 +95,11 @@ class SoloLearnMethod(BaseMethod):
         choice("optimizer.name", cfg.optimizer.name, cls._OPTIMIZERS)
         choice("scheduler.name", cfg.scheduler.name, SCHEDULERS)
         _check_optimizer(cfg)
+        if cfg.get("max_steps", -1) not in (None, -1):
+            raise UserError(
+                f"max_steps={cfg.max_steps}: under solo-learn Lightning counts every replay of a "
+                "batch as a step. Use max_epochs and limit_train_batches."
+            )
         devices = cfg.get("devices")
         if isinstance(devices, str) and devices != "1":
             # solo/args/pretrain.py:153 multiplies the learning rate by len(cfg.devices).
@@ -205,6 +213,19 @@ class _OnlineKNN(WeightedKNNClassifier, _AcceptsComputeOnStep):
 
     def forward(self, **features: Tensor) -> None:
         self.update(**features)
+
+
+def _kept_from_the_trainer(given: DictConfig, cfg: DictConfig) -> DictConfig:
+    """Copy the config, then clear in the given one what the method does by itself.
+
+    main_pretrain.py:234 of solo-learn makes the Trainer from the given config, and Lightning would
+    refuse to clip or accumulate gradients for a method that steps the optimiser by itself.
+    """
+    kept = copy.deepcopy(cfg)
+    for key in ("gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches"):
+        if given.get(key) is not None:
+            del given[key]
+    return kept
 
 
 def _check_optimizer(cfg: DictConfig) -> None:

@@ -1,5 +1,6 @@
 """The stand-in for solo-learn's ``BaseMethod``, which keeps its contract on Lightning and timm."""
 
+import math
 from typing import Any
 
 import torch
@@ -25,7 +26,12 @@ class StandaloneMethod(StandaloneSettings, LightningModule):
 
     Loaders deliver pixels (uint8, or float in [0, 1]). :meth:`forward` normalises them by the
     config's ``data.mean`` and ``data.std``.
+
+    Attributes:
+        total_batches: number of batches of the run, which the method knows.
     """
+
+    total_batches: int
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()
@@ -52,7 +58,8 @@ class StandaloneMethod(StandaloneSettings, LightningModule):
         """
         cfg = super().add_and_assert_specific_cfg(cfg)
         # Both are built for a single weight, so that wrong values raise their errors right away.
-        _build_schedule(cfg, _build_optimizer(cfg, [{"params": [nn.Parameter(torch.ones(1, 1))]}]))
+        optimizer = _build_optimizer(cfg, [{"params": [nn.Parameter(torch.ones(1, 1))]}])
+        _build_schedule(cfg, optimizer, 1, cfg.max_epochs)
         return cfg
 
     def complete_config(self) -> dict[str, Any]:
@@ -109,8 +116,10 @@ class StandaloneMethod(StandaloneSettings, LightningModule):
         cfg = self.cfg
         optimizer = _build_optimizer(cfg, self.learnable_params)
         by_step = cfg.scheduler.interval == "step" and cfg.scheduler.name != "step"
-        steps = self.trainer.estimated_stepping_batches / cfg.max_epochs if by_step else 1
-        scheduler = _build_schedule(cfg, optimizer, steps)
+        _ = self.trainer.estimated_stepping_batches  # makes the loaders, which know their number
+        batches = self.trainer.num_training_batches
+        epochs = self.total_batches / batches
+        scheduler = _build_schedule(cfg, optimizer, batches if by_step else 1, epochs)
         if scheduler is None:
             return optimizer
         interval = "step" if by_step else "epoch"
@@ -155,13 +164,14 @@ def _build_optimizer(cfg: DictConfig, groups: list[dict[str, Any]]) -> Optimizer
 
 
 def _build_schedule(
-    cfg: DictConfig, optimizer: Optimizer, steps_per_epoch: float = 1
+    cfg: DictConfig, optimizer: Optimizer, steps_per_epoch: float, epochs: float
 ) -> LRScheduler | None:
+    """Build the schedule of ``epochs`` epochs, whose last one may be cut short."""
     settings = cfg.scheduler
     return build_scheduler(
         settings.name,
         optimizer,
-        total_steps=round(cfg.max_epochs * steps_per_epoch),
+        total_steps=math.ceil(round(epochs * steps_per_epoch, 6)),
         warmup_steps=round(settings.warmup_epochs * steps_per_epoch),
         warmup_start_lr=settings.warmup_start_lr,
         min_lr=settings.min_lr,

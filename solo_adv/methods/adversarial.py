@@ -4,7 +4,7 @@ Shapes: V crops are cut from each of B images. They travel as one tensor (V*B, 3
 and their embeddings are (V, B, D).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,12 +21,14 @@ from solo_adv.data.loaders import number_of_images
 from solo_adv.encoders.batch_norms import CLEAN, batch_norm_branch, with_two_batch_norms
 from solo_adv.encoders.projector import Projector
 from solo_adv.methods import completion
+from solo_adv.methods.accumulation import Accumulation
 from solo_adv.methods.attacked_views import AttackedViews, Group, join
 from solo_adv.methods.averaging import AveragedWeights, Averaging
 from solo_adv.methods.bank import Bank, compute_bank
 from solo_adv.methods.chunks import pass_in_chunks
 from solo_adv.methods.lifecycle import Lifecycle
 from solo_adv.methods.performance import Performance
+from solo_adv.methods.run_length import batches_in_all
 from solo_adv.methods.teacher import FrozenTeacher, Teacher, read_teacher, start_from
 from solo_adv.objectives import Objective, Update
 from solo_adv.support.compiling import compile_whole
@@ -52,6 +54,13 @@ class Batch(NamedTuple):
     """The images without augmentation (B, 3, h, w), if the objective wants them."""
 
 
+class Held(NamedTuple):
+    """A batch that waits for the update it has a part in, with its targets (B,)."""
+
+    batch: Batch
+    targets: Tensor
+
+
 class AdversarialMethod(Lifecycle):
     """The base class of methods. Each host joins it to its own ``BaseMethod`` (see ``host/``).
 
@@ -74,6 +83,8 @@ class AdversarialMethod(Lifecycle):
         crops: the fields of ``CropOptions`` and ``CropSpec``. Activations of at most ``chunk``
             crops are in memory at a time.
         performance: the fields of ``Performance``.
+        accumulate_grad_batches (int): number of batches whose gradients each update averages.
+        gradient_clip_val, gradient_clip_algorithm: bound on the gradients of each update.
         precision: Lightning's precision, or ``auto``, which takes bfloat16 if the hardware
             multiplies it fast.
     """
@@ -95,6 +106,9 @@ class AdversarialMethod(Lifecycle):
         dims = [method_kwargs.pop(f"proj_{layer}_dim", None) for layer in ("hidden", "output")]
         self.objective = construct(self.objective_class, method_kwargs, "method_kwargs")
         self.attacked_views, self.adversary = completion.build_adversary(cfg, self.adversary_class)
+        self.accumulation: Accumulation[Held] = Accumulation(
+            cfg.get("accumulate_grad_batches") or 1, self.adversary
+        )
         taught = completion.teacher_settings(cfg)
         if self.objective.on_logits and self.objective.projector:
             dims[1] = cfg.method_kwargs.proj_output_dim = cfg.data.num_classes
@@ -307,31 +321,55 @@ class AdversarialMethod(Lifecycle):
         prepared = self.batch_of(crops, targets, indexes)
         if self.objective.wants_plain:
             prepared = prepared._replace(plain=self._plain(views[0]))
-        optimizer: Any = self.optimizers()
+        self.accumulation.held.append(Held(prepared, targets))
+        if self._is_update_due(batch_idx):
+            self._update_weights(batch_idx)
+            self.accumulation.held.clear()
+        self._step_schedulers(end_of="step")
+        self.crop_passes += self._passes_of(crops, len(targets)) * world_size()
 
+    def _is_update_due(self, batch_idx: int) -> bool:
+        batches = self.accumulation.batches
+        return batches == 1 or (batch_idx + 1) % batches == 0 or bool(self.trainer.is_last_batch)
+
+    def _update_weights(self, batch_idx: int) -> None:
+        """Make the updates, one a replay, on the held batches, and log the last one."""
+        optimizer: Any = self.optimizers()
+        share = len(self.accumulation.held)
         for _ in range(self.adversary.replays):
             optimizer.zero_grad()
-            delta = self.perturb(prepared)
-            out, update = self.updated(prepared, delta)
-            loss = self._loss(update)
-            probe = _probe(out["logits"], targets.repeat(len(out["logits"]) // len(targets)))
-            self.manual_backward(loss.total + probe["train_class_loss"])
+            deltas: list[Tensor | None] = []
+            logged, features = [], []
+            for _, (prepared, targets) in self.accumulation:
+                delta = self.perturb(prepared)
+                out, update = self.updated(prepared, delta)
+                loss = self._loss(update)
+                probe = _probe(out["logits"], targets.repeat(len(out["logits"]) // len(targets)))
+                self.manual_backward((loss.total + probe["train_class_loss"]) / share)
+                deltas.append(delta)
+                logged.append((_detached(loss._asdict()), _detached(probe)))
+                features.append(out["feats"].detach())
+                self._watch(loss.total)
             if self.averaged is not None and self.momentum:
                 self.averaged.update(self)
             optimizer.step()
-            self.adversary.update(prepared.attacked, delta)
+            for place, (prepared, _) in self.accumulation:
+                self.adversary.update(prepared.attacked, deltas[place])
+                self._step_schedulers(end_of="replay")
             if self.averaged is not None and not self.momentum:
                 self.averaged.update(self)
-            self._watch(loss.total)
-            self._step_schedulers(end_of="replay")
 
-        self._step_schedulers(end_of="step")
-        self.crop_passes += self._passes_of(crops, len(targets)) * world_size()
-        self._log_step(loss._asdict(), probe)
+        self._log_step(*(_mean(terms) for terms in zip(*logged, strict=True)))
         self._watch_collapse(out["z"][: len(targets)], batch_idx)
         self._add_running_means()
-        views_seen = min(2, len(out["feats"]) // len(targets)) * len(targets)
-        self.observe(out["feats"][:views_seen].detach(), targets.repeat(views_seen // len(targets)))
+        for feats, (_, targets) in zip(features, self.accumulation.held, strict=True):
+            views_seen = min(2, len(feats) // len(targets))
+            self.observe(feats[: views_seen * len(targets)], targets.repeat(views_seen))
+
+    @property
+    def between_updates(self) -> bool:
+        """Whether no batch waits for an update; only then a checkpoint loses nothing."""
+        return not self.accumulation.held
 
     def _passes_of(self, crops: Tensor, images: int) -> int:
         """Crop passes that a batch of ``images`` images with crops (V*B, 3, h, w) costs."""
@@ -353,11 +391,20 @@ class AdversarialMethod(Lifecycle):
         trainer = self._trainer
         if trainer is None:
             return 0.0
-        batches = trainer.num_training_batches
-        total = batches * (trainer.max_epochs or 0)
-        if not 0 < total < float("inf"):
+        total = self.total_batches
+        if not total:
             return 0.0
-        return min(1.0, (self.current_epoch * batches + self._batch_in_epoch) / total)
+        done = self.current_epoch * trainer.num_training_batches + self._batch_in_epoch
+        return min(1.0, done / total)
+
+    @property
+    def total_batches(self) -> int:
+        """The number of batches of the run; 0 if it is not known."""
+        return batches_in_all(
+            self.trainer,
+            replays=self.adversary.replays,
+            accumulated=self.accumulation.batches,
+        )
 
     def _crops_of(self, views: Sequence[Tensor]) -> Tensor:
         """Cut the crops (V*B, 3, h, w) in [0, 1], view-major, or join those of the loader."""
@@ -544,6 +591,17 @@ class AdversarialMethod(Lifecycle):
                 self._loss = compile_whole(self.objective, performance.mode)
                 self._crafting = compile_whole(self.objective.crafting, performance.mode)
                 self._compiled = True
+
+
+def _detached(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in terms.items()}
+
+
+def _mean(terms: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of each term over several batches."""
+    if len(terms) == 1:
+        return dict(terms[0])
+    return {name: torch.stack([part[name] for part in terms]).mean(0) for name in terms[0]}
 
 
 def _probe(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:

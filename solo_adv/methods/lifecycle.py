@@ -10,6 +10,7 @@ from torch import Tensor
 
 from solo_adv.adversaries import Adversary
 from solo_adv.crops import CropPipeline
+from solo_adv.methods.accumulation import Accumulation
 from solo_adv.methods.bank import Bank
 from solo_adv.methods.run_state import (
     add_running_means,
@@ -48,6 +49,7 @@ class Lifecycle(_Host):
 
     objective: Objective
     adversary: Adversary
+    accumulation: Accumulation[Any]
     crops: CropPipeline
     bank: Bank | None
 
@@ -72,7 +74,7 @@ class Lifecycle(_Host):
     def _log_step(self, terms: Mapping[str, Tensor], probe: Mapping[str, Tensor]) -> None:
         log = self.log_dict
         names = {"total": f"train_{self.objective.name}_loss"}
-        losses = {names.get(k, f"train_{k}"): v.detach() for k, v in terms.items()}
+        losses = {names.get(k, f"train_{k}"): v for k, v in terms.items()}
         log(losses, prog_bar=True, on_step=True, on_epoch=True)
         log(probe, on_step=True, on_epoch=True)
         optimizer: Any = self.optimizers()
@@ -129,6 +131,17 @@ class Lifecycle(_Host):
         if trainer.is_last_batch:  # before callbacks save the epoch's checkpoint
             self._step_schedulers(end_of="epoch")
 
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Clip the gradients of the update, which are unscaled by now, if the config says so.
+
+        Lightning does not do it for methods that step the optimiser by themselves.
+        """
+        super().on_before_optimizer_step(optimizer)
+        bound = self.cfg.get("gradient_clip_val")
+        if bound:
+            algorithm = self.cfg.get("gradient_clip_algorithm") or "norm"
+            self.clip_gradients(optimizer, bound, algorithm)
+
     def _add_running_means(self) -> None:
         add_running_means(self.trainer, self._resumed.pop("means", {}))
 
@@ -138,7 +151,7 @@ class Lifecycle(_Host):
         """Add the config, and the state of every process, to the checkpoint."""
         super().on_save_checkpoint(checkpoint)
         state = {
-            "adversary": self.adversary.state_dict(),
+            "adversary": self.accumulation.state_dict(),
             "crops": self.crops.state_dict(),
             "random": random_state(self.device),
             "means": running_means(self.trainer),
@@ -180,7 +193,7 @@ class Lifecycle(_Host):
         states = saved["processes"]
         if len(states) == world_size():
             state = states[self.global_rank]
-            self.adversary.load_state_dict(state["adversary"])
+            self.accumulation.load_state_dict(state["adversary"])
             self.crops.load_state_dict(state["crops"])
             kept = ("random", "means", "between_epochs")
             self._resumed = {key: state[key] for key in kept if key in state}

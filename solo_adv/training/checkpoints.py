@@ -95,6 +95,11 @@ class Checkpointer(Callback):
     ) -> None:
         if trainer.is_last_batch:
             return  # on_train_epoch_end, which comes next, saves if needed
+        if not getattr(pl_module, "between_updates", True):
+            return  # the batches that wait for an update would be lost
+        if _ends(trainer):
+            self._save(trainer, self.run.checkpoint_path(trainer.current_epoch, batch_idx + 1))
+            return
         if trainer.world_size > 1 and (batch_idx + 1) % _BATCHES_BETWEEN_AGREEMENTS:
             return  # an agreement takes time, so the processes do not agree after every batch
         stop = _any_process(trainer, self._stop.received is not None)
@@ -108,7 +113,12 @@ class Checkpointer(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch
-        last = epoch + 1 == trainer.max_epochs
+        last = epoch + 1 == trainer.max_epochs or _ends(trainer)
+        if not trainer.is_last_batch:  # the run ended within the epoch
+            path = self.run.checkpoint_path(epoch, trainer.fit_loop.epoch_loop.batch_idx + 1)
+            if path != self._last_path:
+                self._save(trainer, path)
+            return
         stop = _any_process(trainer, self._stop.received is not None)
         due = (epoch + 1) % self.frequency == 0 or _any_process(trainer, self._is_time())
         if due or last or stop:
@@ -129,7 +139,7 @@ class Checkpointer(Callback):
         self._last_save, self._last_path = time.monotonic(), path
         if not trainer.is_global_zero:
             return
-        finished = path == self.run.checkpoint_path((trainer.max_epochs or 0) - 1)
+        finished = path == self.run.checkpoint_path((trainer.max_epochs or 0) - 1) or _ends(trainer)
         for older in self.run.checkpoints()[1 if finished else 2 :]:
             if not (self.keep_prev and ends_epoch(older)):
                 remove(older)
@@ -142,6 +152,12 @@ class Checkpointer(Callback):
         if not trainer.is_global_zero:  # only the first process knows what was saved
             raise RunStopped(cause)
         raise RunStopped(f"{cause} Saved as {self._last_path}; the same command continues it.")
+
+
+def _ends(trainer: Trainer) -> bool:
+    """Whether the run ends after this batch, by ``max_steps``, ``max_time`` or a callback."""
+    by_steps = 0 <= trainer.max_steps <= trainer.global_step
+    return by_steps or (trainer.should_stop and trainer.fit_loop._can_stop_early)
 
 
 class StopSignals:

@@ -1,7 +1,7 @@
 """Completes and checks the config of a run, which has solo-learn's schema, before any work."""
 
 from dataclasses import fields
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -10,14 +10,11 @@ from solo_adv.data import DataConfig
 from solo_adv.host.schema import check_types
 from solo_adv.host.settings import CHECKS, DEFAULTS
 from solo_adv.methods.optim import check_optimizer, check_scheduler
-from solo_adv.methods.performance import AUTO, Performance, resolved_precision
+from solo_adv.methods.performance import Performance, resolved_precision
 from solo_adv.support.checks import choice, flag, known_keys, number, whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.settings import plain, section
-from solo_adv.support.signatures import constructor
-
-TRAINER_KEYS = constructor("lightning.pytorch.trainer.trainer", "Trainer")
-"""The arguments of Lightning's Trainer, with their types. A config has them as top-level keys."""
+from solo_adv.training.trainer_arguments import TRAINER_KEYS, complete_trainer_settings
 
 _SECTIONS: dict[str, dict[str, Any]] = {
     "checkpoint": {
@@ -39,13 +36,6 @@ _WITHOUT_DEFAULT = {
     "knn_eval": (),
     "performance": tuple(field.name for field in fields(Performance)),
 }
-_NAMES = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    type(None): "null",
-}
 _OTHER_KEYS = {
     *("name", "method", "backbone", "method_kwargs", "adversary", "crops", "data", "optimizer"),
     *("preset", "teacher", "averaging", "scheduler", "knn_eval", "performance", "seed"),
@@ -64,9 +54,6 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
     """
     _check_keys(cfg)
     choice("method", cfg.get("method"), CHECKS)
-    for name, defaults in _SECTIONS.items():
-        given = section(cfg, name)
-        cfg[name] = {**defaults, **{k: v for k, v in given.items() if v is not None}}
     cfg.seed = 5 if cfg.get("seed") is None else cfg.seed
     cfg.name = cfg.get("name") or f"{cfg.method}-{cfg.data.dataset}"
     _check_run_length(cfg)
@@ -101,11 +88,12 @@ def _check_keys(cfg: DictConfig, *besides: str) -> None:
     """Refuse keys that nobody reads, and values of the wrong type, at every level."""
     known_keys("the config", plain(cfg), {*TRAINER_KEYS, *_OTHER_KEYS, *_SECTIONS, *besides})
     check_types(plain(cfg))
-    _check_trainer_settings(cfg)
     for name, keys in _WITHOUT_DEFAULT.items():
         known_keys(name, section(cfg, name), [*DEFAULTS.get(name, ()), *keys])
     for name, defaults in _SECTIONS.items():
         known_keys(name, section(cfg, name), defaults)
+        cfg[name] = {**defaults, **{k: v for k, v in section(cfg, name).items() if v is not None}}
+    complete_trainer_settings(cfg)
 
 
 def scale_learning_rates(cfg: DictConfig) -> None:
@@ -119,51 +107,6 @@ def scale_learning_rates(cfg: DictConfig) -> None:
 def data_config(cfg: DictConfig) -> DataConfig:
     """The ``data`` section, typed and checked."""
     return DataConfig.from_config(section(cfg, "data"))
-
-
-def trainer_settings(cfg: DictConfig) -> dict[str, Any]:
-    """The top-level keys that belong to Lightning's Trainer."""
-    return {key: plain(cfg[key]) for key in cfg if key in TRAINER_KEYS and cfg[key] is not None}
-
-
-def _check_trainer_settings(cfg: DictConfig) -> None:
-    """Check the Trainer's settings against the types that Lightning's Trainer declares.
-
-    Raises:
-        UserError: a value has the wrong type.
-    """
-    for key, value in trainer_settings(cfg).items():
-        accepted = _simple_types(TRAINER_KEYS[key])
-        if key == "precision":
-            accepted = [AUTO, *accepted]
-        if accepted and not any(_fits(value, kind) for kind in accepted):
-            # Listed in the order of _NAMES, because Python does not keep the order of a union.
-            kinds = [kind for kind in _NAMES if kind in accepted]
-            kinds += [kind for kind in accepted if kind not in _NAMES]
-            names = dict.fromkeys(_NAMES.get(kind, repr(kind)) for kind in kinds)
-            raise UserError(f"{key} must be {' or '.join(names)}; got {value!r}.")
-
-
-def _simple_types(declared: Any) -> list[Any]:
-    """The classes and literal values that a declared type allows.
-
-    The list is empty if the type allows something that a config cannot hold.
-    """
-    parts = list(get_args(declared)) or [declared]
-    if get_origin(declared) is Literal:
-        return parts
-    if len(parts) > 1:
-        found = [_simple_types(part) for part in parts]
-        return [kind for kinds in found for kind in kinds] if all(found) else []
-    return parts if declared in (int, float, bool, str, type(None)) else []
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if not isinstance(kind, type):  # a literal value
-        return bool(value == kind) and type(value) is type(kind)
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def _check_run_length(cfg: DictConfig) -> None:

@@ -11,11 +11,12 @@ from solo_adv.data.datamodule import ImageDataModule
 from solo_adv.host import METHODS
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
+from solo_adv.support.settings import plain
 from solo_adv.training.config import data_config
 from solo_adv.training.faults import explain
 from solo_adv.training.online_knn import OnlineKNN
-from solo_adv.training.runs import Run, explain_difference, find_unfinished
-from solo_adv.training.trainer import build_trainer, check_processes
+from solo_adv.training.runs import Run, explain_difference, find_unfinished, is_finished
+from solo_adv.training.trainer import build_trainer, check_processes, time_is_over
 
 
 def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
@@ -66,8 +67,8 @@ def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
         callbacks.append(OnlineKNN(k=cfg.knn_eval.k, distance=cfg.knn_eval.distance_func))
     batches = len(data.train_set) // cfg.optimizer.batch_size
     cfg.log_every_n_steps = max(1, min(cfg.get("log_every_n_steps", 50), batches))
-    trainer = build_trainer(cfg, run, callbacks)
-    if trainer.is_global_zero:
+    trainer = build_trainer(cfg, run, callbacks, replays=method.adversary.replays)
+    if trainer.is_global_zero and not cfg.get("fast_dev_run"):
         run.create()
         if print_config:
             print(f"{OmegaConf.to_yaml(cfg, resolve=True)}Saved as {run.config_path}")
@@ -80,6 +81,8 @@ def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
         raise UserError(message) from error
     checkpoint = run.last_checkpoint()
     if checkpoint is not None and trainer.is_global_zero:
+        if not (is_finished(checkpoint, plain(cfg)) or time_is_over(trainer)):
+            run.finish()
         print(f"Checkpoint: {checkpoint}")
     return checkpoint
 

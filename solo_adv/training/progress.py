@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from rich.progress import Progress, TextColumn
 
+from solo_adv.methods.run_length import batches_in_all
 from solo_adv.support.progress import LINE_EVERY_SECONDS, duration, new_bar, say
 
 _BATCHES_BETWEEN_READINGS = 20
@@ -111,7 +112,9 @@ class RunProgress(ProgressBar):
 
     @staticmethod
     def _batches_in_all(trainer: Trainer) -> int:
-        return int(trainer.num_training_batches) * (trainer.max_epochs or 1)
+        method = trainer.lightning_module
+        known = getattr(method, "total_batches", None)
+        return known or batches_in_all(trainer, accumulated=trainer.accumulate_grad_batches)
 
     @staticmethod
     def _every(trainer: Trainer) -> int:

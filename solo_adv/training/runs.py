@@ -18,11 +18,14 @@ from solo_adv.support.errors import UserError
 from solo_adv.support.files import first_undamaged, given_path, write_whole
 from solo_adv.support.settings import plain
 
+ENDED = "ended"
+"""The key of ``args.json`` that says that a run ended before its last epoch, as it should."""
 # These settings may differ between a run and its continuation, because they do not change the
 # result.
 _NOT_PART_OF_THE_RESULT = (
     *("checkpoint", "auto_resume", "wandb", "tensorboard"),
-    *("accelerator", "log_every_n_steps", "resume_from_checkpoint"),
+    *("accelerator", "log_every_n_steps", "resume_from_checkpoint", "max_time", "verbose", ENDED),
+    *("logger", "profiler", "enable_progress_bar", "enable_model_summary", "detect_anomaly"),
 )
 _KEYS_NOT_PART_OF_THE_RESULT = {
     "data": (
@@ -71,6 +74,10 @@ class Run:
                 "Choose another with checkpoint.dir=DIR."
             ) from error
 
+    def finish(self) -> None:
+        """Note in ``args.json`` that the run ended before its last epoch and is not to continue."""
+        write_whole(self.config_path, json.dumps({**plain(self.cfg), ENDED: True}, indent=2))
+
     def checkpoint_path(self, epoch: int, batches: int | None = None) -> Path:
         """Path of the checkpoint after ``epoch``, counted from 0, or after some of its batches."""
         within = "" if batches is None else f"-batch={batches}"
@@ -92,15 +99,15 @@ def find_unfinished(cfg: DictConfig) -> Path | None:
     the result must agree: a run with another epsilon is another run.
     """
     oldest = (datetime.now() - timedelta(hours=cfg.auto_resume.max_hours)).timestamp()
-    for checkpoint in _checkpoints_of(cfg):
-        if not is_finished(checkpoint, plain(cfg)) and checkpoint.stat().st_mtime >= oldest:
+    for checkpoint, saved in _checkpoints_of(cfg):
+        if not is_finished(checkpoint, saved) and checkpoint.stat().st_mtime >= oldest:
             return checkpoint
     return None
 
 
 def find_finished(cfg: DictConfig) -> Path | None:
     """The last checkpoint of the newest finished run of the same config."""
-    return next((path for path in _checkpoints_of(cfg) if is_finished(path, plain(cfg))), None)
+    return next((path for path, saved in _checkpoints_of(cfg) if is_finished(path, saved)), None)
 
 
 def explain_difference(cfg: DictConfig) -> str | None:
@@ -117,14 +124,14 @@ def explain_difference(cfg: DictConfig) -> str | None:
     return None
 
 
-def _checkpoints_of(cfg: DictConfig) -> Iterator[Path]:
-    """The last checkpoint of every run of the same config, the newest run first."""
+def _checkpoints_of(cfg: DictConfig) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The last checkpoint and the config of every run of the same config, the newest run first."""
     wanted = comparable(plain(cfg))
     for run, saved in _runs(cfg):
         if comparable(saved) == wanted:
             checkpoint = run.last_checkpoint()
             if checkpoint is not None:
-                yield checkpoint
+                yield checkpoint, saved
 
 
 def _runs(cfg: DictConfig) -> list[tuple[Run, dict[str, Any]]]:
@@ -145,8 +152,11 @@ def _last_written(run: Run) -> float:
 
 
 def is_finished(checkpoint: Path, config: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint was written after the last epoch that its config asks for."""
-    return position(checkpoint) >= (config["max_epochs"], 0)
+    """Whether a checkpoint was written after the last epoch that its config asks for.
+
+    A run that ``max_steps`` or a callback ended is finished as well.
+    """
+    return bool(config.get(ENDED)) or position(checkpoint) >= (config["max_epochs"], 0)
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,19 @@
 """Builds Lightning's Trainer from a config, and checks that the machine has its devices."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.profilers import (
+    AdvancedProfiler,
+    Profiler,
+    PyTorchProfiler,
+    SimpleProfiler,
+)
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from solo_adv.support.errors import UserError
@@ -16,18 +21,37 @@ from solo_adv.support.processes import usable_cores
 from solo_adv.support.settings import plain
 from solo_adv.training.batch_norm import SyncedBatchNorm
 from solo_adv.training.checkpoints import CheckedCheckpointIO, Checkpointer
-from solo_adv.training.config import device_count, trainer_settings
+from solo_adv.training.config import device_count
+from solo_adv.training.loggers import build_loggers
+from solo_adv.training.objects import built_objects
 from solo_adv.training.progress import RunProgress
 from solo_adv.training.runs import Run
+from solo_adv.training.trainer_arguments import PROFILERS, trainer_settings
 
 
-def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = None) -> Trainer:
+def build_trainer(
+    cfg: DictConfig,
+    run: Run,
+    callbacks: list[Callback] | None = None,
+    *,
+    replays: int | None = None,
+) -> Trainer:
     """Build a Trainer with progress, checkpoints and loggers from the config's top-level keys.
+
+    Args:
+        cfg: a complete config.
+        run: the run whose directory gets all files.
+        callbacks: further callbacks.
+        replays: for a method that steps the optimiser by itself, its steps in each update; None
+            lets Lightning step.
 
     Raises:
         UserError: Lightning does not accept the settings, or a logger is not installed.
     """
-    callbacks = [*(callbacks or [])]
+    settings = trainer_settings(cfg)
+    callbacks = [*(callbacks or []), *built_objects("callbacks", settings.get("callbacks"))]
+    if settings.get("max_time") is not None:  # before the callback that saves when it ends
+        callbacks.append(_timer(settings.pop("max_time")))
     if cfg.get("enable_progress_bar") is not False:
         callbacks.insert(0, RunProgress())
     if cfg.checkpoint.enabled:
@@ -39,18 +63,28 @@ def build_trainer(cfg: DictConfig, run: Run, callbacks: list[Callback] | None = 
                 keep_prev=cfg.checkpoint.keep_prev,
             )
         )
-    settings = trainer_settings(cfg)
     if settings.get("strategy") == "ddp":
         settings["strategy"] = DDPStrategy(find_unused_parameters=False)
-    plugins = [*_listed(settings.get("plugins")), CheckedCheckpointIO()]
+    if replays is not None:
+        # The method clips and accumulates by itself. Lightning counts each of its updates as a
+        # step, and would refuse the other two.
+        for key in ("gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches"):
+            settings.pop(key, None)
+        for key in ("max_steps", "min_steps"):
+            if settings.get(key, -1) > 0:
+                settings[key] *= replays
+    if "profiler" in settings:
+        settings["profiler"] = _profiler(settings["profiler"], run)
+    settings.pop("fast_dev_run", None)  # the settings that it stands for are in the config
+    plugins = [*built_objects("plugins", settings.get("plugins")), CheckedCheckpointIO()]
     if settings.pop("sync_batchnorm", False):
         on_gpu = torch.cuda.is_available() and settings.get("accelerator") != "cpu"
         plugins.append(SyncedBatchNorm(gpu=on_gpu))
     settings |= {
         "callbacks": callbacks,
-        "logger": _loggers(cfg, run),
+        "logger": build_loggers(cfg, run),
         "enable_checkpointing": False,
-        "enable_model_summary": False,
+        "enable_model_summary": settings.get("enable_model_summary", False),
         "use_distributed_sampler": False,
         "plugins": plugins,
     }
@@ -108,52 +142,27 @@ _OF_A_CLUSTER = (
 """Where Lightning can find the other nodes, one of these environment variables is set."""
 
 
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
+def _profiler(described: Any, run: Run) -> Profiler:
+    """The profiler that a config names. Its report goes into the run's directory."""
+    if described not in PROFILERS:
+        (built,) = built_objects("profiler", described)
+        profiler: Profiler = built
+        return profiler
+    kind = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+    return kind[described](dirpath=run.directory, filename=f"profile-{described}")
 
 
-@rank_zero_only
-def _set_aside(metrics: Path) -> None:
-    """Rename what a run logged before it was continued to ``metrics-1.csv`` and so on."""
-    if metrics.exists():  # Lightning would delete the file
-        earlier = len(list(metrics.parent.glob("metrics-*.csv")))
-        metrics.rename(metrics.with_name(f"metrics-{earlier + 1}.csv"))
-
-
-def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
-    """Build the logger that writes ``metrics.csv`` and those that the config enables.
-
-    Raises:
-        UserError: a logger is not installed or cannot be reached.
-    """
-    place: dict[str, Any] = {"save_dir": run.directory, "name": "", "version": ""}
-    _set_aside(run.directory / "metrics.csv")
-    loggers: list[Logger] = [CSVLogger(**place)]
+def _timer(duration: Any) -> Timer:
     try:
-        if cfg.tensorboard.enabled:
-            loggers.append(TensorBoardLogger(**place))
-        if cfg.wandb.enabled:
-            wandb = WandbLogger(
-                name=cfg.name,
-                project=cfg.wandb.project,
-                entity=cfg.wandb.entity,
-                offline=cfg.wandb.offline,
-                id=run.version,
-                resume="allow",
-                save_dir=run.directory,
-            )
-            wandb.log_hyperparams(plain(cfg))
-            loggers.append(wandb)
-    except ModuleNotFoundError as error:
+        return Timer(duration)
+    except (TypeError, ValueError, MisconfigurationException) as error:
         raise UserError(
-            f"{error} Install it with pip install 'solo-adv[tensorboard]' or 'solo-adv[wandb]'."
+            f"max_time={duration}: give DD:HH:MM:SS, such as '00:12:00:00' for twelve hours, or "
+            "{hours: 12}."
         ) from error
-    except Exception as error:  # wandb raises many types of its own
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"wandb cannot be used: {reason}. wandb.offline=true keeps the log on disk, to be sent "
-            "later with wandb sync; wandb.enabled=false does without."
-        ) from error
-    return loggers
+
+
+def time_is_over(trainer: Trainer) -> bool:
+    """Whether ``max_time`` has passed, so that the run can continue if it is given more."""
+    timers = [c for c in trainer.callbacks if isinstance(c, Timer)]  # type: ignore[attr-defined]
+    return any((timer.time_remaining() or 0) <= 0 for timer in timers)
