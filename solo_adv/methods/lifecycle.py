@@ -79,7 +79,9 @@ class Lifecycle(_Host):
         log(probe, on_step=True, on_epoch=True)
         optimizer: Any = self.optimizers()
         lr = optimizer.param_groups[0]["lr"]
-        log({"lr": lr}, prog_bar=True, on_step=True, on_epoch=False)
+        # Lightning would copy a number to the GPU, which waits for it; filling a tensor does not.
+        rate = {"lr": torch.full((), lr, device=self.device)}
+        log(rate, prog_bar=True, on_step=True, on_epoch=False)
 
     def _watch_collapse(self, z: Tensor, batch_idx: int) -> None:
         """Measure the embeddings (B, D) of one view if the step is logged."""

@@ -1,0 +1,16 @@
+"""Lightning trains every method on the device; no step, with its logging, makes the CPU wait."""
+
+import pytest
+
+from tests.device.devices import ALL_METHODS
+from tests.device.trainers import trained
+
+
+@pytest.mark.parametrize("method", ALL_METHODS)
+def test_training_stays_on_the_device_and_no_step_waits(device, method):
+    made, watching = trained(method, device)
+    assert watching.devices == {device}
+    for name, tensor in made.state_dict().items():
+        assert tensor.isfinite().all(), name
+    assert made.trainer.global_step == 3 * made.adversary.replays
+    assert made.trainer.callback_metrics["train_class_loss"].isfinite()
