@@ -13,7 +13,7 @@ from solo_adv.support.errors import UserError
 from solo_adv.support.settings import construct
 
 BACKENDS = ("torch", "dali", "torchvision")
-SOURCES = ("device", "loader")
+SOURCES = ("auto", "device", "loader")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,8 @@ class CropOptions:
     Attributes:
         backend: ``torch`` (batched, on the images' device), ``dali`` (NVIDIA DALI cuts and
             resizes) or ``torchvision`` (PIL, crop by crop, the yardstick).
-        source: ``device``: the training step draws the crops; ``loader``: the loader delivers them.
+        source: ``device``: the training step draws the crops; ``loader``: the loader delivers
+            them; ``auto``: the host replaces it by one of these, as its loaders need it.
         chunk: Number of crops that are made, and in training passed through the network, at a
             time. None makes them in chunks that suit the device and passes all through the network
             at once.
@@ -36,7 +37,7 @@ class CropOptions:
     """
 
     backend: str = "torch"
-    source: str = "device"
+    source: str = "auto"
     chunk: int | None = None
     compile: bool = False
     anneal: Annealing = field(default_factory=Annealing)

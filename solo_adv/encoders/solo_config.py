@@ -99,8 +99,19 @@ def view_size(config: Config) -> int:
 def views(config: Config) -> int:
     """How many views of that size its loaders deliver; 2 if the config does not say."""
     size = view_size(config)
-    alike = [item for item in _augmentations(config) if _side(item) == size]
-    return sum(item.get("num_crops", 1) for item in alike) or 2
+    alike = [item for item in augmentations(config) if _side(item) == size]
+    return _count(alike) or 2
+
+
+def views_of_other_sizes(config: Config) -> int:
+    """How many views of another size than the first its loaders deliver."""
+    size = view_size(config)
+    return _count([item for item in augmentations(config) if _side(item) != size])
+
+
+def augmentations(config: Config) -> list[dict[str, Any]]:
+    """Its augmentations, each with the number and the size of the views that it makes."""
+    return config.get("augmentations") or []
 
 
 def complete(config: Config) -> dict[str, Any]:
@@ -157,12 +168,12 @@ def _crops(config: Config) -> dict[str, Any]:
     }
 
 
-def _augmentations(config: Config) -> list[dict[str, Any]]:
-    return config.get("augmentations") or []
-
-
 def _first_augmentation(config: Config) -> dict[str, Any]:
-    return (_augmentations(config) or [{}])[0]
+    return (augmentations(config) or [{}])[0]
+
+
+def _count(items: list[dict[str, Any]]) -> int:
+    return sum(item.get("num_crops", 1) for item in items)
 
 
 def _side(augmentation: Config) -> int | None:

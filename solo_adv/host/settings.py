@@ -47,6 +47,8 @@ class StandaloneSettings:
             raise UserError(
                 f"scheduler.interval must be step or epoch; got {cfg.scheduler.interval}."
             )
+        if cfg.crops.get("source", "auto") == "auto":  # its loaders deliver whole images
+            cfg.crops.source = "device"
         resolve_name(cfg.backbone.name)
         cfg.backbone.stem = resolve_stem(cfg.backbone.stem, cfg.crops.size)
         check_optimizer(cfg.optimizer.name, plain(cfg.optimizer.kwargs))

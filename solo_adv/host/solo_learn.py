@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
+from solo.methods import METHODS as ITS_METHODS
 from solo.methods.base import BaseMethod
 from solo.utils.auto_resumer import AutoResumer
 from solo.utils.checkpointer import Checkpointer
@@ -19,16 +21,24 @@ from solo.utils.knn import WeightedKNNClassifier
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from solo_adv.adversaries import Adversary
 from solo_adv.encoders import solo_config
 from solo_adv.encoders.backbones import Normalization, set_stem
 from solo_adv.encoders.specification import STEMS, solo_learns_name
 from solo_adv.host.joining import join
 from solo_adv.host.schema import check_types
+from solo_adv.host.stock_configs import (
+    introduction,
+    keys_read_by,
+    of_other_methods,
+    resolve_crops,
+)
 from solo_adv.methods import AdversarialMethod
 from solo_adv.methods.optim import SCHEDULERS, build_optimizer, build_scheduler
+from solo_adv.objectives import Objective
 from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError
-from solo_adv.support.settings import plain, section
+from solo_adv.support.settings import accepted_settings, plain
 
 # solo/methods/base.py:362: the schedules that solo-learn's configure_optimizers can build.
 _ITS_SCHEDULERS = ("warmup_cosine", "step", "none")
@@ -47,6 +57,9 @@ class SoloLearnMethod(BaseMethod):
 
     # solo/utils/lars.py:137 compares the norms of each weight on the CPU, which waits for the GPU
     # twice for each weight. This package's LARS does the same arithmetic for all weights at once.
+    objective_class: ClassVar[type[Objective]]
+    adversary: Adversary
+
     _OPTIMIZERS: ClassVar[dict[str, Any]] = {
         **BaseMethod._OPTIMIZERS,
         "lars": partial(build_optimizer, "lars"),
@@ -54,6 +67,7 @@ class SoloLearnMethod(BaseMethod):
 
     def __init__(self, cfg: DictConfig) -> None:
         given = cfg
+        left_aside = self._of_other_methods(cfg)
         cfg = self.add_and_assert_specific_cfg(cfg)
         knn_eval = cfg.knn_eval.enabled
         # solo/methods/base.py:256 would build a metric that current torchmetrics refuse; _OnlineKNN
@@ -64,6 +78,7 @@ class SoloLearnMethod(BaseMethod):
         finally:
             cfg.knn_eval.enabled = knn_eval
         self.cfg: DictConfig = _kept_from_the_trainer(given, cfg)
+        self._left_aside = left_aside
         self.knn_eval: bool = knn_eval
         if knn_eval:
             self.knn = _OnlineKNN(k=self.knn_k, distance_fx=cfg.knn_eval.distance_func)
@@ -107,16 +122,23 @@ class SoloLearnMethod(BaseMethod):
                 f"devices='{devices}': solo-learn scales the learning rate by the length of "
                 "devices, so name them in a list, devices=[0,1], or use devices='1'."
             )
-        if section(cfg, "crops").get("source") == "loader":
-            config = plain(cfg)
-            cfg.crops.num_crops = solo_config.views(config)
-            cfg.crops.size = solo_config.view_size(config)
+        resolve_crops(cfg)
+        for key in cls._of_other_methods(cfg):
+            group, _, name = key.rpartition(".")
+            del (cfg[group] if group else cfg)[name]
         return cfg
 
     @classmethod
     def crop_size(cls, cfg: DictConfig) -> int:
         """The side, in pixels, of the views that solo-learn's loaders deliver."""
         return solo_config.view_size(plain(cfg))
+
+    @classmethod
+    def _of_other_methods(cls, cfg: DictConfig) -> list[str]:
+        projector = ("proj_hidden_dim", "proj_output_dim")
+        accepted = (*accepted_settings(cls.objective_class), *projector)
+        theirs = [method for method in ITS_METHODS.values() if method.__module__ != __name__]
+        return of_other_methods(cfg, accepted, keys_read_by(theirs))
 
     def complete_config(self) -> dict[str, Any]:
         """The config, completed by the stem and the statistics that follow from the data set."""
@@ -178,6 +200,12 @@ class SoloLearnMethod(BaseMethod):
             name, optimizer, total_steps=int(self.trainer.estimated_stepping_batches)
         )
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def on_train_start(self) -> None:
+        """Say once what the method makes of a config that may be written for another method."""
+        super().on_train_start()
+        replays = self.adversary.replays
+        rank_zero_only(print)(introduction(self.cfg, self._left_aside, replays))
 
     def observe(self, feats: Tensor, targets: Tensor) -> None:
         """Give the features to the online kNN.

@@ -133,7 +133,7 @@ class AdversarialMethod(Lifecycle):
         if options.source == "loader" and self.spec_at(1.0) != self.spec:
             raise UserError(
                 f"method={cfg.method} changes its crops over the run, so it must draw them itself: "
-                "use crops.source=device (and not data.format=dali, whose loader draws them)."
+                f"use {completion.DRAWN_BY_STEP}."
             )
         self.chunk = options.chunk
         self._network: Callable[[Tensor], dict[str, Tensor]] = self._pass
@@ -414,15 +414,17 @@ class AdversarialMethod(Lifecycle):
                 self._drawn_from = spec
                 self.crops.respec(spec)
             return self.crops(self.to_pixels(views[0]))
-        shapes = {tuple(view.shape[2:]) for view in views}
+        size = self.spec.size
+        sizes = [tuple(view.shape[2:]) for view in views]
+        fitting = [view for view, its in zip(views, sizes, strict=True) if its == (size, size)]
         needed = self.attacked_views.crops_needed(self.objective.min_views)
-        if len(shapes) > 1 or len(views) < needed:
+        if len(fitting) < needed:
             raise UserError(
-                f"crops.source=loader needs at least {needed} views of one size "
-                f"from the loader; got {len(views)} of the sizes {sorted(shapes)}. "
-                "crops.source=device draws the crops here."
+                f"crops.source=loader needs at least {needed} views of crops.size={size} pixels "
+                f"from the loader; got views of the sizes {sizes}. "
+                f"To draw the crops in the training step, use {completion.DRAWN_BY_STEP}."
             )
-        return as_unit_float(self.to_pixels(join_views(views)))
+        return as_unit_float(self.to_pixels(join_views(fitting)))
 
     def _plain(self, images: Tensor) -> Tensor:
         """Whole images from the host's loader as crops of the usual size, without augmentation."""

@@ -35,6 +35,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 method takes the options that it knows. It also takes its own default of ``adversary.forward``,
 because the paper's code does the same."""
 
+DRAWN_BY_STEP = (
+    "crops.source=device (without data.format=dali; under solo-learn with "
+    "augmentations=whole_image +data.image_size=PIXELS)"
+)
+"""For messages: the settings with which the training step draws the crops from whole images."""
+
 _HIDDEN_DIM = 4096
 
 
@@ -188,7 +194,7 @@ def check(
     if options.source == "loader" and spec.pad:
         raise UserError(
             f"crops.pad={spec.pad:g} adds a border to the images, and a loader that delivers crops "
-            "cannot: use crops.pad=0, or crops.source=device (and not data.format=dali)."
+            f"cannot: use crops.pad=0, or {DRAWN_BY_STEP}."
         )
     if cfg.backbone.batch_norms not in (1, 2):
         raise UserError(
@@ -210,7 +216,7 @@ def check(
     if objective.wants_plain and options.source == "loader":
         raise UserError(
             "method_kwargs.sir and air compare with images without augmentation, and a loader that "
-            "delivers crops has none: use crops.source=device (and not data.format=dali)."
+            f"delivers crops has none: use {DRAWN_BY_STEP}."
         )
     _check_teacher(cfg, objective, spec, options)
 
@@ -247,7 +253,7 @@ def _check_teacher(
     if teacher.kind == "bank" and options.source == "loader":
         raise UserError(
             "teacher.kind=bank computes the targets of whole images, and a loader that delivers "
-            "crops has none: use crops.source=device (and not data.format=dali)."
+            f"crops has none: use {DRAWN_BY_STEP}."
         )
     if not teacher.reads_checkpoint:
         return

@@ -62,7 +62,7 @@ def parse_cfg(cfg: DictConfig) -> DictConfig:
     elif section(cfg, "crops").get("source") == "loader":
         raise UserError(
             "crops.source=loader takes ready crops from the loader: data.format=dali delivers them "
-            "here, and solo-learn's own pipeline under solo-learn. Use crops.source=device."
+            "here, and solo-learn's own pipeline under solo-learn. Use crops.source=auto."
         )
     cfg = CHECKS[cfg.method].add_and_assert_specific_cfg(cfg)
     data_config(cfg)

@@ -150,8 +150,12 @@ def test_views_of_the_loader_are_the_crops(solo_methods, config, monkeypatch):
     monkeypatch.setattr(method, "crops", lambda images: pytest.fail("cropped on the device"))
     fit(method, cfg, views=5, max_steps=1)
     assert method.crop_passes == 4 * 5
-    with pytest.raises(UserError, match=r"one size.*crops\.source=device"):
-        method._crops_of([views[0], views[1][..., :24, :24]])
+    smaller = [view[..., :24, :24] for view in views[2:]]
+    torch.testing.assert_close(method._crops_of([*views[:2], *smaller]), expected[:8])
+    with pytest.raises(
+        UserError, match=r"at least 2 views of crops\.size=32.*crops\.source=device"
+    ):
+        method._crops_of([views[0], *smaller])
     with pytest.raises(UserError, match="at least 2"):
         method._crops_of(views[:1])
 
@@ -271,7 +275,7 @@ def test_a_schedule_that_solo_learn_does_not_have(solo_methods, config):
         ("optimizer.name", "lamb", "lars"),
         ("optimizer.kwargs", {"momentun": 0.9}, "momentun"),
         ("scheduler.name", "cosine", "warmup_cosine"),
-        ("crops.source", "disk", "device, loader"),
+        ("crops.source", "disk", "auto, device, loader"),
     ],
 )
 def test_mistakes_are_named_before_solo_learn_trips_over_them(
