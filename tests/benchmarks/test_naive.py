@@ -20,7 +20,9 @@ SMALL = [
 ]
 
 
-@pytest.mark.parametrize("name", ["emp_ssl", "robust_emp", "cfamc"])
+@pytest.mark.parametrize(
+    "name", ["emp_ssl", pytest.param("robust_emp", marks=pytest.mark.slow), "cfamc"]
+)
 def test_losses_and_weights_are_the_naive_ones(name):
     def build():
         torch.manual_seed(0)

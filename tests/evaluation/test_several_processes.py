@@ -25,6 +25,7 @@ from solo_adv.evaluation.attacks.seeds import generator_for
 from solo_adv.evaluation.heads.kept import kept_weights
 from solo_adv.evaluation.images import my_batches
 from solo_adv.support.processes import from_first, merged, most, rank, same_everywhere, world_size
+from tests.several import run_in_processes
 
 SETTINGS = RobustSettings(
     epsilons=("12/255", "24/255"),
@@ -110,7 +111,7 @@ def test_two_processes_give_the_result_of_one(pattern_net, pattern_set, tmp_path
     net, sets = pattern_net(), (pattern_set(100), pattern_set(43, seed=1, name="patterns test"))
     with mp.Manager() as manager:
         results = manager.dict()
-        mp.spawn(in_a_process, args=(port, results, str(tmp_path), (net, *sets)), nprocs=2)
+        run_in_processes(in_a_process, (port, results, str(tmp_path), (net, *sets)), 2)
         first, second = results[0], results[1]
     assert first[:3] == second[:3]
     assert torch.equal(first[3], second[3])

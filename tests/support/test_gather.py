@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from solo_adv.objectives import EMP, NTXent, Supervised, Update
 from solo_adv.support.gather import gather_batch
+from tests.several import run_in_processes
 
 VIEWS, IMAGES, DIM = 3, 8, 6
 
@@ -53,11 +54,11 @@ def _process(rank, processes, port, results):
         dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_several_processes_equal_one(free_port, processes):
     with mp.Manager() as manager:
         results = manager.dict()
-        mp.spawn(_process, args=(processes, free_port, results), nprocs=processes)
+        run_in_processes(_process, (processes, free_port, results), processes)
         found = dict(results)
     for name, objective in OBJECTIVES.items():
         images, weight = _data()

@@ -10,6 +10,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 from solo_adv.training.batch_norm import ProcessBatchNorm, SyncedBatchNorm
+from tests.several import run_in_processes
 
 SHARES = (5, 3)  # sizes of the parts of a batch of 8, which may differ
 
@@ -66,7 +67,7 @@ def test_two_processes_equal_one():
         port = free.getsockname()[1]
     with mp.Manager() as manager:
         results = manager.dict()
-        mp.spawn(_process, args=(port, results), nprocs=2)
+        run_in_processes(_process, (port, results), 2)
         found = dict(results)
     gradient, state = passed(layers(), batch(), weights())
     close = {"rtol": 1e-9, "atol": 1e-12}

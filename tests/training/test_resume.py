@@ -147,7 +147,7 @@ def test_checkpoints_by_the_clock(pretrain, monkeypatch, tmp_path):
     assert saved == [*within[: BATCHES - 1], "0", *within[BATCHES - 1 :], "1"]
 
 
-@pytest.mark.parametrize("harm", ["cut off", "one bit"])
+@pytest.mark.parametrize("harm", ["one bit", pytest.param("cut off", marks=pytest.mark.slow)])
 def test_a_damaged_checkpoint_is_passed_over(pretrain, monkeypatch, tmp_path, harm):
     assert pretrain("cfamc", "straight")[0] == 0
     interrupt_after(monkeypatch, BATCHES + 2)
@@ -180,7 +180,7 @@ def test_a_run_of_another_config_is_not_continued_and_the_difference_printed(pre
     assert "is not continued, it differs: adversary.epsilon was 8/255, is 4/255" in out
 
 
-@pytest.mark.parametrize("method", ["cfamc", "robust_emp"])
+@pytest.mark.parametrize("method", ["cfamc", pytest.param("robust_emp", marks=pytest.mark.slow)])
 def test_a_run_with_euclidean_perturbations(pretrain, monkeypatch, tmp_path, method):
     perturb, lengths = AdversarialMethod.perturb, []
 
