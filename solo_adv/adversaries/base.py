@@ -1,5 +1,6 @@
 """The interface of adversaries that the training step uses."""
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from solo_adv.adversaries.ball import Ball, LossOf
 from solo_adv.adversaries.schedule import AttackSchedule
+from solo_adv.support.pixels import PixelCheck
 
 
 class Adversary:
@@ -43,6 +45,14 @@ class Adversary:
 
     progress: float = 0.0
     """How much of the run is done, from 0 to 1. The training step sets it for every batch."""
+
+    @cached_property
+    def check_pixels(self) -> PixelCheck:
+        """Refuses crops that are not pixels; every :meth:`perturb` calls it first.
+
+        Outside [0, 1], a perturbation that keeps pixels in the box would leave the ball.
+        """
+        return PixelCheck("Attacks", stacked=True)
 
     @property
     def ball_now(self) -> Ball:
@@ -85,6 +95,9 @@ class Adversary:
             The perturbation (N, 3, H, W) to add to the crops, or None to add nothing. If it
             requires a gradient, :meth:`update` finds in its ``grad`` the gradient that the backward
             pass of the optimizer step computed.
+
+        Raises:
+            UserError: the crops are not float images with pixels in [0, 1].
         """
         return None
 

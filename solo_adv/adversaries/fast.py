@@ -73,7 +73,11 @@ class Fast(Adversary):
             crops: clean crops (N, 3, H, W), pixels in [0, 1].
             loss_of: the loss of perturbed crops, which the attack ascends.
             generator: draws the noise; None is torch's global generator.
+
+        Raises:
+            UserError: the crops are not float images with pixels in [0, 1].
         """
+        self.check_pixels(crops)
         crops = crops.detach()
         delta = zeros_like(crops)
         if self.noise:

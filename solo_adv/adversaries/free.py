@@ -52,7 +52,12 @@ class Free(Adversary):
         self.delta: Tensor | None = None
 
     def perturb(self, crops: Tensor, loss_of: LossOf) -> Tensor:
-        """The carried perturbation (N, 3, H, W), as a leaf that requires a gradient."""
+        """The carried perturbation (N, 3, H, W), as a leaf that requires a gradient.
+
+        Raises:
+            UserError: the crops are not float images with pixels in [0, 1].
+        """
+        self.check_pixels(crops)
         if self.delta is None or self.delta.shape != crops.shape:
             self.delta = zeros_like(crops)
         delta = self.delta.detach().to(crops.device)

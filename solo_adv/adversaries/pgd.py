@@ -69,7 +69,11 @@ class PGD(Adversary):
             crops: clean crops (N, 3, H, W), pixels in [0, 1].
             loss_of: the loss of perturbed crops, which the attack ascends.
             generator: draws the random start; None is torch's global generator.
+
+        Raises:
+            UserError: the crops are not float images with pixels in [0, 1].
         """
+        self.check_pixels(crops)
         crops = crops.detach()
         random = self.random_start
         delta = self.ball_now.start(crops, generator) if random else torch.zeros_like(crops)

@@ -8,6 +8,7 @@ from pathlib import Path
 from solo_adv.adversaries import AUTO, Ball
 from solo_adv.report.measurement import AUTOATTACK, CLEAN, CORRUPTIONS, KNN, Measurement
 from solo_adv.report.record import Report, plain_values
+from solo_adv.report.uncertainty import in_words, wilson
 from solo_adv.support.files import write_files
 
 FORMAT = 1
@@ -115,7 +116,7 @@ def page(benchmark: Benchmark) -> str:
         if done is not None:
             row = [_cell(done, figure) for figure in FIGURES] + [f"{done.images:,}"]
         lines.append(f"| {NAMES[name]} | {' | '.join(row)} |")
-    lines += ["", f"In percent. {'; '.join(cells)}; a dash was not measured."]
+    lines += ["", f"In percent, with 95 % intervals. {'; '.join(cells)}; a dash was not measured."]
     for name, done in benchmark.protocols.items():
         lines += [f"- {label} ({name}): {100 * value:.2f}" for label, value in done.others.items()]
         lines += [f"- **Alarm** ({name}): {alarm}" for alarm in done.alarms]
@@ -133,7 +134,8 @@ def page(benchmark: Benchmark) -> str:
 def _cell(done: Judged, figure: str) -> str:
     if figure not in done.figures:
         return "-"
-    return f"{100 * done.figures[figure]:.2f} ± {100 * done.errors[figure]:.2f}"
+    accuracy = done.figures[figure]
+    return f"{100 * accuracy:.2f} ({in_words(wilson(accuracy, done.images))})"
 
 
 def write(benchmark: Benchmark, directory: Path) -> dict[str, Path]:

@@ -4,31 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_adv.support.errors import UserError
+from solo_adv.support.pixels import PixelCheck
 
-
-def check_images(images: Tensor) -> None:
-    """Check that the images are (B, 3, H, W) in uint8, or in float with pixels in [0, 1].
-
-    The range is checked on the CPU only, because reading it from a device would wait for it.
-
-    Raises:
-        UserError: The shape, the type or the range is wrong.
-    """
-    if images.ndim != 4 or images.shape[1] != 3 or images.numel() == 0:
-        raise UserError(
-            f"Crops are taken of images of shape (B, 3, H, W) without empty dimensions; "
-            f"got {tuple(images.shape)}."
-        )
-    if images.dtype != torch.uint8 and not images.is_floating_point():
-        raise UserError(f"Crops are taken of uint8 or float images; got {images.dtype}.")
-    if images.is_floating_point() and images.device.type == "cpu":
-        low, high = (bound.item() for bound in images.detach().aminmax())
-        if not (low >= 0 and high <= 1):
-            raise UserError(
-                f"Float images must have pixels in [0, 1]; got {low:g} to {high:g}. "
-                "Undo the normalisation, or divide by 255."
-            )
+check_images = PixelCheck("Crops", bytes_too=True)
+"""Refuses what no backend can crop: images must be (N, 3, H, W), uint8 or float in [0, 1]."""
 
 
 def as_unit_float(images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from solo_adv.encoders.preprocessing import preprocessing
 from solo_adv.encoders.projector import Projector
 from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError
+from solo_adv.support.pixels import PixelCheck
 
 if TYPE_CHECKING:
     from torchvision.transforms.v2 import Compose
@@ -56,6 +57,7 @@ class Encoder(nn.Module):
         self.features = features
         self.crop_passes = crop_passes
         data, backbone = config["data"], config["backbone"]
+        self.check_pixels = PixelCheck("Encoders")
         self.normalization = Normalization(data.get("mean"), data.get("std"))
         self.image_size: int = config["crops"]["size"]
         self.backbone, backbone_dim = build_backbone(
@@ -73,7 +75,12 @@ class Encoder(nn.Module):
             self.features_dim = dims[features]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute features (N, D) of pixels (N, 3, H, W), float in [0, 1]."""
+        """Compute features (N, D) of pixels (N, 3, H, W), float in [0, 1].
+
+        Raises:
+            UserError: the images are not such pixels.
+        """
+        self.check_pixels(images)
         features: Tensor = self.backbone(self.normalization(images))
         if self.features == "backbone":
             return features
@@ -101,8 +108,9 @@ class Encoder(nn.Module):
             images: pixels (N, 3, H, W), float in [0, 1].
 
         Raises:
-            UserError: the backbone is not of timm.
+            UserError: the images are not such pixels, or the backbone is not of timm.
         """
+        self.check_pixels(images)
         compute = self._of_timm("forward_features")
         features: Tensor = compute(self.normalization(images))
         return features
@@ -117,8 +125,9 @@ class Encoder(nn.Module):
             images: pixels (N, 3, H, W), float in [0, 1].
 
         Raises:
-            UserError: the backbone is not of timm.
+            UserError: the images are not such pixels, or the backbone is not of timm.
         """
+        self.check_pixels(images)
         compute = self._of_timm("forward_intermediates")
         maps: list[Tensor] = compute(
             self.normalization(images), output_fmt="NCHW", intermediates_only=True

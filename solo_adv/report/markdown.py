@@ -3,11 +3,12 @@
 from solo_adv.report.corruptions import corruption_table
 from solo_adv.report.measured import as_measured
 from solo_adv.report.record import Report
+from solo_adv.report.uncertainty import in_words
 from solo_adv.report.words import data_words, head_words
 
 
 def page(report: Report) -> str:
-    """A table of accuracies in percent with binomial standard errors, and the settings below."""
+    """A table of accuracies in percent with 95 % intervals, and the settings below."""
     parts = [
         f"# {report.method} on {data_words(report.data)}: {head_words(report.config)}",
         *(f"> **ALARM** {alarm}" for alarm in report.alarms),
@@ -21,9 +22,9 @@ def page(report: Report) -> str:
 
 
 def _table(report: Report) -> str:
-    lines = ["| | accuracy, % | standard error |", "|---|---:|---:|"]
+    lines = ["| | accuracy, % | 95 % interval |", "|---|---:|---:|"]
     for m in report.measurements:
-        lines.append(f"| {m.label} | {100 * m.accuracy:.2f} | ± {100 * m.standard_error:.2f} |")
+        lines.append(f"| {m.label} | {100 * m.accuracy:.2f} | {in_words(m.interval)} |")
     classes = report.data["classes"]
     return "\n".join([*lines, f"| chance ({classes} classes) | {100 / classes:.2f} | |"])
 

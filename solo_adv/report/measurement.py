@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from solo_adv.report.classes import Classes
-from solo_adv.report.uncertainty import standard_error
+from solo_adv.report.uncertainty import standard_error, wilson
 
 if TYPE_CHECKING:
     from solo_adv.adversaries import Ball
@@ -93,6 +93,11 @@ class Measurement:
         judged several times, this is an upper bound.
         """
         return standard_error(self.accuracy, self.images)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of :attr:`accuracy` by Wilson, of different images, as fractions."""
+        return wilson(self.accuracy, self.images)
 
     @property
     def ball(self) -> "Ball | None":

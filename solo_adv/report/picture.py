@@ -47,12 +47,14 @@ def _curve(axes: Axes, report: Report) -> None:
         points = [clean, *attacks]
         x = [255 * point.epsilon for point in points]
         y = [100 * point.accuracy for point in points]
-        errors = [100 * point.standard_error for point in points]
+        intervals = [point.interval for point in points]
+        below = [100 * (p.accuracy - low) for p, (low, _) in zip(points, intervals, strict=True)]
+        above = [100 * (high - p.accuracy) for p, (_, high) in zip(points, intervals, strict=True)]
         style = "-" if number == 0 else ":"  # curves of two attacks can lie on each other
         axes.errorbar(
             x,
             y,
-            yerr=errors,
+            yerr=(below, above),
             marker="o",
             capsize=4,
             linewidth=2,
@@ -84,7 +86,7 @@ def _curve(axes: Axes, report: Report) -> None:
     alarm = "ALARM: these figures cannot be right, see report.md\n" if report.alarms else ""
     axes.set_title(
         f"{alarm}{report.method}, {head_words(report.config)}, {data_words(report.data)}\n"
-        f"{report.num_images:,} test images; bars: one standard error",
+        f"{report.num_images:,} test images; bars: 95 % intervals",
         fontsize=11,
         color=WRONG if report.alarms else "black",
     )

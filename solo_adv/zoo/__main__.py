@@ -8,6 +8,7 @@ from pathlib import Path
 from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
+from solo_adv.support.progress import duration, say
 from solo_adv.zoo import table
 from solo_adv.zoo.card import card
 from solo_adv.zoo.catalogue import index
@@ -71,11 +72,20 @@ def _files(entry: Entry) -> dict[str, StoredFile]:
 
 
 def _evaluate(given: argparse.Namespace) -> None:
-    from solo_adv.zoo.remeasuring import evaluate
+    from solo_adv.zoo.remeasuring import evaluate, expected_seconds
 
+    entry, data = index.find(given.name), _settings(given.data)
+    seconds, attacked = expected_seconds(
+        entry, max_images=given.max_images, autoattack=not given.without_autoattack
+    )
+    hint = f"{duration(attacked)} of it for AutoAttack (--without-autoattack leaves it out)"
+    say(
+        f"The published evaluation of as many images took {duration(seconds)}"
+        f"{f', {hint}' if attacked else ''}; this machine may be faster or slower."
+    )
     comparisons = evaluate(
-        index.find(given.name),
-        data=_settings(given.data),
+        entry,
+        data=data,
         max_images=given.max_images,
         autoattack=not given.without_autoattack,
         device=given.device,
@@ -160,7 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("name")
     command.add_argument("--max-images", type=int, metavar="N", help="number of test images")
-    command.add_argument("--without-autoattack", action="store_true")
+    command.add_argument(
+        "--without-autoattack", action="store_true", help="leave out what takes longest"
+    )
     command.add_argument("--device", default="cpu")
     command.add_argument(
         "--data",

@@ -2,21 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import sqrt
 from typing import Any
 
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.weights import read_head
 from solo_adv.evaluation import RobustSettings, evaluate_robustness
-from solo_adv.report.measurement import Measurement
+from solo_adv.report.measurement import AUTOATTACK, Measurement
 from solo_adv.report.record import Report
+from solo_adv.report.uncertainty import margin
 from solo_adv.support.errors import UserError
 from solo_adv.zoo.catalogue.download import locate
 from solo_adv.zoo.catalogue.entry import HEAD_OF, Entry
 from solo_adv.zoo.catalogue.loading import load_encoder
 
 DEVIATIONS = 3.0
-"""Standard errors by which two measurements of one accuracy may differ; 99.7 % differ by less."""
+"""Width of the intervals in which two measurements of one accuracy agree; 99.7 % do."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,7 @@ class Comparison:
     """A published figure and the same figure measured now; accuracies are fractions.
 
     Attributes:
-        allowed: Largest accepted difference: ``DEVIATIONS`` standard errors of the difference, with
-            binomial errors for both.
+        allowed: Largest accepted difference on the side of the new figure; see :func:`margin`.
     """
 
     head: str
@@ -106,6 +105,33 @@ def _compared(head: str, published: Report, measured: Report) -> list[Comparison
 
 
 def _allowed(before: Measurement, now: Measurement) -> float:
-    error = sqrt(before.standard_error**2 + now.standard_error**2)
-    # At 0 and 1 the binomial error is 0; a difference of one image is always accepted.
-    return max(DEVIATIONS * error, 1 / now.images)
+    before_now = (before.accuracy, before.images), (now.accuracy, now.images)
+    # A difference of one image is always accepted.
+    return max(margin(*before_now, DEVIATIONS), 1 / now.images)
+
+
+def expected_seconds(
+    entry: Entry, *, max_images: int | None = None, autoattack: bool = True
+) -> tuple[float, float]:
+    """How long :func:`evaluate` will take by what the published evaluations took.
+
+    Args:
+        entry: The model.
+        max_images: As for :func:`evaluate`.
+        autoattack: As for :func:`evaluate`.
+
+    Returns:
+        Seconds on the machine of the published evaluations, and the part of them for AutoAttack.
+    """
+    total = attacked = 0.0
+    for evaluation in entry.evaluations:
+        if evaluation.protocol != "central" or evaluation.finetune != "none":
+            continue
+        report = Report.read(locate(evaluation.report, entry.base_urls))
+        share = min(max_images or report.num_images, report.num_images) / report.num_images
+        ensemble = share * sum(m.seconds for m in report.attacks if m.name == AUTOATTACK)
+        others = share * sum(m.seconds for m in report.measurements if m.name != AUTOATTACK)
+        others += sum(s for stage, s in report.seconds.items() if stage != "total")
+        attacked += ensemble if autoattack else 0.0
+        total += others + (ensemble if autoattack else 0.0)
+    return total, attacked

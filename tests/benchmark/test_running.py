@@ -46,7 +46,7 @@ def test_figures_are_those_of_the_report_and_are_found_again(tmp_path, capsys):
     assert held["missing"] == []
     assert held["checkpoint"] == "cfamc_resnet10w16_digits_m3"
     text = files["md"].read_text()
-    assert f"{100 * found['clean']:.2f} ±" in text
+    assert f"{100 * found['clean']:.2f} (" in text
     assert "| SLF (linear head, clean) |" in text
     capsys.readouterr()
     again, same = running.run(config(tmp_path))

@@ -110,13 +110,13 @@ def test_memory_format_is_the_chosen_one(backend, make_images):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (torch.zeros(3, 32, 32), r"shape \(B, 3, H, W\)"),
-        (torch.zeros(2, 1, 32, 32), r"shape \(B, 3, H, W\)"),
-        (torch.zeros(0, 3, 32, 32), r"shape \(B, 3, H, W\)"),
+        (torch.zeros(3, 32, 32), r"shape \(N, 3, H, W\)"),
+        (torch.zeros(2, 1, 32, 32), r"shape \(N, 3, H, W\)"),
+        (torch.zeros(0, 3, 32, 32), r"shape \(N, 3, H, W\)"),
         (torch.zeros(2, 3, 32, 32, dtype=torch.int64), "uint8 or float images; got torch.int64"),
-        (torch.full((2, 3, 32, 32), 255.0), "divide by 255"),
+        (torch.full((2, 3, 32, 32), 255.0), "Divide by 255"),
         (torch.full((2, 3, 32, 32), -0.5), "Undo the normalisation"),
-        (torch.full((2, 3, 32, 32), torch.nan), "got nan to nan"),
+        (torch.full((2, 3, 32, 32), torch.nan), "not finite"),
     ],
 )
 def test_bad_images_are_refused(backend, images, message):

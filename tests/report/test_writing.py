@@ -45,11 +45,11 @@ def test_all_files_are_written_and_found(tmp_path):
 def test_markdown_shows_the_figures_of_the_json(tmp_path):
     text = write_report(make_report(alarms=["something is wrong"]), tmp_path)["md"].read_text()
     for row in (
-        "| clean | 70.00 | ± 1.45 |",
-        "| clean, top-5 | 91.00 | ± 0.90 |",
-        "| PGD-20 at 4/255 | 45.00 | ± 1.57 |",
-        "| PGD-20 at 8/255 | 20.00 | ± 1.26 |",
-        "| kNN | 51.20 | ± 1.58 |",
+        "| clean | 70.00 | 67.09 to 72.76 |",
+        "| clean, top-5 | 91.00 | 89.07 to 92.62 |",
+        "| PGD-20 at 4/255 | 45.00 | 41.94 to 48.10 |",
+        "| PGD-20 at 8/255 | 20.00 | 17.64 to 22.59 |",
+        "| kNN | 51.20 | 48.10 to 54.29 |",
         "| chance (2 classes) | 50.00 |",
         "> **ALARM** something is wrong",
         "Note on PGD-20 at 8/255: too weak",

@@ -16,7 +16,7 @@ from solo_adv.report.measurement import (
     by_label,
     under_attack,
 )
-from solo_adv.report.uncertainty import standard_error
+from solo_adv.report.uncertainty import standard_error, wilson
 
 MeasurementAlarm = Callable[[Sequence[Measurement]], list[str]]
 ProbeAlarm = Callable[[Probes], list[str]]
@@ -28,6 +28,8 @@ SAME_IN_ANY_BATCH = 1e-2
 ZERO_GRADIENTS_ALLOWED = 0.01
 """Share of correctly classified images that may have a zero gradient. Each such image may be
 counted as robust although a better attack would break it."""
+CERTAINTY = 3.0
+"""Width of the interval that must lie below chance, in standard deviations."""
 DEVIATIONS = 2.0
 """A deviation of up to this many standard deviations counts as sampling noise."""
 
@@ -54,6 +56,36 @@ def attack_above_clean(measurements: Sequence[Measurement]) -> list[str]:
         "model (batch statistics): evaluate both again in one run, with the model in eval mode."
         for a in under_attack(measurements)
         if clean is not None and a.accuracy > clean.accuracy
+    ]
+
+
+def clean_below_chance(measurements: Sequence[Measurement]) -> list[str]:
+    """Alarm if a head is worse than guessing, which even an untrained encoder is not."""
+    clean = by_label(measurements).get(CLEAN)
+    if clean is None or clean.classes is None:
+        return []
+    classes = len(clean.classes.total)
+    if wilson(clean.accuracy, clean.images, CERTAINTY)[1] >= 1 / classes:
+        return []
+    return [
+        f"Below chance: {clean.correct} of {clean.total} images are right without attack, fewer "
+        f"than by guessing among {classes} classes. The labels of the train and the test images, "
+        "or of a given head, mean different classes: compare the class names and their order."
+    ]
+
+
+def one_class_only(measurements: Sequence[Measurement]) -> list[str]:
+    """Alarm if all judged images are of one class, so that a constant answer may be right."""
+    clean = by_label(measurements).get(CLEAN)
+    if clean is None or clean.classes is None:
+        return []
+    held = [number for number, count in enumerate(clean.classes.total) if count]
+    if len(held) != 1 or len(clean.classes.total) == 1:
+        return []
+    return [
+        f"One class only: all {clean.total} judged images are of class {held[0]}, so that every "
+        "figure here says only how often the model gives that answer: judge more images "
+        "(max_images=null)."
     ]
 
 
@@ -171,6 +203,8 @@ def training_mode(probes: Probes) -> list[str]:
 
 MEASUREMENT_ALARMS: tuple[MeasurementAlarm, ...] = (
     rises_with_epsilon,
+    clean_below_chance,
+    one_class_only,
     attack_above_clean,
     autoattack_above_pgd,
 )

@@ -10,6 +10,7 @@ from solo_adv.report.html.drawing import Plot, percent_ticks
 from solo_adv.report.measurement import CLEAN, Measurement, by_attack
 from solo_adv.report.published import FINETUNED, ROBUST, STANDARD
 from solo_adv.report.record import Report
+from solo_adv.report.uncertainty import in_words
 
 KINDS = ("first", "second", "third", "fourth")
 SHAPES = ("circle", "square", "diamond", "circle")
@@ -34,7 +35,7 @@ class Spot:
 def curves(report: Report) -> list[Markup]:
     """Accuracy against epsilon: a plot for each norm in which the classifier was attacked.
 
-    A plot has a line for each attack, and bars of one standard error.
+    A plot has a line for each attack, and bars of 95 % intervals.
     """
     found = by_attack(report.attacks)
     norms = dict.fromkeys((report.config["norm"], *(norm for _, norm in found)))
@@ -59,11 +60,12 @@ def _curve(report: Report, norm: str, attacks: Mapping[str, Sequence[Measurement
     plot.line([(0, chance), (max(radii), chance)], "chance")
     for number, found in enumerate(attacks.values()):
         kind, shape = KINDS[number % len(KINDS)], SHAPES[number % len(SHAPES)]
-        points = [(m.epsilon, 100 * m.accuracy, 100 * m.standard_error) for m in (clean, *found)]
-        plot.line([(x, y) for x, y, _ in points], kind)
-        for m, (x, y, error) in zip((clean, *found), points, strict=True):
-            plot.error(x, max(0, y - error), min(100, y + error), kind)
-            plot.point(x, y, kind, f"{m.label}: {y:.2f} ± {error:.2f} %", shape=shape)
+        points = [(m.epsilon, 100 * m.accuracy) for m in (clean, *found)]
+        plot.line(points, kind)
+        for m, (x, y) in zip((clean, *found), points, strict=True):
+            plot.error(x, 100 * m.interval[0], 100 * m.interval[1], kind)
+            words = f"{m.label}: {y:.2f} % ({in_words(m.interval)})"
+            plot.point(x, y, kind, words, shape=shape)
             if number == 0 or m is not clean:
                 plot.note(x, y, f"{y:.1f}", kind, below=number > 0)
     plot.key(

@@ -9,6 +9,7 @@ from torch import nn
 from solo_adv.adversaries import Ball
 from solo_adv.encoders.classifier import Classifier
 from solo_adv.evaluation import Bench, Probes, all_alarms, clean_accuracy, evaluate_pgd, probe
+from solo_adv.report.classes import Classes
 from solo_adv.report.measurement import Measurement
 from solo_adv.support.errors import UserError
 
@@ -219,3 +220,24 @@ def test_autoattack_above_pgd():
     (message,) = all_alarms([*fine, attack(8, 0.301, "AutoAttack")])
     assert "AutoAttack at 8/255 leaves 30.10%, more than PGD-20 (30.00%)" in message
     assert "trust the lower" in message
+
+
+def clean_by_class(correct, by_class):
+    counts = Classes(total=tuple(by_class), correct=tuple(by_class))
+    return Measurement(name="clean", correct=correct, total=sum(by_class), classes=counts)
+
+
+@pytest.mark.parametrize(
+    ("correct", "by_class", "alarms"),
+    [
+        (0, [10] * 10, ["Below chance"]),
+        (30, [100] * 10, ["Below chance"]),
+        (3, [10] * 10, []),  # as likely as one in a hundred by guessing
+        (100, [100] * 10, []),
+        (0, [1, 1, 0], []),
+        (20, [0, 20, 0], ["One class only"]),
+    ],
+)
+def test_a_head_below_chance_and_images_of_one_class(correct, by_class, alarms):
+    found = all_alarms([clean_by_class(correct, by_class)])
+    assert [message.split(":")[0] for message in found] == alarms

@@ -55,8 +55,8 @@ def test_every_measurement_is_in_the_table():
     report = make_report()
     report.measurements += [corruptions(), measurement("AutoAttack", 0.1, 8)]
     rows = {row[0]: row[1:] for row in Page(page(report)).rows}
-    assert rows["clean"] == ["70.00", "± 1.45", "700 of 1,000"]
-    assert rows["PGD-20 at 8/255"] == ["20.00", "± 1.26", "200 of 1,000"]
+    assert rows["clean"] == ["70.00", "67.09 to 72.76", "700 of 1,000"]
+    assert rows["PGD-20 at 8/255"] == ["20.00", "17.64 to 22.59", "200 of 1,000"]
     assert rows["corruptions (2, generated)"][0] == "72.50"
     assert rows["chance (2 classes)"][0] == "50.00"
     assert {m.label for m in report.measurements} <= set(rows)
@@ -127,7 +127,7 @@ def test_the_curve_has_the_figures_at_their_heights():
     (x0, y0), (x4, y4), (x8, y8) = circles.values()
     assert (y4 - y0) / (y8 - y0) == pytest.approx((0.7 - 0.45) / (0.7 - 0.2), abs=2e-3)
     assert (x4 - x0) / (x8 - x0) == pytest.approx(0.5, abs=2e-3)
-    assert "PGD-20 at 8/255: 20.00 ± 1.26 %" in shown.text
+    assert "PGD-20 at 8/255: 20.00 % (17.64 to 22.59)" in shown.text
     (plot,) = shown.all("svg")
     assert (plot["role"], bool(plot["aria-label"])) == ("img", True)
 
