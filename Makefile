@@ -8,7 +8,7 @@ PARALLEL ?= -n 2 --dist loadfile
 PYTEST := -m pytest $(PARALLEL)
 test test-lowest: export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-lowest torture lint docs format clean help
+.PHONY: demo test test-lowest torture lint docs notebooks format clean help
 
 help:
 	@echo "make demo   set up, train cfamc and emp_ssl on handwritten digits, compare them under attack"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-lowest PYTHON=python3.10   the tests, with the oldest libraries that setup.py allows"
 	@echo "make torture   kill, damage and confuse it for hours (TORTURE='--kills 6' for minutes)"
 	@echo "make lint   ruff, mypy and make docs"
+	@echo "make notebooks   examples/*.ipynb from examples/*.py"
 	@echo "make docs   the documentation site in site/; a broken link or a missing docstring fails"
 
 # editable_mode=compat keeps namespace packages visible to Hydra's plugin scan.
@@ -54,6 +55,9 @@ lint: $(VENV)/.installed docs
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 	@echo "site/index.html is made; to search in it: $(RUN) -m http.server --directory site"
+
+notebooks: $(VENV)/.installed
+	$(RUN) -m jupytext --quiet --update --to ipynb --set-kernel python3 examples/*.py
 
 format: $(VENV)/.installed
 	$(RUN) -m ruff check --fix .

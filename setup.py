@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_namespace_packages, find_packages, setup
 
 HERE = Path(__file__).parent
+NOTEBOOKS = ["jupytext>=1.16", "nbclient>=0.10", "ipykernel>=6"]
 DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.17", "onnxscript"]
 
@@ -69,6 +70,7 @@ setup(
             "hypothesis>=6",
             *ONNX,
             *DOCS,
+            *NOTEBOOKS,
         ],
     },
     entry_points={

@@ -197,7 +197,7 @@ def test_contributing_shows_the_same_house():
 
 def test_tests_stand_where_their_rooms_do():
     rooms = {path.parent.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py")}
-    beside = {"benchmarks", "torture", "fuzz", "gpu", "device", "docs"}
+    beside = {"benchmarks", "torture", "fuzz", "gpu", "device", "docs", "examples"}
     for folder in rooms - {Path("tests")}:
         inner = folder.relative_to("tests")
         if inner.parts[0] not in beside:

@@ -11,14 +11,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_module
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from solo_adv.report.measurement import CLEAN, KNN
 from solo_adv.report.record import Report
 from solo_adv.support.cli import quiet_libraries, user_errors
+from solo_adv.support.configs import composed
 from solo_adv.support.files import given_path, write_whole
 
 # Both methods get the same crops and the same number of crop passes (10 epochs of 3 replays, or 30
@@ -39,18 +38,17 @@ def demo(directory: Path) -> list[Report]:
     for method, overrides in METHODS.items():
         print(f"\n{method}: pretraining", flush=True)
         begun = time.monotonic()
-        cfg = _config(
-            method,
+        settings = [
             "data=digits",
             f"checkpoint.dir={directory / 'trained_models'}",
             "auto_resume.enabled=false",
             "accelerator=cpu",
             "precision=32-true",  # auto would be bfloat16 on some processors
-            *overrides,
-        )
+        ]
+        cfg = composed(method, [*settings, *overrides])
         checkpoint = pretrain(cfg)
         minutes.append((time.monotonic() - begun) / 60)
-        cfg = _config("robust", "accelerator=cpu", f"results_dir={directory / 'results'}")
+        cfg = composed("robust", ["accelerator=cpu", f"results_dir={directory / 'results'}"])
         cfg.checkpoint = str(checkpoint)
         report, written = evaluate(cfg)
         reports.append(report)
@@ -68,13 +66,6 @@ def demo(directory: Path) -> list[Report]:
     print(summary)
     print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes.")
     return reports
-
-
-def _config(name: str, *overrides: str) -> DictConfig:
-    with initialize_config_module("solo_adv.conf", version_base="1.3"):
-        cfg = compose(name, list(overrides))
-    OmegaConf.set_struct(cfg, False)
-    return cfg
 
 
 def _summary(reports: list[Report], minutes: list[float]) -> list[dict[str, Any]]:

@@ -1,14 +1,15 @@
 """The sizes at which rows run: as in the paper, on a CPU with real images, or tiny on digits."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from solo_adv.reproduce.rows import CIFAR, ROWS, Row
 from solo_adv.support.checks import choice, flag, whole
+from solo_adv.support.configs import composed
 from solo_adv.support.errors import UserError
 
 YARDSTICK_ROW = "cfamc_m3"
@@ -204,16 +205,6 @@ def _work(config: str, overrides: tuple[str, ...]) -> tuple[float, int, int]:
 
     cfg = checked(composed(config, overrides))
     return passes_of_batch(cfg), train_images(cfg), int(cfg.optimizer.batch_size)
-
-
-def composed(name: str, overrides: Iterable[str]) -> DictConfig:
-    """Compose a config of this package that accepts new keys."""
-    from hydra import compose, initialize_config_module  # noqa: PLC0415
-
-    with initialize_config_module("solo_adv.conf", version_base="1.3"):
-        cfg = compose(name, list(overrides))
-    OmegaConf.set_struct(cfg, False)
-    return cfg
 
 
 def checked(cfg: DictConfig) -> DictConfig:

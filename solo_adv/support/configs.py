@@ -1,7 +1,12 @@
 """Which configs the package has, and the help that tells a user how to choose one."""
 
 import sys
+from collections.abc import Iterable
 from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 CONFIGS = "solo_adv.conf"
 
@@ -19,6 +24,26 @@ def primary_configs() -> dict[str, str]:
         if "\nmethod:" in text:
             found[entry.name] = text.splitlines()[0].removeprefix("# ")
     return dict(sorted(found.items()))
+
+
+def composed(name: str, overrides: Iterable[str] = ()) -> "DictConfig":
+    """Compose a config of this package in Python, as the command line does.
+
+    Args:
+        name: such as ``cfamc`` for pretraining, or ``robust`` for evaluation.
+        overrides: as on the command line, such as ``data=digits`` and ``max_epochs=5``.
+
+    Returns:
+        The config, which accepts new keys, for :func:`solo_adv.training.pretraining.pretrain` or
+        :func:`solo_adv.evaluation.evaluating.evaluate`.
+    """
+    from hydra import compose, initialize_config_module  # noqa: PLC0415
+    from omegaconf import OmegaConf  # noqa: PLC0415
+
+    with initialize_config_module(CONFIGS, version_base="1.3"):
+        cfg = compose(name, list(overrides))
+    OmegaConf.set_struct(cfg, False)
+    return cfg
 
 
 def config_groups() -> dict[str, list[str]]:

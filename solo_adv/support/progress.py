@@ -1,11 +1,12 @@
-"""Shows how far something has come: with a bar on a terminal, with lines in a log file."""
+"""Shows how far something has come: with a bar on a terminal or in a notebook, else with lines."""
 
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -37,11 +38,70 @@ def track(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
 
     if rank() > 0:
         return iter(items)
+    if in_notebook():
+        bar = _tqdm(items, desc=stage, total=total, leave=False, delay=BAR_AFTER_SECONDS)
+        return iter(bar)
     show = _bar if sys.stderr.isatty() else _lines
     return show(items, stage, total)
 
 
-def new_bar(*more: ProgressColumn, transient: bool = True) -> Progress:
+class Bar(Protocol):
+    """A bar that is moved by hand."""
+
+    def show(self, done: int, description: str, figures: str) -> None:
+        """Move the bar to ``done``, with words before it and figures behind it."""
+
+    def stop(self) -> None:
+        """Leave the bar as it is."""
+
+
+def open_bar(total: int, done: int) -> Bar | None:
+    """A bar on stderr from 0 to ``total``; None where no bar can be shown, as in a log file."""
+    if in_notebook():
+        return _NotebookBar(total, done)
+    return _TerminalBar(total, done) if sys.stderr.isatty() else None
+
+
+def in_notebook() -> bool:
+    """Whether this runs in a Jupyter notebook, which shows no bar of a terminal."""
+    return "IPython" in sys.modules and Console().is_jupyter
+
+
+class _TerminalBar:
+    def __init__(self, total: int, done: int) -> None:
+        self._bar = _new_bar(TextColumn("{task.fields[figures]}"), transient=False)
+        self._task = self._bar.add_task("", total=total, figures="", completed=done)
+        self._bar.start()
+
+    def show(self, done: int, description: str, figures: str) -> None:
+        self._bar.update(self._task, completed=done, description=description, figures=figures)
+
+    def stop(self) -> None:
+        self._bar.stop()
+
+
+class _NotebookBar:
+    def __init__(self, total: int, done: int) -> None:
+        self._bar = _tqdm(total=total, initial=done)
+
+    def show(self, done: int, description: str, figures: str) -> None:
+        self._bar.set_description(description, refresh=False)
+        self._bar.set_postfix_str(figures, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def stop(self) -> None:
+        self._bar.close()
+
+
+def _tqdm(*args: Any, **kwargs: Any) -> Any:
+    """A bar of tqdm: a widget where the notebook has ipywidgets, otherwise text."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from tqdm.auto import tqdm  # noqa: PLC0415
+    return tqdm(*args, **kwargs)
+
+
+def _new_bar(*more: ProgressColumn, transient: bool = True) -> Progress:
     """A bar on stderr that shows what is done, how much of it, and the time passed and left.
 
     Args:
@@ -62,7 +122,7 @@ def new_bar(*more: ProgressColumn, transient: bool = True) -> Progress:
 
 
 def _bar(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
-    progress = new_bar()
+    progress = _new_bar()
     task = progress.add_task(stage, total=total)
     begun = time.monotonic()
     try:

@@ -1,21 +1,21 @@
 """Shows the progress of a training run: one bar with the time left, and the run's figures."""
 
-import sys
 import time
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from rich.progress import Progress, TextColumn
 
 from solo_adv.methods.run_length import batches_in_all
-from solo_adv.support.progress import LINE_EVERY_SECONDS, duration, new_bar, say
+from solo_adv.support.progress import LINE_EVERY_SECONDS, Bar, duration, open_bar, say
 
 _BATCHES_BETWEEN_READINGS = 20
 
 
 class RunProgress(ProgressBar):
-    """A live bar on a terminal; elsewhere a line each epoch and each half minute of a long epoch.
+    """A live bar on a terminal or in a notebook; elsewhere lines.
+
+    There is a line for each epoch and for each half minute of a long epoch.
 
     The figures shown are the loss and its terms, the learning rate, the crop passes a second (a
     crop pass is one crop forward and backward; PGD's inner steps count), and the accuracies of the
@@ -24,7 +24,7 @@ class RunProgress(ProgressBar):
 
     def __init__(self) -> None:
         super().__init__()
-        self._bar: Progress | None = None
+        self._bar: Bar | None = None
         self._started = self._last_line = 0.0
         self._passes_at_start = self._batches_at_start = 0
         self._enabled = True
@@ -39,15 +39,8 @@ class RunProgress(ProgressBar):
         self._started = self._last_line = time.monotonic()
         self._passes_at_start = getattr(pl_module, "crop_passes", 0)
         self._batches_at_start = self._batches_done(trainer)
-        if self._enabled and sys.stderr.isatty():
-            self._bar = new_bar(TextColumn("{task.fields[figures]}"), transient=False)
-            self._task = self._bar.add_task(
-                "",
-                total=self._batches_in_all(trainer),
-                figures="",
-                completed=self._batches_at_start,
-            )
-            self._bar.start()
+        if self._enabled:
+            self._bar = open_bar(self._batches_in_all(trainer), self._batches_at_start)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -55,11 +48,10 @@ class RunProgress(ProgressBar):
         now = time.monotonic()
         if self._bar is not None:
             if batch_idx % self._every(trainer) == 0 or trainer.is_last_batch:
-                self._bar.update(
-                    self._task,
-                    completed=self._batches_done(trainer),
-                    description=self._epoch(trainer),
-                    figures=self._figures(trainer, pl_module),
+                self._bar.show(
+                    self._batches_done(trainer),
+                    self._epoch(trainer),
+                    self._figures(trainer, pl_module),
                 )
         elif self._enabled and now - self._last_line > LINE_EVERY_SECONDS:
             self._line(trainer, pl_module)
