@@ -48,7 +48,7 @@ setup(
         "safetensors>=0.4",
         "pooch>=1.8",
         "requests>=2.30",
-        "urllib3>=2",
+        "huggingface-hub>=0.25",
         "filelock>=3.10",
         "jsonschema>=4.18",
     ],
@@ -58,7 +58,6 @@ setup(
         "wandb": ["wandb"],
         "umap": ["umap-learn>=0.5.6"],
         "onnx": ONNX,
-        "hf": ["huggingface-hub>=0.24"],
         "docs": DOCS,
         "dev": [
             "pytest>=8.2",

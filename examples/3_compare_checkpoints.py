@@ -30,7 +30,7 @@ for model in models:
         "robust",
         [
             *(f"checkpoint={model}", "data.dataset=digits", f"results_dir={folder}/results"),
-            *("data.image_size=16", "max_images=100", "steps=5", "alarm_images=50"),
+            *("data.image_size=16", "max_images=50", "steps=5", "alarm_images=0"),
             *("epsilons=[4/255,8/255]", "accelerator=cpu"),
         ],
     )
@@ -38,7 +38,7 @@ for model in models:
     files.append(written["json"])
 
 # %% [markdown]
-# A figure of 100 images has a standard error of several points, and each report says so.
+# A figure of 50 images has a standard error of several points, and each report says so.
 
 # %%
 for file in files:

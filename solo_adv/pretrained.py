@@ -12,6 +12,7 @@ from solo_adv.encoders.pretrained_timm import PREFIX, timm_encoder, weights_file
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
 from solo_adv.zoo.catalogue.index import ZOO_NAME
+from solo_adv.zoo.catalogue.places import is_on_hub
 
 
 @overload
@@ -44,8 +45,9 @@ def load_pretrained(
             be of this package's methods, under either host, of solo-learn's own, or of another
             repository (docs/solo-learn.md has the list); what is recognised is told on the standard
             error, and parts that are missing are an error. It may also be the name of a model of
-            the zoo (``python -m solo_adv.zoo list``), which is downloaded once, or ``timm:NAME`` or
-            ``timm:NAME@FILE``; see :func:`timm_encoder`.
+            the zoo (``python -m solo_adv.zoo list``), which is downloaded once, a repository of the
+            Hugging Face hub that holds one (``hf://OWNER/NAME`` or ``hf://OWNER/NAME@REVISION``),
+            or ``timm:NAME`` or ``timm:NAME@FILE``; see :func:`timm_encoder`.
         features: ``hidden``, ``backbone``, ``projector`` or ``auto``; see :class:`Encoder`.
         settings: what the checkpoint of another repository does not say.
         head: for a model of the zoo, ``linear`` or ``robust_linear`` loads a classifier from pixels
@@ -90,5 +92,7 @@ def file_of(path: str | Path) -> Path | None:
 def _named(path: str | Path) -> str:
     if str(path).startswith(PREFIX):
         return "timm"
+    if is_on_hub(str(path)):
+        return "zoo"
     by_name = not given_path(path).exists() and ZOO_NAME.fullmatch(str(path))
     return "zoo" if by_name else "file"

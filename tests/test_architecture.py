@@ -217,7 +217,17 @@ def test_public_names():
     for name in solo_adv.__all__:
         assert getattr(solo_adv, name) is not None
     assert solo_adv.zoo.__all__ == [
-        *("Entry", "StoredFile", "entries", "evaluate", "find", "list", "load", "publish")
+        *(
+            "Entry",
+            "StoredFile",
+            "entries",
+            "evaluate",
+            "find",
+            "list",
+            "load",
+            "publish",
+            "push_to_hub",
+        )
     ]
     assert all(callable(getattr(solo_adv.zoo, name)) for name in solo_adv.zoo.__all__)
     commands = ("zoo", "report", "reproduce", "paper", "cost", "preview")

@@ -12,10 +12,21 @@ from solo_adv.zoo.catalogue.index import names as list
 
 if TYPE_CHECKING:
     from solo_adv.zoo.catalogue.loading import load
+    from solo_adv.zoo.export.hf import push_to_hub
     from solo_adv.zoo.publishing import publish
     from solo_adv.zoo.remeasuring import evaluate
 
-__all__ = ["Entry", "StoredFile", "entries", "evaluate", "find", "list", "load", "publish"]
+__all__ = [
+    "Entry",
+    "StoredFile",
+    "entries",
+    "evaluate",
+    "find",
+    "list",
+    "load",
+    "publish",
+    "push_to_hub",
+]
 
 # These import torch, which listing the models does not need.
 __getattr__ = lazy_names(
@@ -24,5 +35,6 @@ __getattr__ = lazy_names(
         "evaluate": "solo_adv.zoo.remeasuring",
         "load": "solo_adv.zoo.catalogue.loading",
         "publish": "solo_adv.zoo.publishing",
+        "push_to_hub": "solo_adv.zoo.export.hf",
     },
 )

@@ -1,28 +1,29 @@
 """Downloads files of the zoo: a file arrives whole and unaltered, or one clear error is raised.
 
-pooch does the caching (temporary file, sha256, atomic move). This module adds several mirrors,
-resuming, exponential backoff, and a lock so that only one process downloads a file.
+For plain hosts pooch does the caching (temporary file, sha256, atomic move). This module adds
+several mirrors, resuming, exponential backoff, and a lock so that only one process downloads a
+file. For the Hugging Face hub, huggingface_hub does all of this.
 """
 
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pooch
 import requests
 from filelock import FileLock
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
 
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
 from solo_adv.support.hashes import sha256, sha256_of_file
 from solo_adv.support.progress import track
-from solo_adv.zoo.catalogue import places
+from solo_adv.zoo.catalogue import hub, places
 from solo_adv.zoo.catalogue.entry import StoredFile
 
+T = TypeVar("T")
 ATTEMPTS = 5
 """Attempts for each mirror, including those that continue an interrupted transfer."""
 BACKOFF_SECONDS = 0.5
@@ -48,7 +49,7 @@ def locate(file: StoredFile, base_urls: Sequence[str] = ()) -> Path:
             reason. The received part of an interrupted transfer is kept and continued next time;
             any other failure leaves no file behind.
     """
-    found = present(file)
+    found = present(file) or _from_hub(file, [*places.hosts(), *base_urls])
     if found is not None:
         return found
     target = cached_path(file)
@@ -68,6 +69,27 @@ def present(file: StoredFile) -> Path | None:
     return None
 
 
+def _from_hub(file: StoredFile, hosts: Sequence[str]) -> Path | None:
+    """An intact copy in the hub's own cache; None if no host is a repository of the hub.
+
+    Raises:
+        UserError: no repository among the hosts has the file.
+    """
+    reasons = []
+    for host in filter(places.is_on_hub, hosts):
+        try:
+            path = hub.fetch(host, file.path)
+        except UserError as error:
+            reasons.append(str(error))
+            continue
+        if _intact(path, file):
+            return path
+        reasons.append(f"{file.path} of {host} has other contents (wrong sha256).")
+    if reasons and not any(map(places.is_url, hosts)):
+        raise UserError(" ".join(reasons))
+    return None
+
+
 def cached_path(file: StoredFile) -> Path:
     """A file's path in the cache; its hash is in the name, so that zoos do not collide."""
     return places.cache() / f"{file.sha256[:16]}-{Path(file.path).name}"
@@ -83,11 +105,10 @@ def fetch_index(url: str) -> str | None:
     if places.offline():
         return copy.read_text(encoding="utf-8", errors="replace") if copy.exists() else None
     try:
-        with _session() as session, session.get(url, timeout=TIMEOUT_SECONDS) as response:
-            if response.status_code == 404:
-                return None
-            response.raise_for_status()
-            text = response.content.decode("utf-8")
+        content = _patiently(lambda: _content_of(url))
+        if content is None:
+            return None
+        text = content.decode("utf-8")
     except (requests.RequestException, UnicodeDecodeError) as error:
         raise UserError(
             f"Cannot read the zoo's index: {reason(error, url)}. Check {places.URL_VARIABLE}, or "
@@ -101,9 +122,18 @@ def fetch_index(url: str) -> str | None:
     return text
 
 
+def _content_of(url: str) -> bytes | None:
+    """What lies at an address; None if nothing does."""
+    response = requests.get(url, timeout=TIMEOUT_SECONDS)
+    if response.status_code == 404:
+        return None
+    response.raise_for_status()
+    return response.content
+
+
 def _download(file: StoredFile, base_urls: Sequence[str]) -> Path:
-    hosts = [host for host in places.hosts() if places.is_url(host)]
-    urls = [*(f"{base}/{file.path}" for base in [*hosts, *base_urls]), *file.urls]
+    bases = filter(places.is_url, [*places.hosts(), *base_urls])
+    urls = [*(f"{base}/{file.path}" for base in bases), *file.urls]
     what = f"'{file.path}' ({file.size / 1e6:.1f} MB)"
     if not urls:
         raise UserError(
@@ -115,7 +145,7 @@ def _download(file: StoredFile, base_urls: Sequence[str]) -> Path:
             f"it, or put the file at '{cached_path(file)}'."
         )
     reasons = []
-    with _session() as session:
+    with requests.Session() as session:
         for url in urls:
             transfer = _Transfer(session, file)
             try:
@@ -162,19 +192,7 @@ class _Transfer:
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
         self.continued = self.part.exists()
-        for attempt in range(ATTEMPTS):
-            try:
-                self._receive(url)
-                break
-            except (requests.ConnectionError, requests.Timeout) as error:
-                _refuse_absent(error)
-                if attempt + 1 == ATTEMPTS:
-                    raise
-                time.sleep(BACKOFF_SECONDS * 2**attempt)
-            except requests.exceptions.ChunkedEncodingError:
-                if attempt + 1 == ATTEMPTS:
-                    raise
-                time.sleep(BACKOFF_SECONDS * 2**attempt)
+        _patiently(lambda: self._receive(url))
         os.replace(self.part, output_file)
 
     def _receive(self, url: str) -> None:
@@ -211,23 +229,23 @@ class _Transfer:
                     return
 
 
-def _refuse_absent(error: requests.RequestException) -> None:
-    """Raise errors again for which the session has already waited and retried."""
-    if isinstance(error, requests.exceptions.RetryError):
-        raise error
+def _patiently(attempt: Callable[[], T]) -> T:
+    """Call ``attempt`` up to ``ATTEMPTS`` times, with longer and longer pauses."""
+    for number in range(ATTEMPTS - 1):
+        try:
+            return attempt()
+        except requests.RequestException as error:
+            if not _passes_by_itself(error):
+                raise
+        time.sleep(BACKOFF_SECONDS * 2**number)
+    return attempt()
 
 
-def _session() -> requests.Session:
-    retry = Retry(
-        total=ATTEMPTS - 1,
-        backoff_factor=BACKOFF_SECONDS,
-        status_forcelist=_BUSY,
-        raise_on_status=False,
-    )
-    session = requests.Session()
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry))
-    return session
+def _passes_by_itself(error: requests.RequestException) -> bool:
+    """Whether the next attempt may succeed: the host was busy, or the transfer broke."""
+    broken = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    busy = error.response is not None and error.response.status_code in _BUSY
+    return busy or isinstance(error, broken)
 
 
 def reason(error: Exception, url: str) -> str:

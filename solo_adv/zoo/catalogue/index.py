@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,27 @@ def find(name: str) -> Entry:
     return entry
 
 
+def find_on_hub(address: str) -> Entry:
+    """The model of a repository of the Hugging Face hub, ``hf://OWNER/NAME[@REVISION]``.
+
+    Raises:
+        UserError: the repository cannot be read, or does not hold exactly one model.
+    """
+    try:
+        models = _of_host(address)
+    except UserError as error:
+        raise UserError(
+            f"{error} A repository of this package holds {INDEX_FILE}, which "
+            "solo_adv.zoo.push_to_hub writes; networks of timm are called timm:NAME."
+        ) from error
+    if len(models) != 1:
+        raise UserError(
+            f"{address} holds {len(models)} models ({', '.join(models)}): load one by its name, "
+            f"with {places.URL_VARIABLE}={address}."
+        )
+    return next(iter(models.values()))
+
+
 def packaged() -> dict[str, Entry]:
     """The models that come with the package, by name."""
     return read_index(places.PACKAGED / INDEX_FILE)
@@ -111,6 +133,11 @@ def _models(text: str, source: object) -> dict[str, Entry]:
 
 
 def _of_host(host: str) -> dict[str, Entry]:
+    if places.is_on_hub(host):
+        from solo_adv.zoo.catalogue import hub  # noqa: PLC0415  it imports huggingface_hub
+
+        models = read_index(hub.fetch(host, INDEX_FILE))
+        return {name: replace(entry, base_urls=(host,)) for name, entry in models.items()}
     if not places.is_url(host):
         return read_index(given_path(host) / INDEX_FILE)
     from solo_adv.zoo.catalogue.download import fetch_index  # noqa: PLC0415  it imports requests

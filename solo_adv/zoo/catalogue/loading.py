@@ -10,7 +10,8 @@ from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError, unknown
 from solo_adv.zoo.catalogue.download import locate
 from solo_adv.zoo.catalogue.entry import HEADS, Entry
-from solo_adv.zoo.catalogue.index import entries, find
+from solo_adv.zoo.catalogue.index import entries, find, find_on_hub
+from solo_adv.zoo.catalogue.places import is_on_hub
 
 
 def load(
@@ -30,7 +31,7 @@ def load(
             f"encoder.{next(iter(settings.named))} is for checkpoints of other repositories; "
             f"the zoo knows how the encoder of {name} is built."
         )
-    entry = _find_or_explain(name)
+    entry = find_on_hub(name) if is_on_hub(name) else _find_or_explain(name)
     if head is None:
         return load_encoder(entry, features)
     choice("head", head, HEADS)

@@ -15,18 +15,24 @@ OFFLINE_VARIABLE = "SOLO_ADV_OFFLINE"
 
 
 def hosts() -> list[str]:
-    """Base URLs or directories of other zoos, from ``SOLO_ADV_ZOO_URL``, separated by spaces."""
+    """Addresses or directories of other zoos, from ``SOLO_ADV_ZOO_URL``, separated by spaces."""
     return [host.rstrip("/") for host in os.environ.get(URL_VARIABLE, "").split()]
 
 
 def is_url(host: str) -> bool:
-    """Whether a host is a URL and not a directory."""
+    """Whether a host is a URL."""
     return host.startswith(("http://", "https://"))
+
+
+def is_on_hub(host: str) -> bool:
+    """Whether a host is a repository of the Hugging Face hub; see ``hub.py``."""
+    return host.startswith("hf://")
 
 
 def directories() -> list[Path]:
     """Zoos on this machine: the packaged one and those of :func:`hosts`."""
-    return [PACKAGED, *(given_path(host) for host in hosts() if not is_url(host))]
+    named = [host for host in hosts() if not is_url(host) and not is_on_hub(host)]
+    return [PACKAGED, *map(given_path, named)]
 
 
 def cache() -> Path:

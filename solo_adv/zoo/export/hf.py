@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 from shutil import copyfile
+from tempfile import TemporaryDirectory
 
 from solo_adv.support.errors import UserError
 from solo_adv.zoo.card import card
+from solo_adv.zoo.catalogue import hub
 from solo_adv.zoo.catalogue.download import locate
 from solo_adv.zoo.catalogue.entry import Entry
-from solo_adv.zoo.catalogue.index import EMPTY, INDEX_FILE
+from solo_adv.zoo.catalogue.index import EMPTY, INDEX_FILE, find
 
 
 def write(entry: Entry, directory: Path, head: str | None) -> None:
@@ -32,25 +34,54 @@ def write(entry: Entry, directory: Path, head: str | None) -> None:
 _USE = """
 ## Load from this repository
 
-Set `SOLO_ADV_ZOO_URL=https://huggingface.co/USER/REPO/resolve/main`, or to a copy of this folder.
+`solo_adv.load_pretrained("hf://OWNER/NAME")`, where `OWNER/NAME` is this repository;
+`@REVISION` may follow.
 """
 
 
-def push(directory: Path, repository: str) -> str:
-    """Upload a folder of :func:`write` as ``USER/REPO`` and return its address.
+def push_to_hub(
+    name: str, repository: str, *, private: bool = False, revision: str | None = None
+) -> str:
+    """Upload a model of the zoo to the Hugging Face hub, as :func:`write` describes it.
+
+    ``solo_adv.load_pretrained("hf://OWNER/NAME")`` loads it from there. ``hf auth login``, or
+    ``HF_TOKEN``, says who you are.
+
+    Args:
+        name: name of the model. A run becomes one by :func:`solo_adv.zoo.publish`; name its
+            directory in ``SOLO_ADV_ZOO_URL``.
+        repository: ``OWNER/NAME`` on the hub, which is made if it does not exist.
+        private: whether a new repository is private.
+        revision: branch to upload to, which must exist; None is the main one.
+
+    Returns:
+        The address of the upload.
 
     Raises:
-        UserError: The extra ``hf`` is not installed, or the hub refuses the upload.
+        UserError: there is no such model, a file of it cannot be had, or the hub refuses.
     """
+    with TemporaryDirectory() as folder:
+        write(find(name), Path(folder), None)
+        return push(Path(folder), repository, private=private, revision=revision)
+
+
+def push(
+    directory: Path, repository: str, *, private: bool = False, revision: str | None = None
+) -> str:
+    """Upload a folder of :func:`write` as ``OWNER/NAME`` and return its address.
+
+    Raises:
+        UserError: the hub refuses the upload.
+    """
+    from huggingface_hub import HfApi  # noqa: PLC0415  takes a second
+
+    api = HfApi(endpoint=hub.endpoint(), library_name="solo-adv")
     try:
-        from huggingface_hub import HfApi  # noqa: PLC0415
-        from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
-    except ImportError as error:
-        raise UserError("--push needs the extra hf: pip install 'solo-adv[hf]'.") from error
-    api = HfApi()
-    try:
-        api.create_repo(repository, exist_ok=True)
-        return str(api.upload_folder(folder_path=str(directory), repo_id=repository))
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        reason = str(error).split("\n", 1)[0]
-        raise UserError(f"The hub refuses '{repository}': {reason}. Try: hf auth login.") from error
+        api.create_repo(repository, exist_ok=True, private=private)
+        return str(
+            api.upload_folder(folder_path=str(directory), repo_id=repository, revision=revision)
+        )
+    except Exception as error:  # the hub's client and those below it raise many types
+        raise UserError(
+            f"The hub refuses '{repository}': {hub.reason(error)}. Try: hf auth login."
+        ) from error
