@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from solo_adv.support.random_state import has_random_state
+
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
@@ -21,8 +23,8 @@ def random_state(device: torch.device) -> State:
         "numpy": [name, torch.from_numpy(np.int64(keys)), position, has_gauss, cached],
         "torch": torch.get_rng_state(),
     }
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
+    if has_random_state(device):
+        state[device.type] = torch.get_device_module(device).get_rng_state(device)
     return state
 
 
@@ -33,8 +35,8 @@ def restore_random_state(state: State, device: torch.device) -> None:
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"].cpu())
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+    if has_random_state(device) and device.type in state:
+        torch.get_device_module(device).set_rng_state(state[device.type].cpu(), device)
 
 
 def running_means(trainer: "Trainer") -> State:

@@ -19,8 +19,9 @@ These have no fallback and are covered otherwise:
   here, and call the CPU's.
 * Views (``as_strided``, ``view``, ``unfold``) and ``set_`` run in the CPU's kernels directly, which
   only change sizes and strides.
-* ``torch.Generator("pretend")`` cannot be made in Python. While the device is in use,
-  ``torch.Generator`` makes a :class:`Generator`.
+* ``torch.Generator("pretend")`` and a storage of the device cannot be made in Python. While the
+  device is in use, ``torch.Generator`` makes a :class:`Generator`, and storages are copied as
+  tensors.
 * Autocast of this device has no lists of operations. ``autocast.py`` has those that networks and
   losses here use. Its cache of casts does not exist.
 * Page-locked memory and streams do not exist here; only a real device shows their faults.
@@ -142,7 +143,9 @@ def is_on(value: Any) -> bool:
 def in_use() -> Iterator[Pretend]:
     """Make the pretend device available, with a new count and a new seed."""
     _register()
-    original, torch.Generator = torch.Generator, _make_generator  # type: ignore[misc,assignment]
+    torch.Generator = _make_generator  # type: ignore[misc,assignment]
+    torch.UntypedStorage.clone = _cloned_storage  # type: ignore[method-assign]
+    torch.UntypedStorage.to = _moved_storage  # type: ignore[method-assign]
     MODULE.in_use = True
     MODULE.waits.clear()
     MODULE.generator.manual_seed(0)
@@ -150,7 +153,27 @@ def in_use() -> Iterator[Pretend]:
         yield MODULE
     finally:
         MODULE.in_use = False
-        torch.Generator = original  # type: ignore[misc]
+        torch.Generator = _Generator  # type: ignore[misc]
+        torch.UntypedStorage.clone = _clone_storage  # type: ignore[method-assign]
+        torch.UntypedStorage.to = _move_storage  # type: ignore[method-assign]
+
+
+_clone_storage, _move_storage = torch.UntypedStorage.clone, torch.UntypedStorage.to
+
+
+def _cloned_storage(storage: torch.UntypedStorage) -> torch.UntypedStorage:
+    if storage.device.type != NAME:
+        return _clone_storage(storage)
+    return torch.empty(0, dtype=torch.uint8, device=NAME).set_(storage).clone().untyped_storage()
+
+
+def _moved_storage(
+    storage: torch.UntypedStorage, *, device: Any, non_blocking: bool = False
+) -> torch.UntypedStorage:
+    if torch.device(device).type != NAME or storage.device.type == NAME:
+        return _move_storage(storage, device=device, non_blocking=non_blocking)
+    content = torch.empty(0, dtype=torch.uint8).set_(storage)
+    return content.to(NAME, non_blocking=non_blocking).untyped_storage()
 
 
 _Generator = torch.Generator

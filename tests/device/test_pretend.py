@@ -1,6 +1,7 @@
 """The pretend device refuses and counts what a GPU refuses and waits for."""
 
 import copy
+import io
 
 import pytest
 import torch
@@ -116,6 +117,19 @@ def test_views_share_memory_and_gradients_flow_through_them(ones):
     x = torch.ones(2, 3, device=pretend.NAME, requires_grad=True)
     (x.unfold(1, 2, 1).sum() + x[:, ::2].sum()).backward()
     assert x.grad.tolist() == [[2.0, 2.0, 2.0]] * 2
+
+
+def test_copies_and_files_have_their_own_memory(ones):
+    copied = copy.deepcopy(torch.nn.Parameter(ones))
+    ones.zero_()
+    assert copied.device.type == pretend.NAME
+    assert copied.sum().item() == 6
+    file = io.BytesIO()
+    torch.save(copied, file)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=True)
+    assert loaded.device.type == pretend.NAME
+    assert loaded.tolist() == [[1.0] * 3] * 2
 
 
 def test_the_device_is_there_only_while_it_is_in_use(used):

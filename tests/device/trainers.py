@@ -8,7 +8,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.accelerators import Accelerator, AcceleratorRegistry
 from lightning.pytorch.plugins import MixedPrecision
-from lightning.pytorch.strategies import SingleDeviceStrategy, StrategyRegistry
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.trainer.connectors.accelerator_connector import (
+    _AcceleratorConnector as _Connector,
+)
 
 from solo_adv.data import ResidentLoader
 from solo_adv.host.standalone import METHODS
@@ -51,23 +54,37 @@ class _PretendAccelerator(Accelerator):
 
 def settings_of(device: str) -> dict[str, str]:
     """The Trainer's settings that choose the device."""
-    if device != pretend.NAME:
-        return {"accelerator": device}
-    if device not in AcceleratorRegistry:
+    if device == pretend.NAME and device not in AcceleratorRegistry:
         AcceleratorRegistry.register(device, _PretendAccelerator)
-        StrategyRegistry.register(device, SingleDeviceStrategy, device=torch.device(device, 0))
-    return {"accelerator": device, "strategy": device}
+        _Connector._choose_strategy = _choose_strategy
+        _Connector._check_and_init_precision = _choose_precision
+    return {"accelerator": device}
 
 
-def trainer(device: str, precision: str = "32-true", **settings: Any) -> Trainer:
+_usual = _Connector._choose_strategy, _Connector._check_and_init_precision
+
+
+def _choose_strategy(connector: _Connector) -> Any:
+    """Lightning puts a single process of an accelerator that it does not know on the CPU."""
+    chosen = _usual[0](connector)
+    if connector._accelerator_flag == pretend.NAME:
+        return SingleDeviceStrategy(torch.device(pretend.NAME, 0))
+    return chosen
+
+
+def _choose_precision(connector: _Connector) -> Any:
+    """Lightning casts for CUDA on an accelerator that it does not know."""
+    chosen = _usual[1](connector)
+    if connector._accelerator_flag == pretend.NAME and isinstance(chosen, MixedPrecision):
+        return MixedPrecision(chosen.precision, pretend.NAME)
+    return chosen
+
+
+def trainer(device: str, **settings: Any) -> Trainer:
     """A Trainer without files and progress bar."""
-    settings = {"max_epochs": 1, **settings_of(device), **settings}
-    if precision == "bf16-mixed" and device == pretend.NAME:
-        settings["plugins"] = [MixedPrecision(precision, device)]
-    else:
-        settings["precision"] = precision
     quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-    return Trainer(devices=1, **{**dict.fromkeys(quiet, False), **settings})
+    usual = {**dict.fromkeys(quiet, False), "devices": 1, "max_epochs": 1, **settings_of(device)}
+    return Trainer(**{**usual, **settings})
 
 
 class Watching(Callback):
@@ -100,18 +117,19 @@ class Watching(Callback):
 
 
 def trained(method: str, device: str, *overrides: str) -> tuple[Any, Watching]:
-    """Train a method for three batches, of which the second is logged, and watch it."""
+    """Train a method for two batches (on CUDA three), of which the second is logged; watch it."""
     overrides = ("precision=bf16-mixed", "optimizer.name=lars", *overrides)
     cfg = parse_cfg(composed(method, small(method, *overrides)))
     cfg.data.num_classes = 10
     cfg.log_every_n_steps = 2
     torch.manual_seed(3)
     made = METHODS[cfg.method](cfg).to(memory_format=torch.channels_last)
-    images = torch.randint(0, 256, (3 * BATCH, 3, 16, 16), dtype=torch.uint8)
+    batches = 3 if device == "cuda" else 2
+    images = torch.randint(0, 256, (batches * BATCH, 3, 16, 16), dtype=torch.uint8)
     labels = torch.arange(len(images)) % 10
     loader = ResidentLoader(
         images, labels, device=device, batch_size=BATCH, shuffle=True, drop_last=True, indexed=True
     )
     watching = Watching()
-    trainer(device, cfg.precision, callbacks=[watching]).fit(made, loader)
+    trainer(device, precision=cfg.precision, callbacks=[watching]).fit(made, loader)
     return made, watching

@@ -14,8 +14,6 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from importlib import metadata
 from pathlib import Path
@@ -35,6 +33,7 @@ from solo_adv.support.files import write_whole
 from solo_adv.support.fingerprints import fingerprint, model_fingerprint
 from solo_adv.support.processes import merged, rank, world_size
 from solo_adv.support.progress import track
+from solo_adv.support.random_state import random_state_kept
 
 STEPS = 100
 MAX_TARGETS = 9
@@ -76,7 +75,7 @@ def evaluate_autoattack(
     if ball.epsilon == 0:
         raise UserError("AutoAttack needs an epsilon above 0; accuracy at 0 is clean accuracy.")
     bench.check()
-    with frozen(bench.classifier), _random_state_kept(bench.device), _Warnings() as warnings:
+    with frozen(bench.classifier), random_state_kept(bench.device), _Warnings() as warnings:
         num_classes = _inspected(bench)
         network = Crafting(compile=bench.crafting.compile).network(bench.classifier)
         ensemble = _ensemble(network, ball, num_classes, bench.device, bench.seed)
@@ -315,14 +314,6 @@ def _result(
 
 def _path(directory: Path, key: str) -> Path:
     return directory / f"autoattack-{key}.json"
-
-
-@contextmanager
-def _random_state_kept(device: torch.device | str) -> Iterator[None]:
-    """Restore torch's global random state, which pyautoattack seeds, afterwards."""
-    devices = [device] if torch.device(device).type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        yield
 
 
 class _Warnings(logging.Handler):

@@ -29,6 +29,7 @@ from solo_adv.evaluation.images import batches
 from solo_adv.support.checks import choice, epochs_of, flag, known_keys, number, whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.progress import track
+from solo_adv.support.random_state import random_state_kept
 
 MOMENTUM = 0.9
 LEAST_SHARE_OF_THE_IMAGE = 0.5
@@ -146,8 +147,7 @@ def finetune_adversarially(
     spec = CropSpec(size=size, num_crops=1, scale=(LEAST_SHARE_OF_THE_IMAGE, 1.0))
     crops = build(without_colour(spec), seed=seed)
     generator = torch.Generator(device).manual_seed(seed)
-    devices = [device] if torch.device(device).type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with random_state_kept(device):
         torch.manual_seed(seed)  # for dropout and the low-rank branch
         loss_of = recipe.loss_of(model)
         trained = nn.ModuleList([model, *loss_of.own_modules]).to(device)
