@@ -8,6 +8,7 @@ import torch
 from solo_adv.data.flags import add_data_flags, data_overrides
 from solo_adv.data.labelled import check_labelled, load_labelled
 from solo_adv.encoders.encoder import FEATURES
+from solo_adv.encoders.image_size import fit_to_images
 from solo_adv.encoders.loading import encoder_from
 from solo_adv.evaluation.heads.features import extract
 from solo_adv.evaluation.heads.knn import DISTANCES, knn_accuracy
@@ -48,6 +49,7 @@ def knn(args: argparse.Namespace) -> None:
             encoder.config["data"], overrides, input_size=encoder.image_size
         )
         check_labelled(train_set, test_set)
+        fit_to_images(encoder, *test_set[0][0].shape[1:])
         train = extract(encoder, train_set, args.batch_size, device)
         test = extract(encoder, test_set, args.batch_size, device)
         print(f"\n### {feature_type.upper()} ###")

@@ -10,6 +10,7 @@ from solo_adv.adversaries import AUTO, NORMS, PGD
 from solo_adv.data.flags import add_data_flags, data_overrides
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.encoder import FEATURES
+from solo_adv.encoders.image_size import fit_to_images
 from solo_adv.evaluation.mapping import KINDS, map_features
 from solo_adv.pretrained import load_pretrained
 from solo_adv.report.feature_map import write_map
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> dict[str, Path]:
     train_set, test_set = load_labelled(
         encoder.config["data"], data_overrides(args), input_size=encoder.image_size
     )
+    fit_to_images(encoder, *test_set[0][0].shape[1:])
     adversary = PGD(args.epsilon, AUTO, args.steps, True, norm=args.norm, batch_norm="eval")
     shown = map_features(
         encoder,

@@ -33,3 +33,10 @@ def bordered(images: Tensor, share: float) -> Tensor:
         return images
     vertical, horizontal = (border_of(side, share) for side in images.shape[2:])
     return F.pad(images, (horizontal, horizontal, vertical, vertical))
+
+
+def central(images: Tensor, height: int, width: int) -> Tensor:
+    """The centre of images (B, C, H, W) with this height and width; smaller images stay whole."""
+    wanted = zip(images.shape[2:], (height, width), strict=True)
+    top, left = (max(0, round((held - kept) / 2)) for held, kept in wanted)
+    return images[:, :, top : top + height, left : left + width]

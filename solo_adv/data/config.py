@@ -33,7 +33,7 @@ ON_UNREADABLE = ("error", "skip")
 # and the crops.
 IGNORED_KEYS = frozenset({"num_classes", "num_large_crops", "num_small_crops"})
 
-EVALUATION_KEYS = ("labels", "labels_seed")
+EVALUATION_KEYS = ("labels", "labels_seed", "crop_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,9 @@ class DataConfig:
         num_workers: number of processes that decode images when the images are not resident.
         image_size: side in pixels to which every image is brought: its shorter side is resized and
             its centre cropped. With None, images stay as they are and must all have one size.
+        crop_size: in evaluations, side in pixels of the centre to which images are cropped after
+            they were brought to ``image_size``. None crops nothing; see :func:`judged_crop` for
+            what evaluations take by themselves.
         download: whether to download images that are not on disk, where torchvision can.
         resident: whether to keep all images decoded in (device) memory; "auto" keeps them if they
             fit.
@@ -88,6 +91,7 @@ class DataConfig:
     label_column: str | None = None
     num_workers: int = 4
     image_size: int | None = None
+    crop_size: int | None = None
     download: bool = True
     resident: str | bool = "auto"
     max_resident_gib: float = 8
@@ -113,6 +117,11 @@ class DataConfig:
         Raises:
             UserError: a key or a value is not accepted, or a path is missing.
         """
+        if mapping.get("crop_size") is not None:
+            raise UserError(
+                "data.crop_size is for evaluations, which crop the centre; pretraining draws crops "
+                "of crops.size."
+            )
         for key in EVALUATION_KEYS:
             if mapping.get(key) is not None:
                 raise UserError(
@@ -141,6 +150,7 @@ class DataConfig:
         overrides: Mapping[str, Any],
         *,
         input_size: int | None = None,
+        whole: bool = False,
     ) -> "DataConfig":
         """The labelled data to judge an encoder on: its pretraining data or another data set.
 
@@ -150,14 +160,17 @@ class DataConfig:
             overrides: settings that replace the pretraining run's, except those that are None.
             input_size: side in pixels of the images that the encoder takes, to which images of
                 another data set are brought if ``pretraining`` does not say a size.
+            whole: whether to leave images whole, for evaluations that crop them themselves.
 
         Raises:
             UserError: a key or a value is not accepted, or a path is missing.
         """
         given = {key: value for key, value in overrides.items() if value is not None}
         base = dict(pretraining)
+        if "image_size" not in given and not whole:
+            base["crop_size"] = judged_crop(pretraining, input_size)
         if given.get("dataset", base.get("dataset")) != base.get("dataset"):
-            base = {key: base.get(key) for key in ("image_size", "mean", "std")}
+            base = {key: base.get(key) for key in ("image_size", "crop_size", "mean", "std")}
             base["image_size"] = base["image_size"] or input_size
         elif "train_path" in given and base.get("val_path") == base.get("train_path"):
             base["val_path"] = None  # one place for both splits, which has moved
@@ -198,6 +211,13 @@ class DataConfig:
         whole("data.num_workers", self.num_workers, 0)
         if self.image_size is not None:
             whole("data.image_size", self.image_size, 1)
+        if self.crop_size is not None:
+            whole("data.crop_size", self.crop_size, 1)
+            if self.image_size is None or self.crop_size > self.image_size:
+                raise UserError(
+                    f"data.crop_size={self.crop_size} crops the centre of larger images: set "
+                    f"data.image_size to at least that; it is {self.image_size}."
+                )
         for name in ("no_labels", "download"):
             flag(f"data.{name}", getattr(self, name))
         if not isinstance(self.resident, bool) and self.resident != "auto":
@@ -236,6 +256,25 @@ class DataConfig:
             path = getattr(self, name)
             if path is not None and not _exists(path, allow_glob=self.in_parquet):
                 raise UserError(f"data.{name} does not exist: '{path}'.")
+
+
+def judged_crop(pretraining: Mapping[str, Any], input_size: int | None) -> int | None:
+    """The centre on which an encoder of folders of images is judged, as the field does.
+
+    An encoder of crops of 224 pixels from images of 256 is judged on the central 224 pixels of
+    images whose shorter side is 256. Encoders of small images, such as CIFAR's, are judged on
+    whole images.
+
+    Args:
+        pretraining: `data` group of the pretraining run.
+        input_size: side in pixels of the images that the encoder takes.
+
+    Returns:
+        The side in pixels; None if images stay whole.
+    """
+    size = pretraining.get("image_size")
+    in_folders = pretraining.get("dataset") in ("imagenet100", "custom")
+    return input_size if in_folders and size and input_size and size > input_size else None
 
 
 def _exists(path: str, *, allow_glob: bool) -> bool:

@@ -72,7 +72,9 @@ class DaliLoader(OrderedLoader):
                 "data.format=dali must know the size of the images it decodes; "
                 "set data.image_size, or data.resident=true."
             )
+        assert not isinstance(image_set.image_size, tuple)  # train images are not cropped
         self.image_set = image_set
+        self.image_size = image_set.image_size
         self.spec = spec
         self.device = device
         self.threads = threads
@@ -196,7 +198,7 @@ class DaliLoader(OrderedLoader):
     def _size(self, images: Images) -> tuple[int, int]:
         if isinstance(images, np.ndarray):
             return images.shape[1], images.shape[2]
-        side = self.image_set.image_size
+        side = self.image_size
         assert side is not None
         return side, side
 
@@ -206,7 +208,7 @@ class DaliLoader(OrderedLoader):
             max_batch_size=self.batch_size,
             device=self.device,
             encoded=self.image_set.encoded is not None,
-            image_size=self.image_set.image_size,
+            image_size=self.image_size,
             threads=self.threads,
             ahead=AHEAD,
         )

@@ -1,6 +1,7 @@
 """The Lightning data module that loads the images and makes the loaders."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from solo_adv.crops import CropOptions, CropSpec
-from solo_adv.data.config import DataConfig
+from solo_adv.data.config import DataConfig, judged_crop
 from solo_adv.data.datasets import READERS, SPLITS, load_split
 from solo_adv.data.image_set import ImageSet
 from solo_adv.data.loaders import Batch, ResidentLoader, streaming_loader
@@ -25,7 +26,9 @@ class ImageDataModule(LightningDataModule):
         config: which images to load, and how.
         batch_size: number of images in the batch of each process.
         seed: seed for the order of the train images, 0 to 2**32 - 1.
-        crops: the crops that ``format=dali`` draws from the train images, and options for how.
+        crops: the crops that training draws, and options for how. ``format=dali`` draws them here;
+            test images are cropped to their size as evaluations crop them.
+        whole_train: whether train images stay whole although ``config.crop_size`` is set.
 
     Attributes:
         train_set: the train split, once ``setup`` has run.
@@ -42,9 +45,11 @@ class ImageDataModule(LightningDataModule):
         batch_size: int,
         seed: int,
         crops: tuple[CropSpec, CropOptions] | None = None,
+        whole_train: bool = False,
     ) -> None:
         super().__init__()
         self.crops = crops
+        self.whole_train = whole_train
         self.config = config
         self.batch_size = batch_size
         self.seed = seed
@@ -68,12 +73,20 @@ class ImageDataModule(LightningDataModule):
         """
         if self._is_set_up:
             return
-        train_set = load_split(self.config, "train")
+        whole = replace(self.config, crop_size=None) if self.whole_train else self.config
+        train_set = load_split(whole, "train")
         assert train_set is not None
         self.train_set = train_set
         self._check_batch_size()
-        self.test_set = load_split(self.config, "test")
+        self.test_set = load_split(self._as_judged(), "test")
         self._is_set_up = True
+
+    def _as_judged(self) -> DataConfig:
+        """The config with the size to which evaluations will bring the images."""
+        if self.crops is None:
+            return self.config
+        spec, _ = self.crops
+        return replace(self.config, crop_size=judged_crop(vars(self.config), spec.size))
 
     @property
     def num_classes(self) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from solo_adv.data.config import DataConfig
-from solo_adv.data.decoding import decode_all, decode_or_next
+from solo_adv.data.decoding import Size, decode_all, decode_or_next
 from solo_adv.data.image_set import ImageSet
 from solo_adv.data.labels import LabelledPart, drawn_rows
 from solo_adv.data.sources import RawSplit, Sources, stored_size
@@ -74,7 +74,9 @@ def load_split(config: DataConfig, split: str) -> ImageSet | None:
     labels = torch.full_like(raw.labels, -1) if config.no_labels else raw.labels
     classes = () if config.no_labels else raw.classes
     # The reader of the digits enlarges them itself, because it has a default size.
-    size = None if config.dataset == "digits" else config.image_size
+    size: Size | None = None if config.dataset == "digits" else config.image_size
+    if config.image_size is not None and config.crop_size is not None:
+        size = config.image_size, config.crop_size
     stored = raw.stored_size or stored_size(raw.sources)
     skip = split == "train" and config.on_unreadable == "skip"
     if _is_resident(config, raw.sources, size, skip=skip):
@@ -110,8 +112,9 @@ def kept_rows(count: int, fraction: float) -> np.ndarray:
     return np.sort(order[: max(1, round(count * fraction))])
 
 
-def _is_resident(config: DataConfig, sources: Sources, size: int | None, *, skip: bool) -> bool:
+def _is_resident(config: DataConfig, sources: Sources, size: Size | None, *, skip: bool) -> bool:
     if isinstance(config.resident, bool):
         return config.resident
-    pixels = size * size if size else decode_or_next(sources, 0, None, skip=skip)[1][..., 0].size
+    side = size[1] if isinstance(size, tuple) else size
+    pixels = side * side if side else decode_or_next(sources, 0, None, skip=skip)[1][..., 0].size
     return len(sources) * 3 * pixels <= config.max_resident_gib * GIB

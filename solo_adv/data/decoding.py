@@ -17,16 +17,19 @@ from solo_adv.support.progress import track
 CHUNK = 256  # number of images that a thread takes at a time
 
 Result = TypeVar("Result")
+Size = int | tuple[int, int]
+"""Side in pixels to which an image is brought, or two: that of its shorter side when it is resized,
+and that of the centre that is then cropped."""
 
 
-def decode(sources: Sources, index: int, image_size: int | None) -> np.ndarray:
+def decode(sources: Sources, index: int, image_size: Size | None) -> np.ndarray:
     """Decode one image to RGB. Its EXIF orientation is ignored.
 
     Args:
         sources: the stored images.
         index: which of them to decode.
-        image_size: side in pixels to which the image is brought: its shorter side is resized
-            (bicubic, antialiased) and its centre cropped. None keeps the stored size.
+        image_size: size to which the image is brought: its shorter side is resized (bicubic,
+            antialiased) and its centre cropped. None keeps the stored size.
 
     Returns:
         uint8 (H, W, 3).
@@ -66,7 +69,7 @@ def unreadable(sources: Sources, index: int, reason: object) -> UnreadableImageE
 
 
 def decode_or_next(
-    sources: Sources, index: int, image_size: int | None, *, skip: bool
+    sources: Sources, index: int, image_size: Size | None, *, skip: bool
 ) -> tuple[int, np.ndarray]:
     """Decode one image as :func:`decode` does or, with ``skip``, the next one that can be read.
 
@@ -114,25 +117,25 @@ def warn_skipped(error: UnreadableImageError) -> None:
     warnings.warn(f"Skipped, the next image takes its place: {error}", stacklevel=2)
 
 
-def to_square(image: Image.Image, side: int) -> Image.Image:
-    """Resize the shorter side to ``side`` pixels (bicubic), then crop the centre."""
-    if image.size == (side, side):
-        return image
+def to_square(image: Image.Image, size: Size) -> Image.Image:
+    """Resize the shorter side (bicubic), then crop the centre."""
+    shorter, side = size if isinstance(size, tuple) else (size, size)
     # torchvision has the same function, but every decoding process would take seconds to import it.
-    width, height = (side * length // min(image.size) for length in image.size)
-    resized = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = round((width - side) / 2), round((height - side) / 2)
-    return resized.crop((left, top, left + side, top + side))
+    if min(image.size) != shorter:
+        width, height = (shorter * length // min(image.size) for length in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (round((length - side) / 2) for length in image.size)
+    return image.crop((left, top, left + side, top + side))
 
 
 def decode_all(
-    sources: Sources, image_size: int | None, name: str, *, skip: bool = False
+    sources: Sources, image_size: Size | None, name: str, *, skip: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Decode all images in threads. A terminal shows a progress bar after a second.
 
     Args:
         sources: N stored images.
-        image_size: side in pixels, as for :func:`decode`.
+        image_size: as for :func:`decode`.
         name: name of the images for the progress bar.
         skip: whether the next readable image takes the place of one that cannot be read.
 

@@ -8,9 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from rich.console import Console
-from torchvision.datasets.utils import check_integrity, download_and_extract_archive, download_url
+from torchvision.datasets.utils import (
+    calculate_md5,
+    check_integrity,
+    download_and_extract_archive,
+    download_url,
+)
 
 from solo_adv.support.errors import UserError
+from solo_adv.support.progress import say
 
 NETWORK_TIMEOUT = 10  # seconds without an answer
 
@@ -60,8 +66,11 @@ def ensure(files: Files, root: Path, *, download: bool) -> None:
     archive = files.archive is not None and check_integrity(
         str(root / files.archive[0]), files.archive[1]
     )
+    damage = "" if archive else _damage(files, root)
     if not archive and not download:
-        raise _not_found(files, root, "and data.download is false")
+        raise _not_found(files, root, "and data.download is false", damage)
+    if damage:
+        say(f"Damaged or incomplete: {damage}")
     deed = f"Extracting {files.archive[0]}" if archive and files.archive else "Downloading "
     deed += "" if archive else files.url
     Console(stderr=True).print(f"{deed} into '{root}'", soft_wrap=True, highlight=False)
@@ -74,7 +83,7 @@ def ensure(files: Files, root: Path, *, download: bool) -> None:
                 ((name, md5),) = files.sums.items()
                 download_url(files.url, root, name, md5)
     except (RuntimeError, OSError, EOFError) as error:  # URLError and time-outs are OSErrors
-        raise _not_found(files, root, f"and fetching it failed ({error})") from error
+        raise _not_found(files, root, f"and fetching it failed ({error})", damage) from error
     if not files.whole(root):
         raise _not_found(files, root, "with the published MD5 sums, even after extracting it")
 
@@ -93,12 +102,33 @@ def _has_sum(path: str, md5: str, size: int, changed: int) -> bool:
     return bool(check_integrity(path, md5))
 
 
-def _not_found(files: Files, root: Path, why: str) -> UserError:
+def _damage(files: Files, root: Path) -> str:
+    """Which file of the data set is there and differs from the published one; empty if none."""
+    archive = () if files.archive is None else (files.archive,)
+    for path, expected in (
+        *((root / name, md5) for name, md5 in archive),
+        *((root / files.folder / name, md5) for name, md5 in files.sums.items()),
+    ):
+        if path.is_file() and not _intact(path, expected):
+            return (
+                f"'{path}' has {path.stat().st_size:,} bytes and the MD5 sum {calculate_md5(path)};"
+                f" the published file has the sum {expected}"
+            )
+    lacking = [name for name in files.sums if not (root / files.folder / name).is_file()]
+    if files.folder and 0 < len(lacking) < len(files.sums):
+        return f"'{root / files.folder}' lacks {', '.join(lacking)}"
+    return ""
+
+
+def _not_found(files: Files, root: Path, why: str, damage: str = "") -> UserError:
     put = ", ".join(files.sums)
     if files.archive is not None:
         put = f"{files.archive[0]}, or the folder {files.folder} that it holds,"
+    found = f"There is no {files.title} in '{root}'"
+    if damage:
+        found = f"{files.title} in '{root}' is damaged or incomplete: {damage},"
     return UserError(
-        f"There is no {files.title} in '{root}' {why}. Do one of three things: put {put} into"
+        f"{found} {why}. Do one of three things: put {put} into"
         f" '{root}'; use Hugging Face Parquet files with data={files.dataset} data.format=parquet"
         " data.train_path=DIR; or use data=digits, which needs no download."
     )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from solo_adv.data.decoding import CHUNK, check_size, decode_or_next
+from solo_adv.data.decoding import CHUNK, Size, check_size, decode_or_next
 from solo_adv.data.sources import EncodedSources, Sources
 from solo_adv.support.hashes import sha256
 from solo_adv.support.progress import track
@@ -28,7 +28,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         classes: names of the classes in the order of the labels; empty if unknown.
         images: the images of a resident set, uint8 (N, 3, H, W).
         sources: the N stored images of a streamed set.
-        image_size: side in pixels to which streamed images are brought; None keeps the stored size.
+        image_size: size to which streamed images are brought; None keeps the stored size.
         skip: whether the next readable image takes the place of a streamed image that cannot be
             read.
         stored_size: width and height of the images before they were resized, for reports.
@@ -45,7 +45,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         *,
         images: torch.Tensor | None = None,
         sources: Sources | None = None,
-        image_size: int | None = None,
+        image_size: Size | None = None,
         skip: bool = False,
         stored_size: str | None = None,
     ) -> None:

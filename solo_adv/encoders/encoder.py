@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from solo_adv.data.config import judged_crop
 from solo_adv.encoders.backbones import Normalization, build_backbone
 from solo_adv.encoders.preprocessing import preprocessing
 from solo_adv.encoders.projector import Projector
@@ -99,7 +100,9 @@ class Encoder(nn.Module):
 
         It resizes and crops as evaluations do. Normalisation is part of the encoder.
         """
-        return preprocessing(self.config["data"].get("image_size") or self.image_size)
+        data = self.config["data"]
+        crop = judged_crop(data, self.image_size)
+        return preprocessing(data.get("image_size") or self.image_size, crop)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Compute what the backbone returns before it pools: maps (N, C, h, w) or tokens (N, T, C).

@@ -11,15 +11,16 @@ if TYPE_CHECKING:
     from torchvision.transforms.v2 import Compose
 
 
-def preprocessing(side: int) -> "Compose":
+def preprocessing(side: int, crop: int | None = None) -> "Compose":
     """A transform of torchvision from a PIL image of any size to pixels, as evaluations do it.
 
     Args:
         side: side in pixels to which the image is brought: its shorter side is resized (bicubic)
             and its centre cropped.
+        crop: side of the centre, in pixels; None is ``side``.
 
     Returns:
-        A transform from a PIL image to float (3, side, side) in [0, 1]. It can be pickled, so that
+        A transform from a PIL image to float (3, crop, crop) in [0, 1]. It can be pickled, so that
         the workers of a DataLoader can use it.
     """
     import torch  # noqa: PLC0415
@@ -29,7 +30,7 @@ def preprocessing(side: int) -> "Compose":
         [
             v2.Lambda(rgb),
             v2.Resize(side, interpolation=v2.InterpolationMode.BICUBIC, antialias=True),
-            v2.CenterCrop(side),
+            v2.CenterCrop(crop or side),
             v2.PILToTensor(),
             v2.ToDtype(torch.float32, scale=True),
         ]

@@ -17,6 +17,7 @@ from solo_adv.data.labels import labels_on_record
 from solo_adv.data.transfer import transfer_on_record
 from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.foreign import EncoderSettings
+from solo_adv.encoders.image_size import fit_to_images
 from solo_adv.encoders.weights import read_head
 from solo_adv.evaluation.results import (
     directory_name,
@@ -146,9 +147,14 @@ def _asked(cfg: DictConfig) -> _Asked:
     settings = replace(settings, features=encoder.features)
     head = None if head_weights is None else read_head(head_weights, encoder.features_dim)
     config = encoder.config
-    data_config = DataConfig.for_evaluation(config["data"], data, input_size=encoder.image_size)
+    central = settings.protocol == "central"  # crops are drawn of whole images
+    data_config = DataConfig.for_evaluation(
+        config["data"], data, input_size=encoder.image_size, whole=not central
+    )
     with first_process_first():
         train_set, test_set = labelled_splits(data_config)
+    if central:
+        fit_to_images(encoder, *test_set[0][0].shape[1:])
     on_record = data_on_record(train_set, test_set)
     head_state = None if head is None else head.state_dict()
     weights = weights_on_record(encoder, head_state, given=head is not None)

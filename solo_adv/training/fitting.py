@@ -8,6 +8,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from solo_adv.data.datamodule import ImageDataModule
+from solo_adv.encoders.image_size import require_sizes
 from solo_adv.host import METHODS
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
@@ -60,6 +61,9 @@ def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
         if cfg.get("resume_from_checkpoint") is None:
             run = Run(cfg, version=resume_from.parent.name)
     method = METHODS[cfg.method](cfg)
+    if data.test_set is not None:
+        whole = data.test_set[0][0].shape[1:]
+        require_sizes(method.backbone, cfg.backbone.name, cfg.crops.size, (whole[0], whole[1]))
     if not cfg.performance.disable_channel_last:
         method = method.to(memory_format=torch.channels_last)
     callbacks: list[Callback] = []

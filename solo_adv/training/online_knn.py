@@ -7,6 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from solo_adv.crops.images import central
 from solo_adv.data import ImageSet
 from solo_adv.evaluation.heads.knn import knn_accuracy
 from solo_adv.evaluation.images import batches, select
@@ -18,7 +19,8 @@ MAX_TEST_IMAGES = 2_000
 class OnlineKNN(Callback):
     """Logs ``val_knn_acc1``, the kNN accuracy in percent on fixed subsets of both splits.
 
-    The images are not cropped. Every process computes the same figure on the same images.
+    Train images are cropped to the size of the test images. Every process computes the same figure
+    on the same images.
 
     Args:
         k: number of neighbours.
@@ -41,18 +43,22 @@ class OnlineKNN(Callback):
             train_set = train_set.subset(labelled.nonzero().flatten().tolist())
         train = select(train_set, MAX_TRAIN_IMAGES, seed=0)
         test = select(data.test_set, MAX_TEST_IMAGES, seed=0)
+        size = test[0][0].shape[1:]
         top1, _ = knn_accuracy(
-            *self._features(pl_module, train),
-            *self._features(pl_module, test),
+            *self._features(pl_module, train, size),
+            *self._features(pl_module, test, size),
             k=self.k,
             distance=self.distance,
         )
         pl_module.log("val_knn_acc1", 100 * top1, prog_bar=True, rank_zero_only=True)
 
     @torch.no_grad()
-    def _features(self, method: Any, image_set: ImageSet) -> tuple[Tensor, Tensor]:
+    def _features(
+        self, method: Any, image_set: ImageSet, size: torch.Size
+    ) -> tuple[Tensor, Tensor]:
         feats, labels = [], []
         for pixels, targets in batches(image_set, self.batch_size, method.device):
-            feats.append(method(method.from_pixels(pixels))["feats"].float())
+            images = method.from_pixels(central(pixels, *size))
+            feats.append(method(images)["feats"].float())
             labels.append(targets)
         return torch.cat(feats), torch.cat(labels)

@@ -12,6 +12,7 @@ from solo_adv.data.datamodule import ImageDataModule
 from solo_adv.data.labelled import check_labelled
 from solo_adv.data.labels import labels_on_record
 from solo_adv.data.transfer import transfer_on_record
+from solo_adv.encoders.image_size import fit_to_images
 from solo_adv.encoders.loading import encoder_from
 from solo_adv.report.words import drawn_words, transfer_words
 from solo_adv.support.errors import UserError
@@ -42,7 +43,9 @@ def train_probe(cfg: DictConfig, checkpoint: Path) -> dict[str, float]:
     pretraining = encoder.config["data"]
     config = DataConfig.for_evaluation(pretraining, plain(cfg.data), input_size=encoder.image_size)
     scale_learning_rates(cfg)
-    data = ImageDataModule(config, batch_size=cfg.optimizer.batch_size, seed=cfg.seed)
+    data = ImageDataModule(
+        config, batch_size=cfg.optimizer.batch_size, seed=cfg.seed, whole_train=bool(cfg.augment)
+    )
     data.setup()
     if data.test_set is None or not data.train_set.labelled or not data.test_set.labelled:
         raise UserError(
@@ -50,6 +53,7 @@ def train_probe(cfg: DictConfig, checkpoint: Path) -> dict[str, float]:
             "with data.train_path, data.val_path and data.no_labels=false."
         )
     check_labelled(data.train_set, data.test_set)
+    fit_to_images(encoder, *data.test_set[0][0].shape[1:])
     cfg.method = "linear"
     run = Run(cfg)
     crops = build(_augmentation(encoder.image_size), seed=cfg.seed) if cfg.augment else None

@@ -61,7 +61,9 @@ def evaluate(
     Raises:
         UserError: The data are not those of the report, or a file cannot be had.
     """
-    train_set, test_set = load_labelled(entry.training["config"]["data"], dict(data or {}))
+    train_set, test_set = load_labelled(
+        entry.training["config"]["data"], dict(data or {}), input_size=entry.image_size
+    )
     comparisons: list[Comparison] = []
     for evaluation in entry.evaluations:
         name = HEAD_OF[evaluation.linear]
@@ -130,8 +132,8 @@ def expected_seconds(
         report = Report.read(locate(evaluation.report, entry.base_urls))
         share = min(max_images or report.num_images, report.num_images) / report.num_images
         ensemble = share * sum(m.seconds for m in report.attacks if m.name == AUTOATTACK)
-        others = share * sum(m.seconds for m in report.measurements if m.name != AUTOATTACK)
-        others += sum(s for stage, s in report.seconds.items() if stage != "total")
+        heads = sum(s for stage, s in report.seconds.items() if stage.endswith(" head"))
+        whole = share * (report.seconds["total"] - heads)  # published heads are not trained again
         attacked += ensemble if autoattack else 0.0
-        total += others + (ensemble if autoattack else 0.0)
+        total += whole if autoattack else max(0.0, whole - ensemble)
     return total, attacked

@@ -143,5 +143,28 @@ def test_corrupt_file_is_not_read(files, offline):
     kind = CLASSES[name]
     (root / kind.base_folder / kind.test_list[0][0]).write_bytes(b"changed")
     config = DataConfig(dataset=name, train_path=str(root), download=False)
-    with pytest.raises(UserError, match="no CIFAR"):
+    with pytest.raises(UserError, match=r"CIFAR.* is damaged.* has 7 bytes and the MD5 sum"):
         load_split(config, "test")
+
+
+@pytest.mark.parametrize("download", [True, False])
+def test_a_partial_archive_is_called_damaged(archive, offline, download):
+    name, packed = archive
+    kind = CLASSES[name]
+    file = packed / kind.filename
+    file.write_bytes(file.read_bytes()[:100])
+    config = DataConfig(dataset=name, train_path=str(packed), download=download)
+    with pytest.raises(UserError, match=r"is damaged or incomplete.* has 100 bytes") as caught:
+        load_split(config, "train")
+    assert f"the published file has the sum {kind.tgz_md5}" in str(caught.value)
+    assert "There is no" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_partial_folder_says_what_it_lacks(files, offline):
+    name, root = files
+    kind = CLASSES[name]
+    (root / kind.base_folder / kind.train_list[0][0]).unlink()
+    config = DataConfig(dataset=name, train_path=str(root), download=False)
+    with pytest.raises(UserError, match=f"incomplete: .* lacks {kind.train_list[0][0]},"):
+        load_split(config, "train")

@@ -97,3 +97,31 @@ def test_evaluation_on_another_set_keeps_only_the_form_of_the_images(tmp_path):
     config = DataConfig.for_evaluation(pretraining, {"dataset": "digits"})
     assert (config.train_path, config.val_path, config.fraction) == (None, None, -1)
     assert config.image_size == 8
+
+
+FOLDERS = {"dataset": "custom", "train_path": ".", "image_size": 256}
+
+
+@pytest.mark.parametrize(
+    ("pretraining", "overrides", "input_size", "crop"),
+    [
+        (FOLDERS, {}, 224, 224),
+        (FOLDERS, {}, 256, None),
+        (FOLDERS, {"image_size": 256}, 224, None),  # what is set is taken
+        (FOLDERS, {"crop_size": 128}, 224, 128),
+        (FOLDERS, {"dataset": "digits"}, 224, 224),
+        ({"dataset": "digits", "image_size": 32}, {}, 24, None),
+    ],
+)
+def test_folders_are_judged_on_the_centre(pretraining, overrides, input_size, crop):
+    config = DataConfig.for_evaluation(pretraining, overrides, input_size=input_size)
+    assert config.crop_size == crop
+    whole = DataConfig.for_evaluation(pretraining, overrides, input_size=input_size, whole=True)
+    assert whole.crop_size == overrides.get("crop_size")
+
+
+def test_a_crop_needs_a_larger_image():
+    with pytest.raises(UserError, match=r"data\.crop_size=32 crops the centre of larger images"):
+        DataConfig(dataset="digits", image_size=16, crop_size=32)
+    with pytest.raises(UserError, match=r"data\.crop_size is for evaluations"):
+        DataConfig.from_config({"dataset": "digits", "image_size": 16, "crop_size": 8})

@@ -103,3 +103,12 @@ def test_bad_images_are_named_or_skipped(folder, kind, resident):
         image = skipping.read(1)[1]
     assert image[0, 0, 0] == 2
     assert any("1.png" in str(warning.message) for warning in caught)
+
+
+@pytest.mark.parametrize("size", [(40, 32), (30, 30), (61, 45), (32, 40)])
+def test_resize_and_crop_is_torchvisions(size):
+    noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    resized = tv.resize(image, 32, InterpolationMode.BICUBIC)
+    expected = np.asarray(tv.center_crop(resized, 25))
+    np.testing.assert_array_equal(np.asarray(to_square(image, (32, 25))), expected)
