@@ -8,7 +8,7 @@ PARALLEL ?= -n 2 --dist loadfile
 PYTEST := -m pytest $(PARALLEL)
 test test-lowest: export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-lowest torture lint docs notebooks format clean help
+.PHONY: install wheel demo test test-lowest torture lint docs notebooks format clean help
 
 help:
 	@echo "make demo   set up, train cfamc and emp_ssl on handwritten digits, compare them under attack"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-lowest PYTHON=python3.10   the tests, with the oldest libraries that setup.py allows"
 	@echo "make torture   kill, damage and confuse it for hours (TORTURE='--kills 6' for minutes)"
 	@echo "make lint   ruff, mypy and make docs"
+	@echo "make wheel  build the wheel and try it in an environment of its own"
 	@echo "make notebooks   examples/*.ipynb from examples/*.py"
 	@echo "make docs   the documentation site in site/; a broken link or a missing docstring fails"
 
@@ -26,6 +27,8 @@ $(VENV)/.installed: setup.py pyproject.toml
 	$(RUN) -m pip install --quiet uv
 	$(RUN) -m uv pip install --python $(RUN) --config-settings editable_mode=compat -e '.[dev]'
 	@touch $@
+
+install: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(RUN) -m solo_adv.commands.demo
@@ -56,6 +59,15 @@ docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 	@echo "site/index.html is made; to search in it: $(RUN) -m http.server --directory site"
 
+wheel: $(VENV)/.installed
+	rm -rf build dist .venv-wheel
+	$(RUN) -m build --quiet
+	$(PYTHON) -m venv .venv-wheel
+	$(RUN) -m uv pip install --quiet --python .venv-wheel/bin/python dist/*.whl
+	cd dist && ../.venv-wheel/bin/python -c "import solo_adv; \
+		print(solo_adv.__version__, solo_adv.load_pretrained('cfamc_resnet10w16_digits_m3').num_features)"
+	cd dist && ../.venv-wheel/bin/solo-adv-pretrain --help > /dev/null
+
 notebooks: $(VENV)/.installed
 	$(RUN) -m jupytext --quiet --update --to ipynb --set-kernel python3 examples/*.py
 
@@ -64,4 +76,4 @@ format: $(VENV)/.installed
 	$(RUN) -m ruff format .
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist site *.egg-info
+	rm -rf $(VENV) $(LOWEST) .venv-wheel build dist site *.egg-info

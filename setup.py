@@ -1,10 +1,33 @@
 """Packaging of solo-adv; tool settings live in pyproject.toml."""
 
+import os
+import re
 from pathlib import Path
 
 from setuptools import find_namespace_packages, find_packages, setup
 
 HERE = Path(__file__).parent
+URL = os.environ.get("SOLO_ADV_URL", "")
+"""Address of the repository. The release workflow sets it; a copy elsewhere has another one."""
+
+
+def for_package_index(text: str) -> str:
+    """The README for a page where relative links lead nowhere.
+
+    They lead to the repository where its address is known. Otherwise only their text is kept, and
+    pictures are left out.
+    """
+    link = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)]+)\)")
+
+    def absolute(found: re.Match[str]) -> str:
+        picture, words, target = found.groups()
+        if not URL:
+            return "" if picture else words
+        return f"{picture}[{words}]({URL}/{'raw' if picture else 'blob'}/HEAD/{target})"
+
+    return link.sub(absolute, text)
+
+
 NOTEBOOKS = ["jupytext>=1.16", "nbclient>=0.10", "ipykernel>=6"]
 DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.17", "onnxscript"]
@@ -13,8 +36,20 @@ setup(
     name="solo-adv",
     version="0.1.0",
     description="Adversarial self-supervised learning: a plugin for solo-learn",
-    long_description=(HERE / "README.md").read_text(),
+    long_description=for_package_index((HERE / "README.md").read_text(encoding="utf-8")),
     long_description_content_type="text/markdown",
+    author="The solo-adv developers",
+    keywords=["self-supervised learning", "adversarial robustness", "solo-learn", "PyTorch"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
+    **({"url": URL, "project_urls": {"Issues": f"{URL}/issues"}} if URL else {}),
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.10",

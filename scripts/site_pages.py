@@ -27,6 +27,7 @@ COPIES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security.md",
+    "CODE_OF_CONDUCT.md": "conduct.md",
 }
 """Files outside docs/ and the pages of the site that show them."""
 MADE = {"zoo/README.md": "models.md"}
