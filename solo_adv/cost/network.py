@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from solo_adv.encoders.backbones import build_backbone
+from solo_adv.encoders.backbones import architecture, build_backbone
 from solo_adv.encoders.projector import Projector
 from solo_adv.support.settings import plain
 
@@ -52,7 +52,10 @@ class Network(NamedTuple):
         Without a projector, it returns the backbone's features.
         """
         backbone, dim = build_backbone(
-            self.backbone, image_size=self.size, stem=self.stem, **json.loads(self.kwargs)
+            self.backbone,
+            image_size=self.size,
+            stem=self.stem,
+            **architecture(json.loads(self.kwargs)),
         )
         if self.hidden is None or self.output is None:
             return backbone.train()

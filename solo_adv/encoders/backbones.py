@@ -2,7 +2,8 @@
 
 import inspect
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -64,28 +65,29 @@ def build_backbone(
             solo-learn), ``cifar_linear`` (as ``cifar``, without a ReLU after the convolution's
             batch norm, as in lightly's examples), ``imagenet`` (7x7, stride 2, max-pooling), or
             ``auto``, which takes ``cifar`` for images of up to 64 pixels and ``imagenet`` for
-            larger ones.
+            larger ones. A variant such as ``resnet50d`` keeps its own stem for ``imagenet``.
         kwargs: passed to timm. A ``resnet*`` also takes ``width``, the number of channels of the
             first stage (64 by default; each further stage has twice as many as the one before), and
             ``layers``, the number of blocks of each stage. Other models ignore these two, which
-            presets for small images set.
+            presets for small images set; a warning says so. ``pretrained=True`` takes timm's
+            weights, for a ``resnet*`` with the stem ``imagenet`` and without ``width``.
 
     Returns:
-        The module and D.
+        The module and D, which is measured by a pass of one black image.
 
     Raises:
-        UserError: there is no such model, or it does not accept the arguments.
+        UserError: there is no such model, it does not accept the arguments, its weights cannot be
+            had, or it gives something else than a vector for each image.
     """
     stem = resolve_stem(stem, image_size)
     name = resolve_name(name)
     try:
-        if name.startswith("resnet"):
+        if _has_a_stem_to_choose(name):
             backbone = _resnet(name, stem, **kwargs)
-        elif name in SOLO_LEARNS_OWN:
-            backbone = _solo_learns_own(name, **kwargs)
         else:
-            backbone = _timm_model(name, image_size, **kwargs)
+            backbone = _other_network(name, image_size, **kwargs)
         flags("backbone.kwargs", kwargs, {**_OURS, **declared_types(type(backbone))})
+        features_dim = _measured_width(backbone, name, image_size)
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -94,10 +96,57 @@ def build_backbone(
             f"backbone.name={name} cannot be built with {kwargs or 'these settings'} "
             f"for {image_size}-pixel images: {error}"
         ) from error
-    return backbone, int(backbone.num_features)  # type: ignore[arg-type]
+    return backbone, features_dim
 
 
-_OURS = {"zero_init_residual": bool}
+def architecture(kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The ``backbone.kwargs`` without ``pretrained``, for a network whose weights are known."""
+    return {key: value for key, value in (kwargs or {}).items() if key != "pretrained"}
+
+
+def create(name: str, **kwargs: Any) -> nn.Module:
+    """Call ``timm.create_model``.
+
+    Raises:
+        UserError: pretrained weights were asked for and timm cannot get them.
+    """
+    import timm  # noqa: PLC0415  takes seconds
+
+    try:
+        network: nn.Module = timm.create_model(name, **kwargs)
+    except Exception as error:  # the libraries of a download raise many types
+        if not kwargs.get("pretrained") or isinstance(error, TypeError | AssertionError):
+            raise
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise UserError(
+            f"timm cannot get the weights of {name}: {reason}. As a teacher, timm:{name}@FILE "
+            "takes weights that are on this machine."
+        ) from error
+    return network
+
+
+def _measured_width(backbone: nn.Module, name: str, image_size: int) -> int:
+    """The dimension of the features, by a pass of one black image without gradient.
+
+    Raises:
+        UserError: the network gives something else than a vector for each image.
+    """
+    weight = next(backbone.parameters())
+    image = weight.new_zeros(1, 3, image_size, image_size)
+    training = backbone.training
+    with torch.no_grad():
+        features = backbone.eval()(image)
+    backbone.train(training)
+    if not isinstance(features, Tensor) or features.dim() != 2:
+        shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise UserError(
+            f"backbone.name={name} gives {shape} for one image, and a backbone must give one "
+            "vector (1, D): choose another network."
+        )
+    return int(features.shape[1])
+
+
+_OURS = {"zero_init_residual": bool, "pretrained": bool}
 """Options that this module takes and timm has under another name, with their types."""
 
 
@@ -109,12 +158,17 @@ def _check_options(name: str, error: Exception) -> None:
     """
     found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     if found and is_timm_model(name):
-        takes = inspect.signature(type(_create(name)))
-        options = {*takes.parameters, "width", "layers", "zero_init_residual"} - {"block"}
+        takes = inspect.signature(type(create(name)))
+        ours = {"width", "zero_init_residual"} if _has_a_stem_to_choose(name) else set()
+        options = {*takes.parameters, *ours, "pretrained"} - {"block"}
         raise unknown(f"key in backbone.kwargs of {name}", found[1], options) from error
 
 
-def set_stem(resnet: nn.Module, stem: str, width: int = 64) -> None:
+_USUAL_WIDTH = 64
+"""Channels of the first stage of timm's ResNets."""
+
+
+def set_stem(resnet: nn.Module, stem: str, width: int = _USUAL_WIDTH) -> None:
     """Replace a ResNet's first convolution and pooling by the ``stem`` of `build_backbone`."""
     if stem == "imagenet":
         conv = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
@@ -128,30 +182,41 @@ def set_stem(resnet: nn.Module, stem: str, width: int = 64) -> None:
         setattr(resnet, "act1" if hasattr(resnet, "act1") else "relu", nn.Identity())
 
 
-def _create(name: str, **kwargs: Any) -> nn.Module:
-    import timm  # noqa: PLC0415  takes seconds
+def _has_a_stem_to_choose(name: str) -> bool:
+    """Whether timm builds the network as a ``ResNet``, which takes a width and another stem."""
+    if not name.startswith("resnet"):
+        return False
+    from timm.models import is_model_in_modules  # noqa: PLC0415  takes seconds
 
-    network: nn.Module = timm.create_model(name, **kwargs)
-    return network
+    return is_model_in_modules(name.partition(".")[0], {"resnet"})
 
 
 def _resnet(
     name: str,
     stem: str,
-    width: int = 64,
+    width: int = _USUAL_WIDTH,
     zero_init_residual: bool = False,
+    pretrained: bool = False,
     **kwargs: Any,
 ) -> nn.Module:
+    # timm and torchvision have different names for this option; both are accepted.
+    kwargs = {"num_classes": 0, "zero_init_last": zero_init_residual, **kwargs}
+    if stem == "imagenet" and width == _USUAL_WIDTH:
+        return create(name, pretrained=pretrained, **kwargs)
+    if pretrained:
+        raise UserError(
+            f"backbone.kwargs.pretrained=true: timm's weights of {name} are for backbone.stem="
+            f"imagenet and width={_USUAL_WIDTH}; this run has {stem} and {width}. Set both, or "
+            "start from another encoder: teacher.checkpoint=PATH teacher.start_student=true."
+        )
     # With a stem of a single convolution, timm fixes the width at 64. With its deep stem the width
     # is free, so a ResNet with a deep stem is built and its stem is replaced.
-    backbone = _create(
+    backbone = create(
         name,
-        num_classes=0,
         channels=tuple(width * 2**stage for stage in range(4)),
         stem_type="deep",
         stem_width=width // 2,
-        # timm and torchvision have different names for this option; both are accepted.
-        **{"zero_init_last": zero_init_residual, **kwargs},
+        **kwargs,
     )
     set_stem(backbone, stem, width)
     if width < _SAFE_CHANNELS:
@@ -192,18 +257,25 @@ def _subsample_first(network: nn.Module) -> None:
                 setattr(module, name, convolution)
 
 
-def _timm_model(
+def _other_network(
     name: str, image_size: int, width: object = None, layers: object = None, **kwargs: Any
 ) -> nn.Module:
+    ignored = [key for key, value in (("width", width), ("layers", layers)) if value is not None]
+    if ignored:
+        warnings.warn(
+            f"backbone.name={name} ignores backbone.kwargs.{' and '.join(ignored)}, which only "
+            "ResNets have.",
+            stacklevel=3,
+        )
+    if name in SOLO_LEARNS_OWN:
+        return _solo_learns_own(name, **kwargs)
     try:
-        return _create(name, num_classes=0, **{"img_size": image_size, **kwargs})
+        return create(name, num_classes=0, **{"img_size": image_size, **kwargs})
     except TypeError:  # convolutional models take no image size
-        return _create(name, num_classes=0, **kwargs)
+        return create(name, num_classes=0, **kwargs)
 
 
-def _solo_learns_own(
-    name: str, width: object = None, layers: object = None, **kwargs: Any
-) -> nn.Module:
+def _solo_learns_own(name: str, **kwargs: Any) -> nn.Module:
     try:
         backbones = import_module("solo.backbones")
     except ImportError as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from solo_adv.data.config import judged_crop
-from solo_adv.encoders.backbones import Normalization, build_backbone
+from solo_adv.encoders.backbones import Normalization, architecture, build_backbone
 from solo_adv.encoders.preprocessing import preprocessing
 from solo_adv.encoders.projector import Projector
 from solo_adv.support.checks import choice
@@ -65,15 +65,15 @@ class Encoder(nn.Module):
             backbone["name"],
             image_size=self.image_size,
             stem=backbone.get("stem", "auto"),
-            **(backbone.get("kwargs") or {}),
+            **architecture(backbone.get("kwargs")),
         )
-        self.features_dim = backbone_dim
+        self.dims = {"backbone": backbone_dim}
         if with_projector:
             kwargs = config["method_kwargs"]
             hidden_dim, output_dim = kwargs["proj_hidden_dim"], kwargs["proj_output_dim"]
             self.projector = Projector(backbone_dim, hidden_dim, output_dim)
-            dims = {"hidden": hidden_dim, "projector": output_dim, "backbone": backbone_dim}
-            self.features_dim = dims[features]
+            self.dims |= {"hidden": hidden_dim, "projector": output_dim}
+        self.features_dim = self.dims[features]
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute features (N, D) of pixels (N, 3, H, W), float in [0, 1].

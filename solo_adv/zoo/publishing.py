@@ -83,7 +83,7 @@ def publish(
         summary=summary,
         classes=found[0][1].data["classes"],
         features=features,
-        feature_dims=_dims(encoder),
+        feature_dims=encoder.dims,
         files=files,
         licence=licence,
         training={
@@ -172,14 +172,6 @@ def _features(found: Found) -> str:
     if len(features) > 1:
         raise UserError(f"The reports are of several features ({', '.join(features)}): choose one.")
     return features[0]
-
-
-def _dims(encoder: Encoder) -> dict[str, int]:
-    dims = {"backbone": int(encoder.backbone.num_features)}  # type: ignore[arg-type]
-    if hasattr(encoder, "projector"):
-        kwargs = encoder.config["method_kwargs"]
-        dims |= {"hidden": kwargs["proj_hidden_dim"], "projector": kwargs["proj_output_dim"]}
-    return dims
 
 
 def _shared(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import torchvision
 from torch import nn
 
 from solo_adv import UserError
-from solo_adv.encoders.backbones import build_backbone, set_stem
+from solo_adv.encoders.backbones import architecture, build_backbone, set_stem
 
 
 @pytest.mark.parametrize(("name", "dim"), [("resnet18", 512), ("resnet50", 2048)])
@@ -51,10 +51,47 @@ def test_a_very_narrow_resnet_is_the_network_that_timm_builds():
 
 
 def test_any_timm_model_whatever_a_preset_says_of_resnets():
-    backbone, dim = build_backbone(
-        "vit_tiny_patch16_224", image_size=16, width=16, layers=[1], patch_size=4, depth=1
-    )
+    with pytest.warns(UserWarning, match="vit_tiny_patch16_224 ignores .*width and layers"):
+        backbone, dim = build_backbone(
+            "vit_tiny_patch16_224", image_size=16, width=16, layers=[1], patch_size=4, depth=1
+        )
     assert backbone(torch.rand(2, 3, 16, 16)).shape == (2, dim)
+
+
+def test_the_width_of_the_features_is_measured():
+    # MobileNet v3 has another number of channels before the last layer that it keeps.
+    backbone, dim = build_backbone("mobilenetv3_small_050", image_size=32)
+    assert dim != backbone.num_features
+    assert backbone(torch.rand(2, 3, 32, 32)).shape == (2, dim)
+
+
+def test_a_network_of_another_module_has_no_option_of_resnets():
+    backbone, dim = build_backbone("resnetv2_18", image_size=32)
+    assert backbone.training
+    assert backbone(torch.rand(2, 3, 32, 32)).shape == (2, dim)
+    with pytest.raises(UserError, match="resnetv2_18 'stem_widht'. Did you mean"):
+        build_backbone("resnetv2_18", image_size=32, stem_widht=3)
+
+
+def test_a_network_without_one_vector_for_each_image_is_refused():
+    with pytest.raises(UserError, match=r"gives \(1, 512, 1, 1\) for one image"):
+        build_backbone("resnetv2_18", image_size=32, global_pool="")
+
+
+def test_pretrained_weights(monkeypatch):
+    asked = []
+
+    def create_model(name, *, pretrained=False, **kwargs):
+        asked.append((name, pretrained))
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(timm, "create_model", create_model)
+    with pytest.raises(UserError, match=r"weights of resnet18: no route .*timm:resnet18@FILE"):
+        build_backbone("resnet18", image_size=224, pretrained=True)
+    assert asked == [("resnet18", True)]
+    with pytest.raises(UserError, match="are for backbone.stem=imagenet and width=64"):
+        build_backbone("resnet18", image_size=32, pretrained=True)
+    assert architecture({"pretrained": True, "width": 8}) == {"width": 8}
 
 
 @pytest.mark.parametrize(

@@ -113,8 +113,13 @@ def test_files_that_are_not_weights(network, tmp_path):
         load_pretrained(f"timm:resnet18@{tmp_path}/right.pth", head="linear")
 
 
-@pytest.mark.parametrize("name", ["resnet10t", "resnetaa50"])
-def test_a_variant_that_is_built_otherwise_is_refused(tmp_path, name):
-    torch.save(timm.create_model(name).state_dict(), tmp_path / "a.pth")
-    with pytest.raises(UserError, match=f"The backbone {name} of this package is not timm's"):
-        load_pretrained(f"timm:{name}@{tmp_path}/a.pth")
+@pytest.mark.parametrize("name", ["resnet10t", "resnet18d", "resnetaa50"])
+def test_variants_of_resnets_keep_their_own_stem(tmp_path, name):
+    network = timm.create_model(name, num_classes=0).eval()
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    size = network.pretrained_cfg["input_size"][-1]
+    pixels = torch.rand(1, 3, size, size)
+    encoder = load_pretrained(f"timm:{name}@{tmp_path}/a.pth")
+    with torch.no_grad():
+        expected = network(encoder.normalization(pixels))
+        torch.testing.assert_close(encoder(pixels), expected)
