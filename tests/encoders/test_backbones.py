@@ -69,7 +69,7 @@ def test_a_network_of_another_module_has_no_option_of_resnets():
     backbone, dim = build_backbone("resnetv2_18", image_size=32)
     assert backbone.training
     assert backbone(torch.rand(2, 3, 32, 32)).shape == (2, dim)
-    with pytest.raises(UserError, match="resnetv2_18 'stem_widht'. Did you mean"):
+    with pytest.raises(UserError, match=r"resnetv2_18 'stem_widht'\. Did you mean"):
         build_backbone("resnetv2_18", image_size=32, stem_widht=3)
 
 
@@ -89,7 +89,7 @@ def test_pretrained_weights(monkeypatch):
     with pytest.raises(UserError, match=r"weights of resnet18: no route .*timm:resnet18@FILE"):
         build_backbone("resnet18", image_size=224, pretrained=True)
     assert asked == [("resnet18", True)]
-    with pytest.raises(UserError, match="are for backbone.stem=imagenet and width=64"):
+    with pytest.raises(UserError, match=r"are for backbone\.stem=imagenet and width=64"):
         build_backbone("resnet18", image_size=32, pretrained=True)
     assert architecture({"pretrained": True, "width": 8}) == {"width": 8}
 
