@@ -15,7 +15,7 @@ from solo_adv.evaluation.mapping import KINDS, map_features
 from solo_adv.pretrained import load_pretrained
 from solo_adv.report.feature_map import write_map
 from solo_adv.support.cli import user_errors
-from solo_adv.support.files import given_path
+from solo_adv.support.files import given_path, require_writable
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> dict[str, Path]:
     Raises:
         UserError: the checkpoint or the data cannot be used.
     """
+    output = given_path(args.output)
+    require_writable(output.parent, "the map", remedy="Choose another --output.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder = load_pretrained(args.pretrained_checkpoint_dir, features=args.features).to(device)
     train_set, test_set = load_labelled(
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> dict[str, Path]:
         device=device,
         seed=args.seed,
     )
-    files = write_map(shown, given_path(args.output))
+    files = write_map(shown, output)
     print("\n".join(str(path) for path in files.values()))
     return files
 

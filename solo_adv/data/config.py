@@ -69,9 +69,9 @@ class DataConfig:
         resident: whether to keep all images decoded in (device) memory; "auto" keeps them if they
             fit.
         max_resident_gib: most GiB of decoded images that "auto" keeps resident.
-        on_unreadable: with "error", a train image that cannot be decoded ends the run. With
-            "skip", a warning names it and the next readable image takes its place. Test images
-            are never replaced, because accuracies count all of them.
+        on_unreadable: with "error", an image that cannot be decoded ends the run. With "skip", a
+            warning names it. The next readable image takes the place of a train image; a test
+            image is left out of all accuracies, for which all are decoded once beforehand.
         mean: mean of each of the three channels, pixels in [0, 1]; the model uses it.
         std: standard deviation of each of the three channels; the model uses it.
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from solo_adv.data.config import DataConfig
-from solo_adv.data.decoding import Size, decode_all, decode_or_next
+from solo_adv.data.decoding import Size, decode_all, decode_or_next, readable_rows
 from solo_adv.data.image_set import ImageSet
 from solo_adv.data.labels import LabelledPart, drawn_rows
 from solo_adv.data.sources import RawSplit, Sources, stored_size
@@ -78,7 +78,10 @@ def load_split(config: DataConfig, split: str) -> ImageSet | None:
     if config.image_size is not None and config.crop_size is not None:
         size = config.image_size, config.crop_size
     stored = raw.stored_size or stored_size(raw.sources)
-    skip = split == "train" and config.on_unreadable == "skip"
+    skip = config.on_unreadable == "skip"
+    if skip and split == "test":  # no other image takes the place of one that is judged
+        kept = readable_rows(raw.sources, size, name)
+        raw, labels, skip = raw.select(kept.tolist()), labels[kept], False
     if _is_resident(config, raw.sources, size, skip=skip):
         images, rows = decode_all(raw.sources, size, name, skip=skip)
         return ImageSet(name, labels[rows], classes, images=images, stored_size=stored)

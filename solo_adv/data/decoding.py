@@ -64,7 +64,7 @@ def unreadable(sources: Sources, index: int, reason: object) -> UnreadableImageE
     """The error that names an image that cannot be read."""
     return UnreadableImageError(
         f"Cannot read the image {sources.describe(index)}: {reason} "
-        "(data.on_unreadable=skip replaces train images that cannot be read)"
+        "(data.on_unreadable=skip replaces such train images and leaves out such test images)"
     )
 
 
@@ -110,6 +110,37 @@ def first_readable(
         if result is not None:
             return candidate, result
     raise UnreadableImageError(f"None of the {count} images can be read.")
+
+
+def readable_rows(sources: Sources, image_size: Size | None, name: str) -> torch.Tensor:
+    """Find the images that can be decoded, in threads; a warning names each of the others.
+
+    Args:
+        sources: N stored images.
+        image_size: as for :func:`decode`.
+        name: name of the images for the progress bar.
+
+    Returns:
+        Their indices, ascending.
+
+    Raises:
+        UnreadableImageError: none of them can be decoded.
+    """
+
+    def readable(index: int) -> bool:
+        try:
+            decode(sources, index, image_size)
+        except UnreadableImageError as error:
+            warnings.warn(f"Left out: {error}", stacklevel=2)
+            return False
+        return True
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(readable, range(len(sources)))
+        kept = torch.tensor(list(track(found, f"Checking {name}", len(sources))))
+    if not kept.any():
+        raise UnreadableImageError(f"None of the {len(sources)} images can be read.")
+    return kept.nonzero().flatten()
 
 
 def warn_skipped(error: UnreadableImageError) -> None:

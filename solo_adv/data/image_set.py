@@ -10,6 +10,8 @@ from torch.utils.data import Dataset
 
 from solo_adv.data.decoding import CHUNK, Size, check_size, decode_or_next
 from solo_adv.data.sources import EncodedSources, Sources
+from solo_adv.support.errors import UserError
+from solo_adv.support.examples import check_labels
 from solo_adv.support.hashes import sha256
 from solo_adv.support.progress import track
 
@@ -35,6 +37,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
 
     Raises:
         ValueError: both or neither of ``images`` and ``sources`` are given.
+        UserError: images or labels have another shape or type; the message names the remedy.
     """
 
     def __init__(
@@ -51,6 +54,9 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     ) -> None:
         if (images is None) == (sources is None):
             raise ValueError("an ImageSet holds images or sources, one of the two")
+        if images is not None:
+            _check_images(images, name)
+        check_labels(labels, len(labels) if images is None else len(images), f"labels of {name}")
         self.name = name
         self.labels = labels
         self.classes = classes
@@ -179,3 +185,17 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
             )
             read = (item for chunk in chunks for item in pool.map(self.read, chunk))
             yield from track(read, f"Hashing {self.name}", len(self))
+
+
+def _check_images(images: torch.Tensor, name: str) -> None:
+    if images.ndim != 4 or images.shape[1] != 3:
+        remedy = " Give images.permute(0, 3, 1, 2)." if images.shape[-1:] == (3,) else ""
+        raise UserError(
+            f"Images of {name} must have the shape (N, 3, H, W); got {tuple(images.shape)}.{remedy}"
+        )
+    if images.dtype != torch.uint8:
+        remedy = " Give (255 * images).round().byte() for pixels in [0, 1]."
+        raise UserError(
+            f"Images of {name} must be uint8; got {images.dtype}."
+            f"{remedy if images.is_floating_point() else ''}"
+        )

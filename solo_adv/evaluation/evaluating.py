@@ -36,7 +36,7 @@ from solo_adv.report.record import Report
 from solo_adv.report.writing import write_report, written_files
 from solo_adv.support.checks import choice, flag
 from solo_adv.support.errors import UserError
-from solo_adv.support.files import given_path
+from solo_adv.support.files import given_path, require_writable
 from solo_adv.support.processes import first_process_first, from_first, local_device, rank
 from solo_adv.support.settings import plain
 
@@ -59,8 +59,8 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
         than the first return no files.
 
     Raises:
-        UserError: a setting, the checkpoint or the data cannot be used, or the existing report is
-            damaged.
+        UserError: a setting, the checkpoint, the data or the directory of the report cannot be
+            used, or the existing report is damaged.
     """
     asked = _asked(cfg)
     saying = not quiet and rank() == 0
@@ -77,6 +77,10 @@ def evaluate(cfg: DictConfig, *, quiet: bool = False) -> tuple[Report, dict[str,
     method = asked.encoder.config["method"]
     if saying:
         print(f"Evaluating {asked.checkpoint} ({method}) on {asked.device}")
+    if rank() == 0:
+        require_writable(
+            asked.directory, "the report", remedy="Choose another place by results_dir=DIR."
+        )
     progress = asked.directory / "progress"
     outcome = evaluate_robustness(
         asked.encoder,

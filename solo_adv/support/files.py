@@ -98,6 +98,21 @@ def write_files(files: Mapping[Path, bytes], what: str, *, remedy: str) -> None:
             ) from error
 
 
+def require_writable(directory: Path, what: str, *, remedy: str) -> None:
+    """Make a directory and write into it for a moment, before hours of work for what lies in it.
+
+    Args:
+        directory: where ``what`` will be written.
+        what: what will be written, for the error, such as ``the report``.
+        remedy: a sentence for the error that says what the user can do.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    write_files({directory / ".writable": b""}, what, remedy=remedy)
+    (directory / ".writable").unlink(missing_ok=True)
+
+
 def verify(path: Path) -> None:
     """Check a file against its checksum or, if it is a zip file without one, against its CRCs.
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from solo_adv.support.examples import check_features
+
 
 def hits(scores: Tensor, labels: Tensor) -> Tensor:
     """Whether each label has the highest score of its row, and whether it is among the top five.
@@ -21,6 +23,11 @@ def hits(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Top-1 and top-5 accuracy, as fractions, of :func:`hits`."""
+    """Top-1 and top-5 accuracy, as fractions, of :func:`hits`.
+
+    Raises:
+        UserError: there is not one score for each class, or not one label, for each row.
+    """
+    check_features(scores, labels)
     top1, top5 = hits(scores, labels).sum(dim=0).tolist()
     return top1 / len(labels), top5 / len(labels)

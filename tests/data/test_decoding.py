@@ -112,3 +112,16 @@ def test_resize_and_crop_is_torchvisions(size):
     resized = tv.resize(image, 32, InterpolationMode.BICUBIC)
     expected = np.asarray(tv.center_crop(resized, 25))
     np.testing.assert_array_equal(np.asarray(to_square(image, (32, 25))), expected)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BAD if kind != "gone"])
+@pytest.mark.parametrize("resident", [True, False])
+def test_bad_test_images_are_named_or_left_out(folder, kind, resident):
+    BAD[kind](folder / "1.png")
+    settings = {"dataset": "custom", "no_labels": True, "train_path": str(folder)}
+    settings |= {"val_path": str(folder), "image_size": 8, "resident": resident}
+    with pytest.raises(UnreadableImageError, match=r"1\.png.*leaves out such test images"):
+        load_split(DataConfig(**settings), "test").read(1)
+    with pytest.warns(UserWarning, match=r"Left out: .*1\.png"):
+        test = load_split(DataConfig(**settings, on_unreadable="skip"), "test")
+    assert [int(image[0, 0, 0]) for image, _ in test] == [0, 2]

@@ -219,14 +219,15 @@ def test_unreadable_train_image_is_replaced_by_the_next(
     assert torch.equal(targets, whole.labels)
 
 
-def test_test_images_are_never_replaced(tmp_path, pixels, write_folder):
+def test_unreadable_test_images_are_left_out_and_never_replaced(tmp_path, pixels, write_folder):
     folder = write_folder(tmp_path, pixels, [0, 1, 2] * 4)
     (folder / "car/001.png").write_bytes(b"no image")
     config = DataConfig(
         dataset="custom", train_path=str(folder), val_path=str(folder), on_unreadable="skip"
     )
-    with pytest.raises(UserError, match=r"Cannot read the image '.*car/001\.png'"):
-        load_split(config, "test")
+    with pytest.warns(UserWarning, match=r"Left out: Cannot read the image '.*car/001\.png'"):
+        test = load_split(config, "test")
+    assert test.labels.bincount().tolist() == [4, 3, 4]
 
 
 def test_nothing_readable_at_all_is_an_error(tmp_path, pixels, write_folder):

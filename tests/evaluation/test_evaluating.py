@@ -272,3 +272,12 @@ def test_an_evaluation_that_was_killed_continues(asked, place, monkeypatch):
     whole, _ = evaluate(cfg, quiet=True)
     assert len(calls) - 3 == continued + 2
     assert [m.figure for m in whole.measurements] == [m.figure for m in report.measurements]
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_evaluation(
+    asked, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(evaluating, "evaluate_robustness", None)
+    (tmp_path / "results").touch()
+    with pytest.raises(UserError, match=r"Cannot write the report into .*results_dir=DIR"):
+        evaluate(asked(), quiet=True)

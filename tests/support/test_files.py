@@ -12,6 +12,7 @@ import torch
 
 from solo_adv.encoders.checkpoint import read_checkpoint
 from solo_adv.support import files as integrity
+from solo_adv.support.errors import UserError
 from solo_adv.support.files import (
     DamagedFileError,
     digest_path,
@@ -117,3 +118,12 @@ def test_an_exchanged_checksum_is_refused(file):
     digest_path(file).write_text("0" * 64 + "  a.ckpt\n")
     with pytest.raises(DamagedFileError, match="SHA-256"):
         read_checkpoint(file)
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path):
+    integrity.require_writable(tmp_path / "new/deep", "the report", remedy="Take another.")
+    assert not list((tmp_path / "new/deep").iterdir())
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(UserError, match=r"Cannot write the report into .*Take another\."):
+            integrity.require_writable(place, "the report", remedy="Take another.")

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from solo_adv.support.checks import number, whole
 from solo_adv.support.errors import UserError, unknown
+from solo_adv.support.examples import check_features
 from solo_adv.support.hits import hits
 
 DISTANCES = ("cosine", "euclidean")
@@ -42,7 +43,8 @@ def knn_accuracy(
         (top-1, top-5) as fractions.
 
     Raises:
-        UserError: a setting is out of range, or one of the sets has no labelled feature.
+        UserError: a setting is out of range, features or labels have another shape or type, or one
+            of the sets has no labelled feature.
 
     Source:
         Wu et al. 2018, https://arxiv.org/abs/1805.01978, section 3.4.
@@ -51,6 +53,8 @@ def knn_accuracy(
     number("knn_temperature", temperature, above_zero=True)
     if distance not in DISTANCES:
         raise unknown("kNN distance", distance, DISTANCES)
+    check_features(train_features, train_labels, "training")
+    check_features(test_features, test_labels, "test")
     train_features, train_labels = _labelled(train_features, train_labels, "training")
     test_features, test_labels = _labelled(test_features, test_labels, "test")
     if distance == "cosine":
@@ -81,5 +85,5 @@ def _labelled(features: Tensor, labels: Tensor, which: str) -> tuple[Tensor, Ten
     known = labels >= 0
     if not known.any():
         raise UserError(f"kNN needs labels, and no {which} image has one; choose a labelled set.")
-    labels = labels.to(features.device)
+    labels = labels.to(features.device, torch.long)
     return (features, labels) if known.all() else (features[known], labels[known])

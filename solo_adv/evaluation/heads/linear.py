@@ -25,6 +25,7 @@ from solo_adv.evaluation.heads.features import extract
 from solo_adv.evaluation.images import batches
 from solo_adv.support.checks import choice, epochs_of, flag, known_keys, number, whole
 from solo_adv.support.errors import UserError
+from solo_adv.support.examples import check_features
 from solo_adv.support.logistic import fit_logistic
 from solo_adv.support.progress import track
 
@@ -234,7 +235,11 @@ def train_head_on_features(
     """Train a standard head on given features (N, D) and labels (N,), on their device.
 
     It is the head that `train_head` trains without an adversary and augmentation.
+
+    Raises:
+        UserError: features or labels have another shape or type, or a label is out of range.
     """
+    check_features(features, labels)
     _check_labels(labels, num_classes)
     if recipe.optimizer == "lbfgs":
         penalty = recipe.weight_decay or _LEAST_PENALTY
