@@ -52,12 +52,11 @@ def map_features(
     Raises:
         UserError: the kind is unknown, its package is missing, or there are too few images.
     """
-    choice("--kind", kind, KINDS)
+    check_kind("--kind", kind)
     shown = select(image_set, max_images, seed)
     if len(shown) < _LEAST:
         raise UserError(f"A map needs at least {_LEAST} images; got {len(shown)}.")
     reduce = _umap if kind == "umap" else _tsne
-    _check_installed(kind)
     encoder.eval()
     with frozen(encoder):
         pairs = _features(encoder, shown, adversary, batch_size, device, seed)
@@ -104,10 +103,20 @@ def _features(
         yield clean.float().cpu(), attacked.float().cpu(), labels.cpu()
 
 
-def _check_installed(kind: str) -> None:
+def check_kind(key: str, kind: str) -> None:
+    """Refuse a kind of map that is unknown or whose package is missing.
+
+    Args:
+        key: the setting's name, for the message.
+        kind: one of ``KINDS``.
+
+    Raises:
+        UserError: there is no such kind, or its package is not installed.
+    """
+    choice(key, kind, KINDS)
     if kind == "umap" and find_spec("umap") is None:
         raise UserError(
-            "UMAP needs the package umap-learn: pip install 'solo-adv[umap]', or use --kind tsne."
+            "UMAP needs the package umap-learn: pip install 'solo-adv[umap]', or use tsne."
         )
 
 

@@ -82,6 +82,7 @@ _from_one = partial(whole, minimum=1)
 SECTIONS = (
     *("backbone", "method_kwargs", "adversary", "crops", "data", "optimizer", "scheduler"),
     *("knn_eval", "checkpoint", "auto_resume", "wandb", "tensorboard", "performance"),
+    "auto_umap",
     *("teacher", "averaging", "dali"),
 )
 NEEDED = ("backbone", "data", "optimizer", "scheduler")
@@ -121,6 +122,9 @@ TYPES: dict[str, Check] = {
     "wandb.enabled": flag,
     "wandb.offline": flag,
     "tensorboard.enabled": flag,
+    "auto_umap.enabled": flag,
+    "auto_umap.frequency": _from_one,
+    "auto_umap.kind": _text,
     "dali.encode_indexes_into_labels": flag,
     "performance.disable_channel_last": flag,
     "performance.keep_freed_memory": flag,

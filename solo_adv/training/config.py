@@ -27,6 +27,7 @@ _SECTIONS: dict[str, dict[str, Any]] = {
     "auto_resume": {"enabled": False, "max_hours": 36},
     "wandb": {"enabled": False, "entity": None, "project": "solo-adv", "offline": False},
     "tensorboard": {"enabled": False},
+    "auto_umap": {"enabled": False, "frequency": 1, "kind": "umap"},
 }
 # The keys without a default, in the sections that the host completes.
 _WITHOUT_DEFAULT = {

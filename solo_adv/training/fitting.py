@@ -16,6 +16,7 @@ from solo_adv.support.settings import plain
 from solo_adv.training.config import data_config
 from solo_adv.training.faults import explain
 from solo_adv.training.online_knn import OnlineKNN
+from solo_adv.training.pictures import AutoUMAP, CropPictures
 from solo_adv.training.runs import Run, explain_difference, find_unfinished, is_finished
 from solo_adv.training.trainer import build_trainer, check_processes, time_is_over
 
@@ -66,9 +67,7 @@ def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
         require_sizes(method.backbone, cfg.backbone.name, cfg.crops.size, (whole[0], whole[1]))
     if not cfg.performance.disable_channel_last:
         method = method.to(memory_format=torch.channels_last)
-    callbacks: list[Callback] = []
-    if cfg.knn_eval.enabled:
-        callbacks.append(OnlineKNN(k=cfg.knn_eval.k, distance=cfg.knn_eval.distance_func))
+    callbacks = _callbacks(cfg, run)
     batches = len(data.train_set) // cfg.optimizer.batch_size
     cfg.log_every_n_steps = max(1, min(cfg.get("log_every_n_steps", 50), batches))
     trainer = build_trainer(cfg, run, callbacks, replays=method.adversary.replays)
@@ -89,6 +88,17 @@ def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
             run.finish()
         print(f"Checkpoint: {checkpoint}")
     return checkpoint
+
+
+def _callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
+    """What looks on while the run trains."""
+    callbacks: list[Callback] = [CropPictures()]
+    if cfg.knn_eval.enabled:
+        callbacks.append(OnlineKNN(k=cfg.knn_eval.k, distance=cfg.knn_eval.distance_func))
+    if cfg.auto_umap.enabled:
+        maps, often = run.directory / "auto_umap", cfg.auto_umap.frequency
+        callbacks.append(AutoUMAP(maps, frequency=often, kind=cfg.auto_umap.kind, seed=cfg.seed))
+    return callbacks
 
 
 def _checkpoint_to_continue(cfg: DictConfig) -> Path | None:

@@ -1,11 +1,13 @@
 """Builds the loggers of a run."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
+from torch import Tensor
 
 from solo_adv.support.errors import UserError
 from solo_adv.support.settings import plain
@@ -61,3 +63,24 @@ def build_loggers(cfg: DictConfig, run: Run) -> list[Logger]:
             "later with wandb sync; wandb.enabled=false does without."
         ) from error
     return loggers
+
+
+def take_pictures(loggers: Iterable[Logger]) -> bool:
+    """Whether one of the loggers shows pictures: TensorBoard or W&B."""
+    return any(isinstance(logger, TensorBoardLogger | WandbLogger) for logger in loggers)
+
+
+def log_picture(loggers: Iterable[Logger], name: str, picture: Tensor, step: int) -> None:
+    """Send a picture to the loggers that show pictures.
+
+    Args:
+        loggers: the run's loggers.
+        name: the picture's name there.
+        picture: uint8 (3, H, W), on the CPU.
+        step: the step of the run.
+    """
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(name, picture, step)
+        elif isinstance(logger, WandbLogger):  # its own steps count what was logged
+            logger.log_image(name, [picture.permute(1, 2, 0).numpy()], caption=[f"step {step}"])

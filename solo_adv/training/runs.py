@@ -23,7 +23,7 @@ ENDED = "ended"
 # These settings may differ between a run and its continuation, because they do not change the
 # result.
 _NOT_PART_OF_THE_RESULT = (
-    *("checkpoint", "auto_resume", "wandb", "tensorboard"),
+    *("checkpoint", "auto_resume", "wandb", "tensorboard", "auto_umap"),
     *("accelerator", "log_every_n_steps", "resume_from_checkpoint", "max_time", "verbose", ENDED),
     *("logger", "profiler", "enable_progress_bar", "enable_model_summary", "detect_anomaly"),
 )
