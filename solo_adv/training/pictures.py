@@ -44,7 +44,7 @@ class CropPictures(Callback):
             self._seen = crop_grid(crops.clean, crops.attacked, delta, len(crops.labels))
             return updated(crops, delta)
 
-        pl_module.updated = looked_on  # type: ignore[method-assign]
+        pl_module.updated = looked_on  # type: ignore[method-assign,assignment]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
