@@ -28,6 +28,7 @@ def for_package_index(text: str) -> str:
     return link.sub(absolute, text)
 
 
+PARQUET = ["pyarrow>=15"]
 NOTEBOOKS = ["jupytext>=1.16", "nbclient>=0.10", "ipykernel>=6"]
 DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.17", "onnxscript"]
@@ -74,7 +75,6 @@ setup(
         "scikit-learn>=1.3",
         "numpy>=1.26",
         "scipy>=1.11",
-        "pyarrow>=15",
         "pillow>=10",
         "matplotlib>=3.8",
         "rich>=13",
@@ -93,6 +93,7 @@ setup(
         "wandb": ["wandb"],
         "umap": ["umap-learn>=0.5.6"],
         "onnx": ONNX,
+        "parquet": PARQUET,
         "docs": DOCS,
         "dev": [
             "pytest>=8.2",
@@ -105,6 +106,7 @@ setup(
             *ONNX,
             *DOCS,
             *NOTEBOOKS,
+            *PARQUET,
         ],
     },
     entry_points={

@@ -1,6 +1,7 @@
 """Loads the train or test split of any data set."""
 
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from solo_adv.data.image_set import ImageSet
 from solo_adv.data.labels import LabelledPart, drawn_rows
 from solo_adv.data.sources import RawSplit, Sources, stored_size
 from solo_adv.support.checks import choice
+from solo_adv.support.errors import UserError
 from solo_adv.support.processes import rank
 from solo_adv.support.progress import say
 
@@ -57,7 +59,7 @@ def load_split(config: DataConfig, split: str) -> ImageSet | None:
 
     raw: RawSplit | None
     if config.in_parquet:
-        raw = import_module("solo_adv.data.parquet").read(config, split, keep)
+        raw = _parquet().read(config, split, keep)
     else:
         raw = import_module(READERS[config.dataset]).read(config, split)
         if raw is not None and config.fraction != -1:
@@ -121,3 +123,20 @@ def _is_resident(config: DataConfig, sources: Sources, size: Size | None, *, ski
     side = size[1] if isinstance(size, tuple) else size
     pixels = side * side if side else decode_or_next(sources, 0, None, skip=skip)[1][..., 0].size
     return len(sources) * 3 * pixels <= config.max_resident_gib * GIB
+
+
+def _parquet() -> Any:
+    """The reader of Parquet files, for which alone pyarrow is installed.
+
+    Raises:
+        UserError: pyarrow is not installed.
+    """
+    try:
+        return import_module("solo_adv.data.parquet")
+    except ModuleNotFoundError as error:
+        if error.name != "pyarrow":
+            raise
+        raise UserError(
+            "Parquet files are read by pyarrow, which is not installed: "
+            "pip install 'solo-adv[parquet]'."
+        ) from error

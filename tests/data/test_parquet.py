@@ -1,4 +1,5 @@
 import os
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -200,3 +201,11 @@ def test_real_cifar10():
     # the usual means of CIFAR-10
     mean = [float((train.images[:, channel] / 255.0).mean()) for channel in range(3)]
     assert mean == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)
+
+
+def test_without_pyarrow_one_line_says_what_to_install(monkeypatch, tmp_path):
+    for name in ("parquet", "columns", "vocabulary"):
+        monkeypatch.delitem(sys.modules, f"solo_adv.data.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"pip install 'solo-adv\[parquet\]'"):
+        load_split(config(tmp_path), "train")
