@@ -101,7 +101,12 @@ def items(
     step = ("--methods", "cfamc", "--precisions", "bf16-mixed")
     small = ("--batch", "4", "--views", "2")
     return [
-        Item(name="correctness", module="pytest", arguments=("-q", "tests/gpu")),
+        Item(
+            name="correctness",
+            module="pytest",
+            arguments=("-q", "tests/gpu", "tests/device", "-m", "slow or not slow"),
+            toy=("-m", "not slow", "-k", "cfamc"),
+        ),
         benchmark("ceiling", toy=("--sizes", "256", "--crops", "4")),
         *(
             benchmark(

@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks.gpu.__main__ import SPARE_SECONDS, Item, State, command, items, main, run
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def script(tmp_path, monkeypatch):
@@ -121,9 +123,24 @@ def test_a_rehearsal_needs_no_data_and_is_small(tmp_path):
             assert line[line.index("--scale") + 1] == "tiny"
 
 
+LIST = [item.name for item in items("DATA", Path("work"), rehearsal=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LIST)
+def test_every_item_runs_at_toy_size_on_the_cpu(monkeypatch, tmp_path, name):
+    work = tmp_path / "work"
+    (item,) = (i for i in items("DATA", work, rehearsal=True) if i.name == name)
+    monkeypatch.chdir(ROOT)
+    state = State(work / "state.json")
+    run([item], state, 3600, rehearsal=True, results=tmp_path / "results")
+    assert state.items[name]["status"] == 0
+
+
 def test_the_names_of_the_list_are_unique(tmp_path):
     names = [item.name for item in items("DATA", tmp_path)]
     assert len(names) == len(set(names))
+    assert names == LIST
 
 
 def test_the_command_lists_and_names_what_failed(script, monkeypatch, capsys):

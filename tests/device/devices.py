@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_adv.adversaries import PGD, Free
@@ -60,10 +61,16 @@ def small(method: str, *overrides: str) -> list[str]:
     ]
 
 
-def step(method: str, device: str, *overrides: str, ready_crops: bool = False) -> RehearsedStep:
-    """Make a small step of a method, with the same weights on every device."""
+def configured(method: str, *overrides: str) -> DictConfig:
+    """The complete config of a small run of a method."""
     cfg = parse_cfg(composed(method, small(method, *overrides)))
     cfg.data.num_classes = 10
+    return cfg
+
+
+def step(method: str, device: str, *overrides: str, ready_crops: bool = False) -> RehearsedStep:
+    """Make a small step of a method, with the same weights on every device."""
+    cfg = configured(method, *overrides)
     torch.manual_seed(3)
     return RehearsedStep(cfg, BATCH, device=device, ready_crops=ready_crops)
 

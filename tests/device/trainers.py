@@ -15,10 +15,8 @@ from lightning.pytorch.trainer.connectors.accelerator_connector import (
 
 from solo_adv.data import ResidentLoader
 from solo_adv.host.standalone import METHODS
-from solo_adv.reproduce.plan import composed
-from solo_adv.training.config import parse_cfg
 from tests.device import pretend
-from tests.device.devices import BATCH, never_waiting, small
+from tests.device.devices import BATCH, configured, never_waiting
 
 
 class _PretendAccelerator(Accelerator):
@@ -119,8 +117,7 @@ class Watching(Callback):
 def trained(method: str, device: str, *overrides: str) -> tuple[Any, Watching]:
     """Train a method for two batches (on CUDA three), of which the second is logged; watch it."""
     overrides = ("precision=bf16-mixed", "optimizer.name=lars", *overrides)
-    cfg = parse_cfg(composed(method, small(method, *overrides)))
-    cfg.data.num_classes = 10
+    cfg = configured(method, *overrides)
     cfg.log_every_n_steps = 2
     torch.manual_seed(3)
     made = METHODS[cfg.method](cfg).to(memory_format=torch.channels_last)
