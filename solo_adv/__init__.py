@@ -10,8 +10,11 @@ __all__ = [
     "UserError",
     "__version__",
     "add_method",
+    "evaluate",
     "load_pretrained",
+    "pretrain",
     "register",
+    "run_benchmark",
     "zoo",
 ]
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from solo_adv.host import METHODS
     from solo_adv.host.joining import add_method
     from solo_adv.host.plugin import register
+    from solo_adv.interface import evaluate, pretrain, run_benchmark
     from solo_adv.pretrained import load_pretrained
     from solo_adv.support.errors import UserError
 
@@ -31,7 +35,10 @@ _lazy_name = lazy_names(
         "METHODS": "solo_adv.host",
         "UserError": "solo_adv.support.errors",
         "add_method": "solo_adv.host.joining",
+        "run_benchmark": "solo_adv.interface",
+        "evaluate": "solo_adv.interface",
         "load_pretrained": "solo_adv.pretrained",
+        "pretrain": "solo_adv.interface",
         "register": "solo_adv.host.plugin",
     },
 )
@@ -43,3 +50,7 @@ def __getattr__(name: str) -> Any:
     if name == "zoo":
         return import_module("solo_adv.zoo")
     return _lazy_name(name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import overload
 
-from solo_adv.encoders.checkpoint import find_checkpoint
+from solo_adv.encoders.checkpoint import find_checkpoint, names_latest
 from solo_adv.encoders.classifier import Classifier
 from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.foreign import EncoderSettings
@@ -41,10 +41,11 @@ def load_pretrained(
     """Load a pretrained encoder on the CPU, in eval mode and with its weights frozen.
 
     Args:
-        path: a ``.ckpt`` file, or the directory of a run, whose newest checkpoint is loaded. It may
-            be of this package's methods, under either host, of solo-learn's own, or of another
-            repository (docs/solo-learn.md has the list); what is recognised is told on the standard
-            error, and parts that are missing are an error. It may also be the name of a model of
+        path: a ``.ckpt`` file, or the directory of a run, whose newest checkpoint is loaded, or
+            ``latest``, for the run that saved last below ``trained_models``. It may be of this
+            package's methods, under either host, of solo-learn's own, or of another repository
+            (docs/solo-learn.md has the list); what is recognised is told on the standard error, and
+            parts that are missing are an error. It may also be the name of a model of
             the zoo (``python -m solo_adv.zoo list``), which is downloaded once, a repository of the
             Hugging Face hub that holds one (``hf://OWNER/NAME`` or ``hf://OWNER/NAME@REVISION``),
             or ``timm:NAME`` or ``timm:NAME@FILE``; see :func:`timm_encoder`.
@@ -94,5 +95,7 @@ def _named(path: str | Path) -> str:
         return "timm"
     if is_on_hub(str(path)):
         return "zoo"
+    if names_latest(path):
+        return "file"
     by_name = not given_path(path).exists() and ZOO_NAME.fullmatch(str(path))
     return "zoo" if by_name else "file"

@@ -36,6 +36,7 @@ ROOMS = (
     "zoo",
     "cost",
     "benchmark",
+    "interface",
     "preview",
     "commands",
     "reproduce",
@@ -210,8 +211,11 @@ def test_public_names():
         "UserError",
         "__version__",
         "add_method",
+        "evaluate",
         "load_pretrained",
+        "pretrain",
         "register",
+        "run_benchmark",
         "zoo",
     ]
     for name in solo_adv.__all__:

@@ -40,7 +40,7 @@ def demo(directory: Path) -> list[Report]:
         begun = time.monotonic()
         settings = [
             "data=digits",
-            f"checkpoint.dir={directory / 'trained_models'}",
+            f"checkpoint.dir='{directory / 'trained_models'}'",
             "auto_resume.enabled=false",
             "accelerator=cpu",
             "precision=32-true",  # auto would be bfloat16 on some processors
@@ -48,7 +48,7 @@ def demo(directory: Path) -> list[Report]:
         cfg = composed(method, [*settings, *overrides])
         checkpoint = pretrain(cfg)
         minutes.append((time.monotonic() - begun) / 60)
-        cfg = composed("robust", ["accelerator=cpu", f"results_dir={directory / 'results'}"])
+        cfg = composed("robust", ["accelerator=cpu", f"results_dir='{directory / 'results'}'"])
         cfg.checkpoint = str(checkpoint)
         report, written = evaluate(cfg)
         reports.append(report)

@@ -6,6 +6,7 @@ import sys
 from omegaconf import DictConfig
 
 from solo_adv.support.cli import run_app
+from solo_adv.support.trainer_keys import OPTIONAL_KEYS
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
 
         report(cfg, Options(**vars(own)))
 
-    run_app(task)
+    run_app(task, optional=OPTIONAL_KEYS)
 
 
 if __name__ == "__main__":

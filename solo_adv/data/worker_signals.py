@@ -9,13 +9,14 @@ import threading
 
 
 def outlive_sigterm(worker: int) -> None:
-    """Make this process obey SIGTERM only if its parent sends it.
+    """Make this process obey SIGTERM only if its parent sends it, and never SIGINT.
 
     It must be called before anything else in a new process.
 
     Args:
         worker: number of the worker; a DataLoader passes it, and it is not used.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
     if not hasattr(signal, "sigwaitinfo"):
         return  # on macOS and Windows a process cannot learn who sent a signal
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)

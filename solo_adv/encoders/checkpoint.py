@@ -18,8 +18,20 @@ from solo_adv.support.files import first_undamaged, given_path, verify
 _POSITION = re.compile(r"ep=(\d+)(?:-batch=(\d+))?$")
 
 
+LATEST = "latest"
+
+
+def names_latest(path: str | Path) -> bool:
+    """Whether ``path`` is ``latest`` or ends in it, and is no file or directory of that name."""
+    path = given_path(path)
+    return path.name == LATEST and not path.exists()
+
+
 def find_checkpoint(path: str | Path) -> Path:
     """Find the checkpoint file for ``path``, which is a file or a run's directory.
+
+    ``latest`` is the run that saved last below ``trained_models``, and ``DIR/latest`` below
+    another directory. Linear classifiers do not count, because they are no encoders.
 
     In a directory it is the checkpoint that is furthest in training, according to its name (see
     :func:`position`). Damaged checkpoints are passed over, and a warning names them.
@@ -29,14 +41,26 @@ def find_checkpoint(path: str | Path) -> Path:
             or checkpoints of several runs.
     """
     path = given_path(path)
+    if names_latest(path):
+        return _newest_in(_latest_below(path.parent))
     if path.is_dir():
         return _newest_in(path)
     if not path.exists():
         raise UserError(
             f"No checkpoint at {path}. Give the .ckpt file that pretraining printed, or its "
-            "directory: trained_models/<method>/<version>."
+            "directory: trained_models/<method>/<version>; or latest, for the run that saved last."
         )
     return path
+
+
+def _latest_below(directory: Path) -> Path:
+    """The directory of the run that saved last below ``directory``."""
+    if directory == Path():
+        directory = Path("trained_models")
+    files = [file for file in directory.rglob("*.ckpt") if "linear" not in file.parts[:-1]]
+    if not files:
+        raise UserError(f"There is no checkpoint (*.ckpt) of an encoder below {directory}.")
+    return max(files, key=lambda file: file.stat().st_mtime).parent
 
 
 def _newest_in(directory: Path) -> Path:

@@ -144,7 +144,7 @@ def solo_learn_words(config: Mapping[str, Any]) -> str:
 def _args_beside(file: Path) -> dict[str, Any]:
     args = file.with_name("args.json")
     try:
-        config = json.loads(args.read_text())
+        config = json.loads(args.read_text(encoding="utf-8"))
         if isinstance(config.get("backbone", config.get("encoder")), str):
             return solo_config.of_flat(config)
         config["backbone"]["name"], config["data"]["dataset"]

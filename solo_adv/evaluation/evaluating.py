@@ -136,7 +136,7 @@ def _asked(cfg: DictConfig) -> _Asked:
     data, results = given.pop("data", None) or {}, given_path(given.pop("results_dir"))
     again = given.pop("again", False)
     flag("again", again)
-    device = _device(given.pop("accelerator"))
+    device = device_of(given.pop("accelerator"))
     head_weights = given.pop("head_weights", None)
     foreign = given.pop("encoder", None) or {}
     built = EncoderSettings.from_config(foreign)
@@ -197,7 +197,12 @@ def _asked(cfg: DictConfig) -> _Asked:
     )
 
 
-def _device(accelerator: str) -> torch.device:
+def device_of(accelerator: str) -> torch.device:
+    """The device of this process that ``accelerator`` (one of ``ACCELERATORS``) stands for.
+
+    Raises:
+        UserError: it is unknown, or there is no such device.
+    """
     choice("accelerator", accelerator, ACCELERATORS)
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"

@@ -89,6 +89,7 @@ NEEDED = ("backbone", "data", "optimizer", "scheduler")
 TYPES: dict[str, Check] = {
     "name": _run_name,
     "seed": _seed,
+    "verbose": flag,
     "devices": _devices,
     "num_nodes": _from_one,
     "accelerator": _text,

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from solo_adv.support.checks import whole
 from solo_adv.support.cli import run_app
 from solo_adv.support.files import given_path
+from solo_adv.support.trainer_keys import OPTIONAL_KEYS
 
 
 def _run(cfg: DictConfig, given: argparse.Namespace) -> None:
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=10, help="crops shown of an image, at most")
     parser.add_argument("--checkpoint", help="checkpoint or run whose encoder is attacked")
     own, sys.argv[1:] = parser.parse_known_args()
-    run_app(lambda cfg: _run(cfg, own))
+    run_app(lambda cfg: _run(cfg, own), optional=OPTIONAL_KEYS)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from solo_adv.reproduce.rows import (
     Evaluation,
     Row,
 )
-from solo_adv.reproduce.scales import FULL, Full, checked, composed
+from solo_adv.reproduce.scales import FULL, Full, checked
 from solo_adv.support.checks import choice
+from solo_adv.support.configs import composed
 from solo_adv.support.errors import UserError
 
 if TYPE_CHECKING:

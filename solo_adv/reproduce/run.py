@@ -156,7 +156,7 @@ def _reports(job: Job, evaluation: Evaluation, checkpoint: Path) -> list[Path]:
 
 def _noted(job: Job) -> list[str]:
     file = job.place / FINISHED
-    return file.read_text().splitlines() if file.exists() else []
+    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
 def _note(job: Job, command: Sequence[str]) -> None:

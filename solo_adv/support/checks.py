@@ -6,6 +6,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from solo_adv.support.errors import UserError, unknown
+from solo_adv.support.spelling import dotted_keys, meant_keys
 
 
 def known_keys(kind: str, given: Mapping[Any, Any], accepted: type | Iterable[str]) -> None:
@@ -26,7 +27,9 @@ def known_keys(kind: str, given: Mapping[Any, Any], accepted: type | Iterable[st
     names = list(accepted)  # type: ignore[arg-type]
     for key in given:
         if key not in names:
-            raise unknown(f"key in {kind}", key, names or ["(none)"])
+            others = [name for name in dotted_keys(given) if name not in given]
+            meant = meant_keys(str(key), [*names, *others])
+            raise unknown(f"key in {kind}", key, names or ["(none)"], meant=meant)
 
 
 def choice(name: str, value: object, accepted: Iterable[str]) -> None:

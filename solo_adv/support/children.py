@@ -84,7 +84,7 @@ class Children:
             OSError: the lock file cannot be made.
         """
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as file:
+        with lock.open("w", encoding="utf-8") as file:
             told = False
             while self.stopped_by is None and not _locked(file.fileno()):
                 if not told:

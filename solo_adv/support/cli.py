@@ -1,41 +1,47 @@
 """Runs a Hydra application. It reports a user's mistake in one line and exits with status 2."""
 
+import io
 import logging
 import os
+import signal
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from solo_adv.support.arguments import accepted_arguments
 from solo_adv.support.configs import CONFIGS, help_on_choosing, primary_configs
 from solo_adv.support.errors import TRY_AGAIN, RunStopped, UserError, unknown
+from solo_adv.support.spelling import dotted_keys, meant_keys
+from solo_adv.support.sweeps import Figures, Sweep, is_sweep
 
 _ABOUT_HYDRA = {"--hydra-help", "--version", "--shell-completion", "-sc"}
 """Flags that Hydra answers without a config."""
 
 
 def run_app(
-    task: Callable[[DictConfig], object],
+    task: Callable[[DictConfig], Figures | None],
     config_name: str | None = None,
     *,
     short: Mapping[str, str] | None = None,
+    optional: Collection[str] = (),
 ) -> None:
     """Compose the config that the command line asks for and run ``task`` on it.
 
     Args:
-        task: takes the composed config, to which it may add keys.
+        task: takes the composed config, to which it may add keys, and returns figures for the
+            table of a sweep, in which jobs that fail do not end the others.
         config_name: primary config if the command line has no ``--config-name``. With None, a
             command line without ``--config-name`` is refused, and its ``--help`` lists the methods.
         short: keys that may be given in short, and the whole keys for which they stand.
+        optional: keys that the config need not have, which may be given without ``+``.
     """
-    for number, argument in enumerate(sys.argv[1:], 1):
-        key, given, value = argument.partition("=")
-        if given and key in (short or {}) and not value.startswith("{"):
-            sys.argv[number] = f"{(short or {})[key]}={value}"
+    with user_errors():
+        sys.argv[1:] = accepted_arguments(sys.argv[1:], short=short or {}, optional=optional)
     chosen = config_name is not None or "--config-name" in _flags()
     if not chosen and "--help" in _flags():
         print(help_on_choosing())
@@ -44,17 +50,30 @@ def run_app(
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     quiet_libraries()
 
+    sweep = Sweep()
+
     @hydra.main(config_path=f"pkg://{CONFIGS}", config_name=config_name, version_base="1.3")
-    def app(cfg: DictConfig) -> None:
+    def app(cfg: DictConfig) -> float | None:
         OmegaConf.set_struct(cfg, False)
+        quiet_libraries()  # a launcher may have started another process for the job
+        if is_sweep():
+            try:
+                return sweep.run(task, cfg, _message)
+            except RunStopped as stopped:  # Hydra would go on with the next job
+                print(stopped, file=sys.stderr)
+                sys.exit(TRY_AGAIN)
         with user_errors():  # needed here as well, because Hydra would add a line to the message
             task(cfg)
+        return None
 
     with user_errors():
         if not chosen and not _flags() & _ABOUT_HYDRA:  # Hydra would make a directory first
             names = ", ".join(primary_configs())
             raise UserError(f"Choose a method with --config-name. Accepted: {names}.")
         app()
+    if sweep.jobs:
+        sweep.show()
+        sys.exit(2 if sweep.failures else 0)
 
 
 class user_errors:
@@ -64,7 +83,9 @@ class user_errors:
     """
 
     def __enter__(self) -> None:
-        pass
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # printing must not fail in any locale
+                stream.reconfigure(errors="replace")
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
@@ -72,6 +93,9 @@ class user_errors:
         if isinstance(error, RunStopped):
             print(error, file=sys.stderr)
             sys.exit(TRY_AGAIN)
+        if isinstance(error, KeyboardInterrupt):
+            print("Stopped by SIGINT; nothing was being trained.", file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
         message = _message(error)
         if message is not None:
             print(f"error: {message}", file=sys.stderr)
@@ -103,7 +127,11 @@ def _unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str | None:
         return None
     known = [str(key) for key in parent if key != "hydra"]
     where = ".".join(sections) or "the config"
-    refused = unknown(f"key in {where}", error.key, known)
+    whole = OmegaConf.to_container(parent._get_root(), resolve=False)
+    assert isinstance(whole, dict)
+    keys = [key for key in dotted_keys(whole) if not key.startswith("hydra")]
+    meant = meant_keys(".".join([*sections, str(error.key)]), keys)
+    refused = unknown(f"key in {where}", error.key, known, meant=meant)
     return f"{refused} (+KEY=VALUE gives a key that is not in this list.)"
 
 
@@ -115,8 +143,10 @@ def _flags() -> set[str]:
 
 def quiet_libraries() -> None:
     """Silence messages of libraries that would interrupt this package's progress and errors."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    # When Lightning is imported, it sets the levels of its packages anew, but not of these modules.
+    for package in ("lightning.pytorch", "lightning.fabric"):
+        for name in ("", ".utilities.rank_zero", ".utilities.seed"):
+            logging.getLogger(package + name).setLevel(logging.WARNING)
     for text in (
         ".*does not have many workers.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",

@@ -1,5 +1,6 @@
 """Which configs the package has, and the help that tells a user how to choose one."""
 
+import shlex
 import sys
 from collections.abc import Iterable
 from importlib import resources
@@ -79,6 +80,24 @@ def help_on_choosing() -> str:
             f"  {program} --config-name cfamc.yaml --help",
         )
     )
+
+
+def next_command(name: str, *arguments: str) -> str:
+    """The command line of another command of the package, started as the running one was.
+
+    Args:
+        name: the command, such as ``robust``.
+        arguments: its arguments, which are quoted for a shell where they need it.
+    """
+    program = _program()
+    before, _, after = program.rpartition("main_" if "main_" in program else "solo-adv-")
+    if not before and not program.startswith("solo-adv-"):
+        program = f"python -m solo_adv.commands.{name}"
+    elif after.endswith(".py"):
+        program = f"{before}main_{name}.py"
+    else:
+        program = f"solo-adv-{name}"
+    return shlex.join([*program.split(), *arguments])
 
 
 def _program() -> str:

@@ -1,6 +1,6 @@
 """Errors that the user can correct, and their messages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -27,18 +27,27 @@ class UnreadableImageError(UserError):
     """An image cannot be decoded. The message says where it lies."""
 
 
-_MANY = 100
+_MANY = 60
 
 
-def unknown(kind: str, given: object, accepted: Iterable[str]) -> UserError:
+def unknown(
+    kind: str, given: object, accepted: Iterable[str], *, meant: Sequence[str] = ()
+) -> UserError:
     """Make the error for a name that is not among the ``accepted`` ones.
 
-    Its message proposes the most similar name and lists all accepted names. Of more than 100
-    accepted names it gives only the number and the most similar ones.
+    Its message proposes the most similar name first and then lists all accepted names. Of more than
+    60 accepted names it gives only the number and the most similar ones.
+
+    Args:
+        kind: what the name stands for, for the message.
+        given: the name.
+        accepted: the names that there are.
+        meant: what was probably meant, if it is known better; the likeliest comes first.
     """
     names = sorted(accepted)
     nearest = get_close_matches(str(given), names, n=5, cutoff=0.5)
-    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    proposed = list(meant) or nearest[:1]
+    hint = f" Did you mean {' or '.join(map(repr, proposed))}?" if proposed else ""
     listed = ", ".join(names)
     if len(names) > _MANY:
         listed = f"{len(names):,} names" + (f", such as {', '.join(nearest)}" if nearest else "")

@@ -137,8 +137,15 @@ def verify(path: Path) -> None:
 
 
 def given_path(path: str | Path) -> Path:
-    """The path that a user means: a leading ``~`` stands for the home directory."""
-    return Path(path).expanduser()
+    """The path that a user means: a leading ``~`` stands for the home directory.
+
+    Raises:
+        UserError: the path begins with ``~`` and the user has no home directory.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # a user without an entry in the system's list, as in containers
+        raise UserError(f"{path}: this user has no home directory. Give the whole path.") from error
 
 
 def first_undamaged(paths: Iterable[Path]) -> Path | None:

@@ -1,8 +1,10 @@
 """Decides when the stand-in host writes checkpoints, and makes sure that they are complete."""
 
+import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -83,10 +85,10 @@ class Checkpointer(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         # Each process gives a new run a random name; all of them use that of the first process.
         self.run.version = trainer.strategy.broadcast(self.run.version)
+        self._stop.listen()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._last_save = time.monotonic()
-        self._stop.listen()
         if trainer.is_global_zero:
             remove_unfinished(self.run.directory)
 
@@ -148,10 +150,24 @@ class Checkpointer(Callback):
         return self.minutes is not None and time.monotonic() - self._last_save > 60 * self.minutes
 
     def _end(self, trainer: Trainer) -> None:
+        _log_now(trainer)
         cause = f"Stopped by {self._stop.received or 'a signal to another process'}."
         if not trainer.is_global_zero:  # only the first process knows what was saved
             raise RunStopped(cause)
-        raise RunStopped(f"{cause} Saved as {self._last_path}; the same command continues it.")
+        assert self._last_path is not None
+        continuing = self.run.how_to_continue(self._last_path)
+        raise RunStopped(f"{cause} Saved as {self._last_path}; {continuing} continues it.")
+
+
+def _log_now(trainer: Trainer) -> None:
+    """Let the loggers have the last metrics, which Lightning logs after the callbacks' hooks."""
+    connector, loop = trainer._logger_connector, trainer.fit_loop.epoch_loop
+    if not trainer.is_last_batch:
+        connector.update_train_step_metrics()
+        return
+    loop._batches_that_stepped -= 1  # as Lightning does, so that the step is that of the last batch
+    connector.update_train_epoch_metrics()
+    loop._batches_that_stepped += 1
 
 
 def _ends(trainer: Trainer) -> bool:
@@ -161,7 +177,10 @@ def _ends(trainer: Trainer) -> bool:
 
 
 class StopSignals:
-    """Notes SIGTERM and SIGUSR1, with which clusters announce that they will end a process.
+    """Notes the signals that ask a run to stop.
+
+    They are SIGINT (Ctrl-C), and SIGTERM and SIGUSR1, with which clusters announce that they will
+    end a process.
 
     A second signal ends the process at once.
 
@@ -177,7 +196,7 @@ class StopSignals:
         """Start handling the signals. Outside the main thread this does nothing."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for name in ("SIGTERM", "SIGUSR1"):  # Windows has no SIGUSR1
+        for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # Windows has no SIGUSR1
             number = getattr(signal, name, None)
             if number is not None and number not in self._before:
                 self._before[number] = signal.signal(number, self._note)
@@ -191,6 +210,9 @@ class StopSignals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:
             self.received = signal.Signals(number).name
+            words = f"{self.received}: saving and stopping after this batch; again ends at once.\n"
+            with suppress(OSError):  # print is not safe in a handler
+                os.write(2, words.encode())
         else:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)

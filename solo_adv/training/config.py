@@ -14,7 +14,8 @@ from solo_adv.methods.performance import Performance, resolved_precision
 from solo_adv.support.checks import choice, flag, known_keys, number, whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.settings import plain, section
-from solo_adv.training.trainer_arguments import TRAINER_KEYS, complete_trainer_settings
+from solo_adv.support.trainer_keys import OPTIONAL_KEYS
+from solo_adv.training.trainer_arguments import complete_trainer_settings
 
 _SECTIONS: dict[str, dict[str, Any]] = {
     "checkpoint": {
@@ -40,7 +41,7 @@ _WITHOUT_DEFAULT = {
 _OTHER_KEYS = {
     *("name", "method", "backbone", "method_kwargs", "adversary", "crops", "data", "optimizer"),
     *("preset", "teacher", "averaging", "scheduler", "knn_eval", "performance", "seed"),
-    *("resume_from_checkpoint",),
+    "verbose",
     *("augmentations", "debug_augmentations", "dali"),  # solo-learn's, unused here
 }
 
@@ -87,7 +88,7 @@ def check_probe_cfg(cfg: DictConfig) -> None:
 
 def _check_keys(cfg: DictConfig, *besides: str) -> None:
     """Refuse keys that nobody reads, and values of the wrong type, at every level."""
-    known_keys("the config", plain(cfg), {*TRAINER_KEYS, *_OTHER_KEYS, *_SECTIONS, *besides})
+    known_keys("the config", plain(cfg), {*OPTIONAL_KEYS, *_OTHER_KEYS, *_SECTIONS, *besides})
     check_types(plain(cfg))
     for name, keys in _WITHOUT_DEFAULT.items():
         known_keys(name, section(cfg, name), [*DEFAULTS.get(name, ()), *keys])

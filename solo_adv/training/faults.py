@@ -18,7 +18,7 @@ def explain(error: Exception, run: Run) -> str | None:
     """
     if isinstance(error, NonFiniteLossError):
         # The same command would fail again, so the message does not propose it.
-        return f"{error} {_last_good(run)} {_save_batch(error, run)}"
+        return f"{error} {last_good(run)} {_save_batch(error, run)}"
     cause = None
     if isinstance(error, UserError):
         cause = str(error)
@@ -30,7 +30,7 @@ def explain(error: Exception, run: Run) -> str | None:
         )
     elif isinstance(error, OSError):
         cause = f"The run ended because a file could not be read or written: {error}."
-    return cause and f"{cause} {_last_good(run)} The same command continues it."
+    return cause and f"{cause} {last_good(run)} {_remedy(run)}"
 
 
 def _loading_died(error: Exception) -> bool:
@@ -42,9 +42,17 @@ def _loading_died(error: Exception) -> bool:
     return broken or (isinstance(error, RuntimeError) and "DataLoader worker" in str(error))
 
 
-def _last_good(run: Run) -> str:
+def last_good(run: Run) -> str:
+    """A sentence that names the last checkpoint that is not damaged."""
     kept = run.last_checkpoint()
     return f"The last good checkpoint is {kept}." if kept else "No checkpoint was written yet."
+
+
+def _remedy(run: Run) -> str:
+    kept = run.last_checkpoint()
+    if kept is None:
+        return "The same command begins it again."
+    return f"{run.how_to_continue(kept).replace('the same', 'The same', 1)} continues it."
 
 
 def _save_batch(error: NonFiniteLossError, run: Run) -> str:

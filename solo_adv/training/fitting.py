@@ -3,21 +3,23 @@
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from solo_adv.data.datamodule import ImageDataModule
 from solo_adv.encoders.image_size import require_sizes
 from solo_adv.host import METHODS
-from solo_adv.support.errors import UserError
-from solo_adv.support.files import given_path
+from solo_adv.support.errors import RunStopped, UserError
 from solo_adv.support.settings import plain
 from solo_adv.training.config import data_config
-from solo_adv.training.faults import explain
+from solo_adv.training.faults import explain, last_good
+from solo_adv.training.loggers import close
 from solo_adv.training.online_knn import OnlineKNN
+from solo_adv.training.opening import opening
 from solo_adv.training.pictures import AutoUMAP, CropPictures
-from solo_adv.training.runs import Run, explain_difference, find_unfinished, is_finished
+from solo_adv.training.resuming import check_continuation, run_to_continue
+from solo_adv.training.runs import Run, is_finished
 from solo_adv.training.trainer import build_trainer, check_processes, time_is_over
 
 
@@ -26,8 +28,8 @@ def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
 
     Args:
         cfg: as :func:`solo_adv.training.config.parse_cfg` leaves it.
-        print_config: whether to print all settings as they are used, which are also written to
-            ``args.json``.
+        print_config: whether to print what is trained in six lines; with ``verbose=true`` all
+            settings as they are used, which are also written to ``args.json``.
 
     Returns:
         The path of the last checkpoint; None if checkpoints are off.
@@ -55,33 +57,27 @@ def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
             "self-supervised method."
         )
 
-    resume_from = _checkpoint_to_continue(cfg)
-    run = Run(cfg)
-    if resume_from is not None:
-        rank_zero_only(print)(f"Resuming from {resume_from}")
-        if cfg.get("resume_from_checkpoint") is None:
-            run = Run(cfg, version=resume_from.parent.name)
+    run, resume_from = run_to_continue(cfg)
     method = METHODS[cfg.method](cfg)
     if data.test_set is not None:
         whole = data.test_set[0][0].shape[1:]
         require_sizes(method.backbone, cfg.backbone.name, cfg.crops.size, (whole[0], whole[1]))
+    if resume_from is not None:
+        _announce(resume_from, method, cfg)
     if not cfg.performance.disable_channel_last:
         method = method.to(memory_format=torch.channels_last)
     callbacks = _callbacks(cfg, run)
     batches = len(data.train_set) // cfg.optimizer.batch_size
     cfg.log_every_n_steps = max(1, min(cfg.get("log_every_n_steps", 50), batches))
+    if not cfg.get("fast_dev_run"):
+        rank_zero_only(run.create)()  # before the loggers write into the directory
     trainer = build_trainer(cfg, run, callbacks, replays=method.adversary.replays)
-    if trainer.is_global_zero and not cfg.get("fast_dev_run"):
-        run.create()
-        if print_config:
+    if trainer.is_global_zero:
+        if print_config and cfg.get("verbose"):
             print(f"{OmegaConf.to_yaml(cfg, resolve=True)}Saved as {run.config_path}")
-    try:
-        trainer.fit(method, datamodule=data, ckpt_path=resume_from)
-    except Exception as error:
-        message = explain(error, run)
-        if message is None:
-            raise
-        raise UserError(message) from error
+        elif print_config:
+            print("\n".join(opening(cfg, data, method, run)), flush=True)
+    _train(trainer, method, data, run, resume_from)
     checkpoint = run.last_checkpoint()
     if checkpoint is not None and trainer.is_global_zero:
         if not (is_finished(checkpoint, plain(cfg)) or time_is_over(trainer)):
@@ -101,17 +97,31 @@ def _callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
     return callbacks
 
 
-def _checkpoint_to_continue(cfg: DictConfig) -> Path | None:
-    """The checkpoint that the config names, or else that of an unfinished run of this config."""
-    named = cfg.get("resume_from_checkpoint")
-    if named is not None:
-        file = given_path(named)
-        if not file.is_file():
-            raise UserError(f"resume_from_checkpoint does not exist: '{named}'.")
-        return file
-    if not (cfg.auto_resume.enabled and cfg.checkpoint.enabled):
-        return None
-    found = find_unfinished(cfg)
-    if found is None and (difference := explain_difference(cfg)):
-        rank_zero_only(print)(difference)
-    return found
+def _announce(checkpoint: Path, method: LightningModule, cfg: DictConfig) -> None:
+    """Say which checkpoint is continued; one that the config names is checked before."""
+    if cfg.get("resume_from_checkpoint") is not None:
+        check_continuation(checkpoint, method.state_dict(), cfg)
+    rank_zero_only(print)(f"Resuming from {checkpoint}")
+
+
+def _train(
+    trainer: Trainer,
+    method: LightningModule,
+    data: ImageDataModule,
+    run: Run,
+    resume_from: Path | None,
+) -> None:
+    """Let the Trainer train, and turn errors that are no bugs into one line."""
+    try:
+        trainer.fit(method, datamodule=data, ckpt_path=resume_from)
+    except SystemExit as error:  # Lightning's answer to Ctrl-C where nothing listens
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        raise RunStopped(f"Stopped by SIGINT. {last_good(run)}") from error
+    except Exception as error:
+        message = explain(error, run)
+        if message is None:
+            raise
+        raise UserError(message) from error
+    finally:
+        close(trainer.loggers)

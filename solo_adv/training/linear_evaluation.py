@@ -1,8 +1,8 @@
 """Checks a config of linear evaluation (solo-learn's recipe), then runs it."""
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from solo_adv.encoders.checkpoint import find_checkpoint
+from solo_adv.pretrained import file_of
 from solo_adv.support.errors import UserError
 from solo_adv.training.config import check_probe_cfg
 
@@ -19,11 +19,13 @@ def linear(cfg: DictConfig) -> dict[str, float]:
     """
     if cfg.pretrained_feature_extractor is None:
         raise UserError(
-            "pretrained_feature_extractor=PATH is missing: a .ckpt file or a run's directory."
+            "pretrained_feature_extractor=PATH is missing: a .ckpt file, a run's directory, or a "
+            "name of the zoo."
         )
+    OmegaConf.set_struct(cfg, False)
     check_probe_cfg(cfg)
-    checkpoint = find_checkpoint(cfg.pretrained_feature_extractor)
+    file = file_of(cfg.pretrained_feature_extractor)  # None for a name, whose files are downloaded
     # Lightning takes seconds to import; a mistake in the config is reported before that.
     from solo_adv.training.probing import train_probe  # noqa: PLC0415
 
-    return train_probe(cfg, checkpoint)
+    return train_probe(cfg, cfg.pretrained_feature_extractor if file is None else file)

@@ -1,5 +1,7 @@
 """Builds the loggers of a run."""
 
+import csv
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,17 +12,64 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_adv.support.errors import UserError
+from solo_adv.support.files import write_whole
 from solo_adv.support.settings import plain
 from solo_adv.training.objects import built_objects
 from solo_adv.training.runs import Run
 
 
+class RunLog(CSVLogger):
+    """Writes ``metrics.csv``, and continues that of an earlier part of the run.
+
+    Rows of steps that are trained again, because they were done after the last checkpoint, are
+    dropped.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "metrics.csv"
+        earlier = _rows(self._file)
+        super().__init__(save_dir=directory, name="", version="")
+        self._earlier: list[dict[str, str]] = []
+        self._keep(earlier)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Append the metrics of a step."""
+        if self._earlier and step is not None:
+            self._keep([row for row in self._earlier if int(row["step"]) < step])
+            self._earlier = []
+        super().log_metrics(metrics, step)
+
+    @rank_zero_only
+    def _keep(self, rows: list[dict[str, str]]) -> None:
+        writer = self.experiment  # Lightning deletes the file when it makes this
+        self._earlier = rows
+        if not rows:
+            self._file.unlink(missing_ok=True)
+            writer.metrics_keys = []
+            return
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+        write_whole(self._file, text.getvalue())
+        writer.metrics_keys = list(rows[0])
+
+
 @rank_zero_only
-def _set_aside(metrics: Path) -> None:
-    """Rename what a run logged before it was continued to ``metrics-1.csv`` and so on."""
-    if metrics.exists():  # Lightning would delete the file
-        earlier = len(list(metrics.parent.glob("metrics-*.csv")))
-        metrics.rename(metrics.with_name(f"metrics-{earlier + 1}.csv"))
+def close(loggers: Iterable[Logger]) -> None:
+    """End W&B's runs, because another run of this process would otherwise log into them."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    """The rows of an earlier log that are whole."""
+    if not file.exists():
+        return []
+    with file.open(encoding="utf-8", newline="") as text:
+        return [row for row in csv.DictReader(text) if (row.get("step") or "").isdigit()]
 
 
 def build_loggers(cfg: DictConfig, run: Run) -> list[Logger]:
@@ -35,8 +84,7 @@ def build_loggers(cfg: DictConfig, run: Run) -> list[Logger]:
     if named is False:
         return []
     place: dict[str, Any] = {"save_dir": run.directory, "name": "", "version": ""}
-    _set_aside(run.directory / "metrics.csv")
-    loggers: list[Logger] = [CSVLogger(**place), *built_objects("logger", named)]
+    loggers: list[Logger] = [RunLog(run.directory), *built_objects("logger", named)]
     try:
         if cfg.tensorboard.enabled:
             loggers.append(TensorBoardLogger(**place))

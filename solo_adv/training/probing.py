@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from lightning.pytorch import seed_everything
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from solo_adv.crops import CropSpec, build
@@ -13,23 +14,24 @@ from solo_adv.data.labelled import check_labelled
 from solo_adv.data.labels import labels_on_record
 from solo_adv.data.transfer import transfer_on_record
 from solo_adv.encoders.image_size import fit_to_images
-from solo_adv.encoders.loading import encoder_from
+from solo_adv.pretrained import load_pretrained
 from solo_adv.report.words import drawn_words, transfer_words
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
 from solo_adv.support.settings import plain
 from solo_adv.training.config import scale_learning_rates
 from solo_adv.training.linear_probe import LinearProbe
+from solo_adv.training.loggers import close
 from solo_adv.training.runs import Run
 from solo_adv.training.trainer import build_trainer
 
 
-def train_probe(cfg: DictConfig, checkpoint: Path) -> dict[str, float]:
+def train_probe(cfg: DictConfig, checkpoint: str | Path) -> dict[str, float]:
     """Train and test a linear classifier on the encoder in a checkpoint.
 
     Args:
         cfg: a checked config with the keys of ``conf/linear.yaml``.
-        checkpoint: a ``.ckpt`` file.
+        checkpoint: a ``.ckpt`` file, or a name that :func:`load_pretrained` takes.
 
     Returns:
         Top-1 and top-5 accuracy on the test split as fractions, after the last epoch (``acc1``,
@@ -39,7 +41,7 @@ def train_probe(cfg: DictConfig, checkpoint: Path) -> dict[str, float]:
         UserError: the checkpoint or the data cannot be used.
     """
     seed_everything(cfg.seed, verbose=False)
-    encoder = encoder_from(checkpoint, features=cfg.features)
+    encoder = load_pretrained(checkpoint, features=cfg.features)
     pretraining = encoder.config["data"]
     config = DataConfig.for_evaluation(pretraining, plain(cfg.data), input_size=encoder.image_size)
     scale_learning_rates(cfg)
@@ -58,10 +60,12 @@ def train_probe(cfg: DictConfig, checkpoint: Path) -> dict[str, float]:
     run = Run(cfg)
     crops = build(_augmentation(encoder.image_size), seed=cfg.seed) if cfg.augment else None
     probe = LinearProbe(encoder, data.num_classes, cfg, crops)
+    rank_zero_only(run.create)()  # before the loggers write into the directory
     trainer = build_trainer(cfg, run)
-    if trainer.is_global_zero:
-        run.create()
-    trainer.fit(probe, datamodule=data)
+    try:
+        trainer.fit(probe, datamodule=data)
+    finally:
+        close(trainer.loggers)
     result = {
         "acc1": probe.last[0],
         "acc5": probe.last[1],

@@ -10,6 +10,7 @@ from solo_adv.methods.run_length import batches_in_all
 from solo_adv.support.progress import LINE_EVERY_SECONDS, Bar, duration, open_bar, say
 
 _BATCHES_BETWEEN_READINGS = 20
+_BATCHES_TO_MEASURE = 6
 
 
 class RunProgress(ProgressBar):
@@ -28,6 +29,8 @@ class RunProgress(ProgressBar):
         self._started = self._last_line = 0.0
         self._passes_at_start = self._batches_at_start = 0
         self._enabled = True
+        self._announced = False
+        self._first_batch = 0.0
 
     def disable(self) -> None:
         self._enabled = False
@@ -46,6 +49,7 @@ class RunProgress(ProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         now = time.monotonic()
+        self._announce(trainer, now)
         if self._bar is not None:
             if batch_idx % self._every(trainer) == 0 or trainer.is_last_batch:
                 self._bar.show(
@@ -72,6 +76,19 @@ class RunProgress(ProgressBar):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    def _announce(self, trainer: Trainer, now: float) -> None:
+        """Say once how long the run will take, by the batches after the first one."""
+        here = self._batches_done(trainer) - self._batches_at_start
+        if here == 1:
+            self._first_batch = now
+        if self._announced or here < _BATCHES_TO_MEASURE or not self._enabled:
+            return
+        self._announced = True
+        left = self._batches_in_all(trainer) - self._batches_done(trainer)
+        seconds = (now - self._first_batch) / (here - 1) * left
+        if self._bar is None and seconds > LINE_EVERY_SECONDS:
+            say(f"Training takes about {duration(seconds)} more, without validation.")
 
     def _line(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._last_line = time.monotonic()

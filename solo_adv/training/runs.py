@@ -4,6 +4,7 @@ A checkpoint is ``<checkpoint.dir>/<method>/<version>/<name>-<version>-ep=N.ckpt
 ``...-ep=N-batch=M.ckpt`` if only M batches of epoch N are done. ``args.json`` lies beside it.
 """
 
+import csv
 import json
 import secrets
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from solo_adv.support.errors import UserError
 from solo_adv.support.files import first_undamaged, given_path, write_whole
 from solo_adv.support.settings import plain
 
+CONFIG_FILE = "args.json"
 ENDED = "ended"
 """The key of ``args.json`` that says that a run ended before its last epoch, as it should."""
 # These settings may differ between a run and its continuation, because they do not change the
@@ -56,7 +58,7 @@ class Run:
     @property
     def config_path(self) -> Path:
         """The file that holds the complete config of the run."""
-        return self.directory / "args.json"
+        return self.directory / CONFIG_FILE
 
     def create(self) -> None:
         """Make the directory and write the config into it.
@@ -77,6 +79,15 @@ class Run:
     def finish(self) -> None:
         """Note in ``args.json`` that the run ended before its last epoch and is not to continue."""
         write_whole(self.config_path, json.dumps({**plain(self.cfg), ENDED: True}, indent=2))
+
+    def how_to_continue(self, checkpoint: Path) -> str:
+        """Say what continues the run from its last checkpoint, for the middle of a sentence."""
+        named = self.cfg.get("resume_from_checkpoint")
+        if named is None and self.cfg.auto_resume.enabled:
+            return "the same command"
+        if named is not None and given_path(named).is_dir() and checkpoint.parent.samefile(named):
+            return "the same command"
+        return f"resume_from_checkpoint={checkpoint}"
 
     def checkpoint_path(self, epoch: int, batches: int | None = None) -> Path:
         """Path of the checkpoint after ``epoch``, counted from 0, or after some of its batches."""
@@ -120,7 +131,7 @@ def explain_difference(cfg: DictConfig) -> str | None:
     for run, saved in _runs(cfg):
         there = comparable(saved)
         if saved.get("name") == cfg.name and there != wanted and run.checkpoints():
-            return f"{run.directory} is not continued, it differs: {_differences(there, wanted)}"
+            return f"{run.directory} is not continued, it differs: {differences(there, wanted)}"
     return None
 
 
@@ -137,14 +148,32 @@ def _checkpoints_of(cfg: DictConfig) -> Iterator[tuple[Path, dict[str, Any]]]:
 def _runs(cfg: DictConfig) -> list[tuple[Run, dict[str, Any]]]:
     """Runs of the method with their configs; the run that saved last comes first."""
     found = []
-    for args in (given_path(cfg.checkpoint.dir) / cfg.method).glob("*/args.json"):
-        try:
-            saved = json.loads(args.read_text())
-        except (OSError, ValueError):
-            continue
-        if isinstance(saved, dict):
+    for args in (given_path(cfg.checkpoint.dir) / cfg.method).glob(f"*/{CONFIG_FILE}"):
+        if saved := saved_config(args.parent):
             found.append((Run(cfg, version=args.parent.name), saved))
     return sorted(found, key=lambda pair: _last_written(pair[0]), reverse=True)
+
+
+def saved_config(directory: Path) -> dict[str, Any]:
+    """The config that a run wrote into its directory; empty if there is none to read."""
+    try:
+        saved = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return saved if isinstance(saved, dict) else {}
+
+
+def last_metrics(directory: Path) -> dict[str, float]:
+    """The last validation metrics of a run's log; the online kNN's accuracy comes last."""
+    try:
+        with (directory / "metrics.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError:
+        return {}
+    names = sorted({name for row in rows for name in row if name.startswith("val_")})
+    names.sort(key="val_knn_acc1".__eq__)
+    found = {name: [row[name] for row in rows if row[name]] for name in names}
+    return {name: float(values[-1]) for name, values in found.items() if values}
 
 
 def _last_written(run: Run) -> float:
@@ -170,7 +199,8 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     return held
 
 
-def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
+def differences(there: dict[str, Any], here: dict[str, Any]) -> str:
+    """Name the settings that differ, with their values ``there`` and ``here``."""
     old, new = _flat(there), _flat(here)
     return "; ".join(
         f"{key} was {old.get(key, 'unset')}, is {new.get(key, 'unset')}"

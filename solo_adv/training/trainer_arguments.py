@@ -9,10 +9,7 @@ from solo_adv.methods.performance import AUTO
 from solo_adv.support.checks import choice, number, whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.settings import plain
-from solo_adv.support.signatures import constructor
-
-TRAINER_KEYS = constructor("lightning.pytorch.trainer.trainer", "Trainer")
-"""The arguments of Lightning's Trainer, with their types. A config has them as top-level keys."""
+from solo_adv.support.trainer_keys import TRAINER_KEYS
 
 REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "limit_test_batches": (

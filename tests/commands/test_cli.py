@@ -48,7 +48,8 @@ def test_pretraining_leaves_what_solo_learn_leaves(checkpoint):
 
 def test_the_config_is_printed_as_it_is_saved(command, tmp_path):
     arguments = ["--config-name", "cfamc", *TINY, "max_epochs=1", "+enable_progress_bar=false"]
-    status, out, err = command("main_pretrain", *arguments, "precision=64-true")
+    arguments += ["precision=64-true"]
+    status, out, err = command("main_pretrain", *arguments, "verbose=true")
     assert status == 0, err
     assert "crop passes" not in err  # no progress bar
     printed, _, path = out.partition("Checkpoint: ")[0].rpartition("Saved as ")
@@ -219,8 +220,13 @@ MISTAKES = {
         (*PRETRAIN, "data=digits", "+method_kwargs.proj_dim=1"),
         "proj_hidden_dim",
     ),
-    "nearest key": ((*PRETRAIN, "optimizer.lrr=1"), "optimizer 'lrr'. Did you mean 'lr'?"),
-    "nearest of all": ((*PRETRAIN, "max_epoch=1"), "Did you mean 'max_epochs'?"),
+    "nearest key": ((*PRETRAIN, "optimizer.lrr=1"), "optimizer 'lrr'. Did you mean 'optimizer.lr'"),
+    "nearest of all": ((*PRETRAIN, "max_epoch=1"), "Did you mean 'max_epochs'"),
+    "other word": ((*PRETRAIN, "eps=4/255"), "config 'eps'. Did you mean 'adversary.epsilon'?"),
+    "in a section": ((*PRETRAIN, "batch_size=64"), "Did you mean 'optimizer.batch_size'?"),
+    "spaces": ((*PRETRAIN, "data", "=", "digits"), "error: Write data=digits, without spaces"),
+    "underscore": (("main_pretrain", "--config_name", "cfamc"), "error: Write --config-name cfamc"),
+    "dashes": (("main_robust", "--checkpoint", "runs/a"), "error: Write checkpoint=runs/a"),
     "nearest new key": ((*PRETRAIN, "+optimizer.lrr=1"), "Did you mean 'lr'?"),
     "nearest of the schedule": ((*PRETRAIN, "+scheduler.warmup_epoch=1"), "'warmup_epochs'?"),
     "nearest of kNN": ((*PRETRAIN, "+knn_eval.distance=cosine"), "'distance_func'?"),
@@ -237,7 +243,7 @@ MISTAKES = {
     "epochs in words": ((*PRETRAIN, "max_epochs=two"), "a whole number"),
     "batches in words": ((*PRETRAIN, "+limit_train_batches=all"), "a whole number or a number"),
     "a number for a switch": ((*PRETRAIN, "sync_batchnorm=3"), "true or false"),
-    "nearest of robust": (("main_robust", "epsilon=1/255"), "Did you mean 'epsilons'?"),
+    "nearest of robust": (("main_robust", "epsilon=1/255"), "Did you mean 'epsilons' or"),
     "nearest of linear": (
         ("main_linear", "pretrained_feature_extractor=x", "+optimizer.lrr=1"),
         "Did you mean 'lr'?",
@@ -254,7 +260,7 @@ MISTAKES = {
     "step size in levels": ((*PRETRAIN, "data=digits", "adversary.step_size=2"), "2/255"),
     "ready crops from nowhere": (
         (*PRETRAIN, "data=digits", "crops.source=loader"),
-        "crops.source=device",
+        "Use crops.source=",
     ),
     "one crop": ((*PRETRAIN, "data=digits", "crops.num_crops=1"), "at least 2"),
     "large batch": ((*PRETRAIN, "data=digits", "optimizer.batch_size=5000"), "1297"),

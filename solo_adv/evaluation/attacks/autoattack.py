@@ -163,7 +163,7 @@ class State:
         if path is None or not path.exists():
             return cls(key, [])
         try:
-            held = json.loads(path.read_text())
+            held = json.loads(path.read_text(encoding="utf-8"))
             state = cls(**{field.name: held[field.name] for field in fields(cls)})
             whole = len(state.verdicts) == images and 0 <= state.attack <= attacks
         except (OSError, ValueError, KeyError, TypeError):

@@ -107,7 +107,7 @@ class Counts:
         if path is None or not path.exists():
             return cls(key)
         try:
-            held = json.loads(path.read_text())
+            held = json.loads(path.read_text(encoding="utf-8"))
             counts = cls(**{f.name: held[f.name] for f in fields(cls)})
             whole = counts.fingerprint == key and all(
                 len(found) == len(SEVERITIES) and min(found) >= 0 and max(found) <= images

@@ -149,4 +149,6 @@ def _of_host(host: str) -> dict[str, Entry]:
 
 @cache
 def _validator() -> Draft202012Validator:
-    return Draft202012Validator(json.loads((places.PACKAGED / "schema.json").read_text()))
+    return Draft202012Validator(
+        json.loads((places.PACKAGED / "schema.json").read_text(encoding="utf-8"))
+    )

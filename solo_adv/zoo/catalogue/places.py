@@ -1,6 +1,7 @@
 """Where the zoo's files come from and where they are kept, with the environment's settings."""
 
 import os
+import tempfile
 from importlib import resources
 from pathlib import Path
 
@@ -36,13 +37,23 @@ def directories() -> list[Path]:
 
 
 def cache() -> Path:
-    """Where downloads are kept: ``SOLO_ADV_CACHE``, or the user's cache directory."""
+    """Where downloads are kept: ``SOLO_ADV_CACHE``, or the user's cache directory.
+
+    For a user without a home directory it is a directory of temporary files.
+    """
     named = os.environ.get(CACHE_VARIABLE)
     if named:
         return given_path(named)
     import pooch  # noqa: PLC0415  it imports requests
 
-    return Path(pooch.os_cache("solo-adv")) / "zoo"
+    try:
+        directory = Path(pooch.os_cache("solo-adv"))
+    except RuntimeError:  # a user without a home directory, as in containers
+        directory = Path("~")
+    if "~" in directory.parts:
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        directory = Path(tempfile.gettempdir()) / f"solo-adv-{user}"
+    return directory / "zoo"
 
 
 def offline() -> bool:

@@ -25,10 +25,10 @@ def write(entry: Entry, directory: Path, head: str | None) -> None:
     for file in held["files"].values():
         file.pop("parts", None)  # the hub accepts large files
     index = {**EMPTY, "models": [held]}
-    (directory / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
+    (directory / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     config = {"library_name": "solo-adv", "name": entry.name, **entry.training["config"]}
-    (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    (directory / "README.md").write_text(f"{card(entry)}{_USE}")
+    (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (directory / "README.md").write_text(f"{card(entry)}{_USE}", encoding="utf-8")
 
 
 _USE = """

@@ -54,7 +54,7 @@ def write(entry: Entry, directory: Path, head: str | None) -> None:
 
     require_equal(model, run, entry.image_size)
     about = {"name": entry.name, "head": head, "input": "pixels in [0, 1]", "output": output}
-    (directory / "model.json").write_text(json.dumps(about, indent=2) + "\n")
+    (directory / "model.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -45,9 +45,9 @@ def write(entry: Entry, directory: Path, head: str | None) -> None:
     checkpoint = {"state_dict": {f"backbone.{name}": value for name, value in backbone.items()}}
     epoch = entry.training["config"]["max_epochs"] - 1
     torch.save(checkpoint, directory / f"{entry.name}-ep={epoch}.ckpt")
-    (directory / "args.json").write_text(json.dumps(args, indent=2) + "\n")
+    (directory / "args.json").write_text(json.dumps(args, indent=2) + "\n", encoding="utf-8")
     differences = _differences(entry, stem, mean, std)
-    (directory / "README.md").write_text(_page(entry, epoch, differences))
+    (directory / "README.md").write_text(_page(entry, epoch, differences), encoding="utf-8")
     if not differences:
         require_equal(encoder, encoder_from(directory), entry.image_size)
 

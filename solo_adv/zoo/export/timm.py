@@ -51,8 +51,10 @@ def write(entry: Entry, directory: Path, head: str | None) -> None:
     }
     file = directory / "model.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, file)
-    (directory / "create_model.json").write_text(json.dumps(recipe, indent=2) + "\n")
-    (directory / "README.md").write_text(_page(entry, recipe))
+    (directory / "create_model.json").write_text(
+        json.dumps(recipe, indent=2) + "\n", encoding="utf-8"
+    )
+    (directory / "README.md").write_text(_page(entry, recipe), encoding="utf-8")
     network = timm.create_model(recipe["model_name"], checkpoint_path=str(file), **arguments).eval()
     require_equal(encoder, lambda pixels: network(prepared(pixels, recipe)), entry.image_size)
 

@@ -26,7 +26,7 @@ def write(entry: Entry, directory: Path, head: str | None) -> None:
     stem = entry.backbone["stem"]
     embedded = embed(state, resnet(entry.backbone["name"], stem), "torchvision")
     save_file({k: v.contiguous() for k, v in embedded.items()}, directory / "model.safetensors")
-    (directory / "model.py").write_text(_module(entry))
+    (directory / "model.py").write_text(_module(entry), encoding="utf-8")
     spec = spec_from_file_location("exported_model", directory / "model.py")
     assert spec is not None
     assert spec.loader is not None

@@ -1,0 +1,100 @@
+"""Runs the jobs of a sweep such that one that fails does not end the others, and lists them."""
+
+import os
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from solo_adv.support.errors import RunStopped, UserError
+from solo_adv.support.progress import say
+
+Figures = Mapping[str, Any]
+
+
+def is_sweep() -> bool:
+    """Whether the running job is one of a sweep (``-m``)."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+@dataclass
+class Sweep:
+    """The jobs that ran in this process, in their order.
+
+    Attributes:
+        process: the process that started the sweep. A launcher may run jobs in others.
+        jobs: for each job its overrides and its figures or, if it failed, the message.
+    """
+
+    process: int = field(default_factory=os.getpid)
+    jobs: list[tuple[str, Figures | str]] = field(default_factory=list)
+
+    def run(
+        self,
+        task: Callable[[DictConfig], Figures | None],
+        cfg: DictConfig,
+        explain: Callable[[BaseException], str | None],
+    ) -> float | None:
+        """Run a job and note how it ended.
+
+        Args:
+            task: the work, which returns figures by name. The last one is what a sweeper that
+                searches, such as Optuna's, gets to see.
+            cfg: the job's config.
+            explain: makes the message for an error; None if it may be a bug.
+
+        Raises:
+            RunStopped: the job was asked to stop, so the sweep ends.
+            UserError: the job failed in another process than the sweep's.
+        """
+        here = HydraConfig.get()
+        name = " ".join(here.overrides.task) or "no settings"
+        say(f"\nJob {here.job.num}: {name}")
+        try:
+            figures = task(cfg) or {}
+        except RunStopped:
+            raise
+        except Exception as error:
+            message = explain(error)
+            if message is None:
+                traceback.print_exc()
+                message = f"{type(error).__name__}: {error}"
+            if os.getpid() != self.process:
+                raise UserError(message) from error
+            say(f"error: {message}")
+            self.jobs.append((name, message))
+            return None
+        self.jobs.append((name, figures))
+        numbers = [value for value in figures.values() if isinstance(value, float)]
+        return numbers[-1] if numbers else None
+
+    @property
+    def failures(self) -> int:
+        """How many jobs failed."""
+        return sum(isinstance(outcome, str) for _, outcome in self.jobs)
+
+    def show(self) -> None:
+        """Print a table of the jobs with their figures, and the messages of those that failed."""
+        from rich.console import Console  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+
+        outcomes = [outcome for _, outcome in self.jobs if not isinstance(outcome, str)]
+        names = list(dict.fromkeys(name for figures in outcomes for name in figures))
+        table = Table("job", *names, title="The sweep")
+        for job, outcome in self.jobs:
+            if isinstance(outcome, str):
+                table.add_row(job, *("failed" for _ in names[:1]))
+            else:
+                table.add_row(job, *(_shown(outcome.get(name, "")) for name in names))
+        Console().print(table)
+        for job, outcome in self.jobs:
+            if isinstance(outcome, str):
+                say(f"failed: {job}: {outcome}")
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
