@@ -70,7 +70,7 @@ def test_a_logger_that_is_offline(command, monkeypatch):
     def unreachable(**settings):
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr("solo_adv.training.trainer.WandbLogger", unreachable)
+    monkeypatch.setattr("solo_adv.training.loggers.WandbLogger", unreachable)
     status, _, err = command(*JOB, "wandb.enabled=true")
     assert status == 2
     assert "no route to host. wandb.offline=true" in the_error(err)
