@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch import Callback
 from omegaconf import OmegaConf
 from torch import nn
@@ -12,7 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from solo_adv import UserError
+from solo_adv.methods import MIXINS
 from solo_adv.methods.performance import resolved_precision
+from tests.taught import taught
 
 METHODS = ("emp_ssl", "robust_emp", "cfamc", "robust_simclr", "simclr_freeadv", "dynacl")
 WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "item", "masked_select", "_unique2")
@@ -63,7 +66,10 @@ def test_with_several_processes_the_loss_is_not_compiled(build, monkeypatch):
 
 
 @pytest.mark.slow
-def test_nothing_is_compiled_again_after_the_first_batches(build, fit):
+@pytest.mark.parametrize("name", sorted(MIXINS))
+def test_nothing_is_compiled_again_after_the_first_batches(build, fit, request, name):
+    if name != "robust_emp":  # one method's kernels are written, too
+        request.getfixturevalue("compiled_without_kernels")
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     seen = []
@@ -72,7 +78,10 @@ def test_nothing_is_compiled_again_after_the_first_batches(build, fit):
         def on_train_batch_end(self, *_):
             seen.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
-    fit(build("robust_emp", **{"performance.compile": "default"}), 50, callbacks=[Count()])
+    needed = dict(override.split("=") for override in taught(name, of_hydra=False))
+    needed = {key: yaml.safe_load(value) for key, value in needed.items()}
+    method = build(name, **{"performance.compile": "default", "crops.size": 16, **needed})
+    fit(method, 50, callbacks=[Count()])
     assert seen[1] > 0
     assert set(seen[1:]) == {seen[1]}
     assert not torch._dynamo.utils.counters["graph_break"]
