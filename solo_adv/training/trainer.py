@@ -13,7 +13,6 @@ from lightning.pytorch.profilers import (
     SimpleProfiler,
 )
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from solo_adv.support.errors import UserError
@@ -51,7 +50,7 @@ def build_trainer(
     settings = trainer_settings(cfg)
     callbacks = [*(callbacks or []), *built_objects("callbacks", settings.get("callbacks"))]
     if settings.get("max_time") is not None:  # before the callback that saves when it ends
-        callbacks.append(_timer(settings.pop("max_time")))
+        callbacks.append(Timer(settings.pop("max_time")))
     if cfg.get("enable_progress_bar") is not False:
         callbacks.insert(0, RunProgress())
     if cfg.checkpoint.enabled:
@@ -150,16 +149,6 @@ def _profiler(described: Any, run: Run) -> Profiler:
         return profiler
     kind = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
     return kind[described](dirpath=run.directory, filename=f"profile-{described}")
-
-
-def _timer(duration: Any) -> Timer:
-    try:
-        return Timer(duration)
-    except (TypeError, ValueError, MisconfigurationException) as error:
-        raise UserError(
-            f"max_time={duration}: give DD:HH:MM:SS, such as '00:12:00:00' for twelve hours, or "
-            "{hours: 12}."
-        ) from error
 
 
 def time_is_over(trainer: Trainer) -> bool:

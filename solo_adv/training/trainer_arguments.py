@@ -1,6 +1,8 @@
 """Which arguments of Lightning's Trainer a run takes, and why it refuses the others."""
 
+import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Literal, get_args, get_origin
 
 from omegaconf import DictConfig
@@ -115,8 +117,25 @@ def _check_use(key: str, value: Any) -> None:
         number(key, value)
     if key == "gradient_clip_algorithm":
         choice(key, value, ("norm", "value"))
+    if key == "max_time":
+        _check_duration(value)
     if key in _OBJECTS:
         _check_objects(key, value)
+
+
+def _check_duration(value: Any) -> None:
+    """Refuse what is no duration before the run has a directory."""
+    try:
+        if isinstance(value, Mapping):
+            timedelta(**value)
+            return
+    except TypeError:  # a unit of time is unknown
+        pass
+    if not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", str(value)):
+        raise UserError(
+            f"max_time={value}: give DD:HH:MM:SS, such as '00:12:00:00' for twelve hours, or "
+            "{hours: 12}."
+        )
 
 
 def _check_strategy(value: Any) -> None:

@@ -117,6 +117,7 @@ def test_wrong_input_is_refused(tmp_path, changes, said):
         running.run(config(tmp_path, **changes))
 
 
+@pytest.mark.slow
 def test_the_command_answers_a_mistake_in_one_line(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "solo_adv.benchmark", "checkpoint=no_such_model"],

@@ -160,6 +160,7 @@ def test_resume_continues_the_run_and_only_the_same_run(command, monkeypatch):
     assert out.strip().endswith("ep=2.ckpt")
 
 
+@pytest.mark.slow
 def test_resumed_weights_equal_uninterrupted_ones(command, monkeypatch, tmp_path):
     arguments = ["main_pretrain", "--config-name", "cfamc", *TINY, "max_epochs=3"]
     _, out, _ = command(*arguments, "checkpoint.dir=straight")

@@ -49,6 +49,7 @@ def test_what_the_papers_run_costs(cost, monkeypatch):
 
 
 @pytest.mark.usefixtures("one_batch_size")
+@pytest.mark.slow
 def test_a_throughput_is_measured_if_none_is_given(cost, monkeypatch):
     asked = []
 
@@ -94,6 +95,7 @@ def test_crops_that_the_loader_sends(cost):
 
 
 @pytest.mark.usefixtures("one_batch_size")
+@pytest.mark.slow
 def test_a_method_with_a_teacher_and_without_a_projector(cost):
     teacher = "cfamc_resnet10w16_digits_m3"
     given = ("--config-name", "fare.yaml", "data=digits", f"teacher.checkpoint={teacher}")

@@ -137,6 +137,7 @@ def test_the_real_step_holds_what_was_predicted():
     assert live.peak == pytest.approx(peak, rel=0.03)
 
 
+@pytest.mark.slow
 def test_a_momentum_encoder_is_held_and_saves_backward_passes():
     acl, dynacl = (predicted(name, 16, "adversary.steps=2") for name in ("acl", "dynacl"))
     assert 1.9 * acl.weights < dynacl.weights < 2 * acl.weights  # the classifier is there once

@@ -171,6 +171,7 @@ TINY = (
 )
 
 
+@pytest.mark.slow
 def test_a_run_from_pretraining_to_evaluation(root, command, tmp_path):
     """Pretraining sees all images, and every figure is of the labelled ones."""
     tiny = [*TINY, f"data.train_path={root}"]

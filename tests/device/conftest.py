@@ -6,6 +6,9 @@ import torch
 from tests.device import pretend
 from tests.device.devices import kinds
 
+if pretend.NAME in kinds():  # while tests are collected, and therefore before any of them runs
+    pretend.prepare()
+
 
 @pytest.fixture(params=kinds())
 def device(request):

@@ -139,6 +139,15 @@ def is_on(value: Any) -> bool:
     return isinstance(value, Tensor) and value.device.type == NAME
 
 
+def prepare() -> None:
+    """Register the device before the first backward pass of this process.
+
+    The first backward pass fixes how many devices the autograd engine serves.
+    """
+    with in_use():
+        torch.ones(1, requires_grad=True).sum().backward()
+
+
 @contextmanager
 def in_use() -> Iterator[Pretend]:
     """Make the pretend device available, with a new count and a new seed."""

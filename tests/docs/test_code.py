@@ -7,7 +7,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SHOWN = [
-    pytest.param(block, id=f"{file}-{number}")
+    pytest.param(
+        block,
+        id=f"{file}-{number}",
+        marks=[pytest.mark.slow] if "pretrain(" in block else [],
+    )
     for file in ("README.md", "docs/guide.md", "docs/zoo.md")
     for number, block in enumerate(
         re.findall(r"^```python\n(.*?)^```", (ROOT / file).read_text(), re.DOTALL | re.MULTILINE)

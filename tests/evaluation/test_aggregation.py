@@ -203,7 +203,7 @@ def test_autoattack_runs_on_it(monkeypatch, pattern_net, pattern_set, space):
     assert 0 <= result.correct < clean.top1.correct
 
 
-@pytest.mark.parametrize("linear", ["standard", "robust"])
+@pytest.mark.parametrize("linear", [pytest.param("standard", marks=pytest.mark.slow), "robust"])
 @pytest.mark.parametrize("space", SPACES)
 def test_evaluation_by_crops(pattern_net, pattern_set, tmp_path, space, linear):
     settings = RobustSettings(

@@ -109,6 +109,7 @@ SAME = {
 }
 
 
+@pytest.mark.slow
 def test_each_difference_has_a_directory_of_its_own(place, checkpoint, folder):
     first = checkpoint.with_name(checkpoint.name.replace("ep=1", "ep=0"))
     assert first.exists()

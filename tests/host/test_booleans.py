@@ -51,7 +51,13 @@ def accepted_words(config, key, parse):
             yield key, word, message
 
 
-@pytest.mark.parametrize("method", sorted(MIXINS))
+QUICK = ("cfamc", "dynacl", "fare", "robust_emp")  # together they have every section
+
+
+@pytest.mark.parametrize(
+    "method",
+    [m if m in QUICK else pytest.param(m, marks=pytest.mark.slow) for m in sorted(MIXINS)],
+)
 def test_every_boolean_of_pretraining(method):
     config = composed(method, *DIGITS, *taught(method))
     complete = parse_cfg(copy.deepcopy(config))

@@ -123,7 +123,7 @@ def test_configs_of_solo_learn_go_before_ours(tmp_path):
 @pytest.mark.parametrize(
     ("name", "given", "made"),
     [
-        ("simclr", "auto", "bf16-mixed|32-true"),
+        pytest.param("simclr", "auto", "bf16-mixed|32-true", marks=pytest.mark.slow),
         ("linear", "auto", "bf16-mixed|32-true"),
         ("linear", "16-mixed", "16-mixed"),
     ],

@@ -345,6 +345,7 @@ def test_without_a_throughput_it_is_measured(monkeypatch, capsys):
     assert "measured here" in captured.out
 
 
+@pytest.mark.slow
 def test_measured_throughput_is_a_rate():
     assert 0 < measured_throughput(seconds=0.0) < 1e6
 

@@ -135,7 +135,7 @@ def test_a_command_that_leaves_no_last_checkpoint_failed(tmp_path, stand_in):
         execute([planned])
 
 
-@pytest.mark.parametrize("name", ["INT", "TERM", "USR1"])
+@pytest.mark.parametrize("name", ["INT", "TERM", pytest.param("USR1", marks=pytest.mark.slow)])
 def test_a_signal_reaches_the_command_and_nothing_more_starts(tmp_path, stand_in, name):
     jobs = [job(row, scale=Tiny(), directory=tmp_path) for row in ("cfamc_m5", "cfamc_m3")]
     for planned in jobs:
@@ -193,7 +193,7 @@ def test_progress_says_which_job_how_long_and_what_is_left(tmp_path, stand_in, c
 
 REFUSED = {
     "preset": ({"preset": "refrence"}, "reference"),
-    "several machines": ({"extra": ("+num_nodes=2",)}, "one machine"),
+    "several machines": ({"extra": ("num_nodes=2",)}, "one machine"),
     "no checkpoints": ({"extra": ("checkpoint.enabled=false",)}, "nothing to judge"),
 }
 

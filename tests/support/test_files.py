@@ -69,7 +69,11 @@ def test_a_crash_while_writing_leaves_the_old_file(file):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process that can be killed")
-@pytest.mark.parametrize("name", ["a.ckpt", "b.ckpt"], ids=["in its place", "beside it"])
+@pytest.mark.parametrize(
+    "name",
+    ["a.ckpt", pytest.param("b.ckpt", marks=pytest.mark.slow)],
+    ids=["in its place", "beside it"],
+)
 def test_sigkill_at_any_moment_leaves_whole_files(file, name):
     before, moments = file.read_bytes(), 0
     new = {"state_dict": {"w": torch.zeros(3000)}}

@@ -61,6 +61,7 @@ def _process(rank, port, results):
         dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

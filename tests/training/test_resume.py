@@ -106,7 +106,12 @@ def assert_same_run(one, other):
         pytest.param("cfamc", BATCHES, [], marks=pytest.mark.slow),
         ("cfamc", BATCHES + 5, ["data.resident=false", "data.num_workers=2"]),
         pytest.param("robust_emp", 5, [], marks=pytest.mark.slow),
-        ("robust_emp", BATCHES + 1, ["data.resident=false", "data.num_workers=1"]),
+        pytest.param(
+            "robust_emp",
+            BATCHES + 1,
+            ["data.resident=false", "data.num_workers=1"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param("simclr_freeadv", 2, [], marks=pytest.mark.slow),
         pytest.param("dynacl", 3, [], marks=pytest.mark.slow),
         pytest.param("cfamc", 5, ["adversary.norm=l2"], marks=pytest.mark.slow),

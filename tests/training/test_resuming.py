@@ -70,6 +70,7 @@ def test_what_cannot_be_continued(command, stopped, tmp_path):
     assert "of a finished run" in refused(file=renamed)
 
 
+@pytest.mark.slow
 def test_a_longer_run_continues_a_finished_one(command, tmp_path):
     status, _, err = command(*RUN, "max_epochs=1")
     assert status == 0, err

@@ -206,7 +206,9 @@ torch.save(backbone.state_dict(), {str(tmp_path / "read.pt")!r})
     assert weights_fingerprint(read) == weights_fingerprint(written)
 
 
-@pytest.mark.parametrize("head", [None, "linear", "robust_linear"])
+@pytest.mark.parametrize(
+    "head", [None, pytest.param("linear", marks=pytest.mark.slow), "robust_linear"]
+)
 def test_onnxruntime_gives_the_same_for_any_batch(zoo, tmp_path, head):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -86,6 +86,7 @@ def test_pgd_at_three_radii_and_autoattack_are_published_for_both_heads(name):
     }
 
 
+@pytest.mark.slow
 def test_the_figures_of_digits_hold():
     name = solo_adv.zoo.list(dataset="digits")[0]
     comparisons = evaluate(find(name), max_images=60, autoattack=False, quiet=True)

@@ -73,7 +73,7 @@ def relative(one, other):
 @pytest.mark.parametrize(
     ("cases", "processes"),
     [
-        (SHORT, 2),
+        pytest.param(SHORT, 2, marks=pytest.mark.slow),
         pytest.param(ALL, 2, marks=pytest.mark.slow),
         pytest.param(ALL, 4, marks=[pytest.mark.slow, FOUR_CORES]),
     ],
