@@ -146,6 +146,7 @@ def test_a_map_of_features_with_solo_learns_flags(command, checkpoint, tmp_path)
     assert len((tmp_path / "maps/digits.csv").read_text().splitlines()) == 31
 
 
+@pytest.mark.slow
 def test_resume_continues_the_run_and_only_the_same_run(command, monkeypatch):
     arguments = ["main_pretrain", "--config-name", "cfamc", *TINY, "max_epochs=3"]
     _stop_after_epoch(monkeypatch, 1)

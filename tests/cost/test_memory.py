@@ -95,6 +95,7 @@ def test_what_adversaries_and_optimisers_hold():
     assert adam.optimizer == pytest.approx(2 * momentum, rel=0.01)  # two moments, and counters
 
 
+@pytest.mark.slow
 def test_activations_grow_with_the_batch_and_the_state_does_not():
     small, large = (predicted("cfamc", batch) for batch in (32, 64))
     assert small.weights == large.weights

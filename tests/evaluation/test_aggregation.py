@@ -174,7 +174,7 @@ def test_each_crop_has_its_own_ball_and_the_image_has_one(pattern_net, pattern_s
     assert accuracies["crop"] < accuracies["image"] < 0.9
 
 
-@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("space", ["crop", pytest.param("image", marks=pytest.mark.slow)])
 def test_verdicts_do_not_depend_on_batches_and_chunks(pattern_net, pattern_set, space):
     classifier, sets = subject(pattern_net(), pattern_set(30, seed=1), space)
     counts = set()

@@ -125,7 +125,7 @@ def test_configs_of_solo_learn_go_before_ours(tmp_path):
     [
         pytest.param("simclr", "auto", "bf16-mixed|32-true", marks=pytest.mark.slow),
         ("linear", "auto", "bf16-mixed|32-true"),
-        ("linear", "16-mixed", "16-mixed"),
+        pytest.param("linear", "16-mixed", "16-mixed", marks=pytest.mark.slow),
     ],
 )
 def test_no_script_of_solo_learn_is_given_the_precision_auto(tmp_path, name, given, made):

@@ -38,7 +38,7 @@ def compiled_without_kernels(monkeypatch):
     return kept
 
 
-QUICK = (("cfamc", None), ("cfamc", 4))
+QUICK = (("cfamc", None),)
 REST = [pair for pair in product(METHODS, (None, 4)) if pair not in QUICK]
 
 

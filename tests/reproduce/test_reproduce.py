@@ -75,6 +75,7 @@ def test_tiny_runs_every_row_once_on_digits():
     assert all(plain(j.config().data)["dataset"] == "digits" for j in jobs)
 
 
+@pytest.mark.slow
 def test_tiny_rows_differ_as_the_full_ones_do():
     seen = {}
     for planned in plan(Request(tables=["all"], scale=Tiny())):

@@ -135,7 +135,14 @@ def test_a_command_that_leaves_no_last_checkpoint_failed(tmp_path, stand_in):
         execute([planned])
 
 
-@pytest.mark.parametrize("name", ["INT", "TERM", pytest.param("USR1", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "INT",
+        pytest.param("TERM", marks=pytest.mark.slow),
+        pytest.param("USR1", marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_reaches_the_command_and_nothing_more_starts(tmp_path, stand_in, name):
     jobs = [job(row, scale=Tiny(), directory=tmp_path) for row in ("cfamc_m5", "cfamc_m3")]
     for planned in jobs:

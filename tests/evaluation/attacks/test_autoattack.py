@@ -129,7 +129,9 @@ class Killed(BaseException):
 
 
 @pytest.mark.usefixtures("short")
-@pytest.mark.parametrize("after", [1, pytest.param(6, marks=pytest.mark.slow), 13])
+@pytest.mark.parametrize(
+    "after", [1, pytest.param(6, marks=pytest.mark.slow), pytest.param(13, marks=pytest.mark.slow)]
+)
 def test_killed_and_resumed_it_gives_the_same(
     monkeypatch, pattern_net, pattern_set, tmp_path, after
 ):
