@@ -55,11 +55,11 @@ _ALSO_PART_OF_THE_RESULT = (
 class SoloLearnMethod(BaseMethod):
     """solo-learn's base class, extended by the conversion of its normalised images to pixels."""
 
-    # solo/utils/lars.py:137 compares the norms of each weight on the CPU, which waits for the GPU
-    # twice for each weight. This package's LARS does the same arithmetic for all weights at once.
     objective_class: ClassVar[type[Objective]]
     adversary: Adversary
 
+    # solo/utils/lars.py:137 compares the norms of each weight on the CPU, which waits for the GPU
+    # twice for each weight. timm's LARS does the same arithmetic without waiting.
     _OPTIMIZERS: ClassVar[dict[str, Any]] = {
         **BaseMethod._OPTIMIZERS,
         "lars": partial(build_optimizer, "lars"),
