@@ -33,7 +33,7 @@ from solo_adv.host.stock_configs import (
     of_other_methods,
     resolve_crops,
 )
-from solo_adv.methods import AdversarialMethod
+from solo_adv.methods import MIXINS, AdversarialMethod
 from solo_adv.methods.optim import SCHEDULERS, build_optimizer, build_scheduler
 from solo_adv.objectives import Objective
 from solo_adv.support.checks import choice
@@ -135,10 +135,11 @@ class SoloLearnMethod(BaseMethod):
 
     @classmethod
     def _of_other_methods(cls, cfg: DictConfig) -> list[str]:
-        projector = ("proj_hidden_dim", "proj_output_dim")
-        accepted = (*accepted_settings(cls.objective_class), *projector)
+        projector = {"proj_hidden_dim", "proj_output_dim"}
+        accepted = projector.union(accepted_settings(cls.objective_class))
+        ours = projector.union(*(accepted_settings(m.objective_class) for m in MIXINS.values()))
         theirs = [method for method in ITS_METHODS.values() if method.__module__ != __name__]
-        return of_other_methods(cfg, accepted, keys_read_by(theirs))
+        return of_other_methods(cfg, accepted, ours, keys_read_by(theirs))
 
     def complete_config(self) -> dict[str, Any]:
         """The config, completed by the stem and the statistics that follow from the data set."""

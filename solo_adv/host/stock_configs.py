@@ -61,25 +61,28 @@ def keys_read_by(methods: Iterable[type]) -> set[str]:
     }
 
 
-def of_other_methods(cfg: DictConfig, accepted: Iterable[str], others: set[str]) -> list[str]:
-    """The settings of a config that another method reads and this one does not.
+def of_other_methods(
+    cfg: DictConfig, accepted: Iterable[str], ours: Iterable[str], others: set[str]
+) -> list[str]:
+    """The settings of a config that a method of solo-learn reads and this one does not.
 
-    A key that none of solo-learn's methods reads counts as one of these, too, unless it resembles
-    a key of this method: then it is probably misspelled, and the method refuses it.
+    A key that none of solo-learn's methods reads counts as one of these, too, unless it is or
+    resembles a key of this package: then it is a mistake, and the method refuses it.
 
     Args:
         cfg: the config.
         accepted: the keys of ``method_kwargs`` that the method takes.
+        ours: the keys of ``method_kwargs`` that any method of this package takes.
         others: the keys of ``method_kwargs`` that solo-learn's methods read.
 
     Returns:
         Their dotted names.
     """
-    accepted = list(accepted)
+    accepted, ours = set(accepted), list(ours)
     foreign = [
         f"method_kwargs.{key}"
         for key in section(cfg, "method_kwargs")
-        if key not in accepted and (key in others or not get_close_matches(key, accepted))
+        if key not in accepted and (key in others or not get_close_matches(key, ours))
     ]
     # solo/methods/base.py:631: the rates of a momentum encoder. Ours have `averaging`.
     return foreign + (["momentum"] if "momentum" in cfg else [])

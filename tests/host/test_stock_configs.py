@@ -73,13 +73,16 @@ def test_random_views_are_the_crops_unless_crops_of_crops_are_asked_for(
 def test_keys_of_other_methods_are_told_from_misspelled_ones():
     cfg = OmegaConf.create(
         {
-            "method_kwargs": {"temperature": 0.2, "base_tau": 1, "tcr_epz": 0.2, "tcr_eps": 0.2},
+            "method_kwargs": {
+                **{"temperature": 0.2, "base_tau": 1, "tcr_epz": 0.2, "tcr_eps": 0.2},
+                "consistency": 2.0,
+            },
             "momentum": {"base_tau": 0.99},
         }
     )
     accepted = ["tcr_eps", "invariance_weight", "temperatur"]
-    read = {"temperature"}
-    found = of_other_methods(cfg, accepted, read)
+    ours = [*accepted, "consistency"]  # a key of another method of this package is a mistake
+    found = of_other_methods(cfg, accepted, ours, {"temperature"})
     assert found == ["method_kwargs.temperature", "method_kwargs.base_tau", "momentum"]
 
 
