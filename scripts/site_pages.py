@@ -16,8 +16,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from solo_adv.catalogue.index import packaged
 from solo_adv.support.configs import primary_configs
-from solo_adv.zoo.catalogue.index import packaged
 from solo_adv.zoo.table import markdown as zoo_table
 
 ROOT = Path(__file__).parents[1]

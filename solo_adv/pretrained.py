@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import overload
 
+from solo_adv.catalogue.index import ZOO_NAME
+from solo_adv.catalogue.places import is_on_hub
 from solo_adv.encoders.checkpoint import find_checkpoint, names_latest
 from solo_adv.encoders.classifier import Classifier
 from solo_adv.encoders.encoder import Encoder
@@ -11,8 +13,6 @@ from solo_adv.encoders.loading import encoder_from
 from solo_adv.encoders.pretrained_timm import PREFIX, timm_encoder, weights_file
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
-from solo_adv.zoo.catalogue.index import ZOO_NAME
-from solo_adv.zoo.catalogue.places import is_on_hub
 
 
 @overload
@@ -60,7 +60,7 @@ def load_pretrained(
     """
     named = _named(path)
     if named == "zoo":
-        from solo_adv.zoo.catalogue.loading import load  # noqa: PLC0415  it imports requests
+        from solo_adv.catalogue.loading import load  # noqa: PLC0415  it imports requests
 
         return load(str(path), features=features, head=head, settings=settings)
     if head is not None:

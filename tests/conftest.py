@@ -13,6 +13,8 @@ from hydra.core.global_hydra import GlobalHydra
 
 torch.set_num_threads(1)
 
+pytest_plugins = ["tests.published"]
+
 WHY = "solo-learn is not importable; SOLO_LEARN_ROOT=/path/to/its/checkout adds it"
 _ROOT = os.environ.get("SOLO_LEARN_ROOT")
 if _ROOT:

@@ -21,7 +21,7 @@ ROOMS = (
     "encoders",
     "paper",
     "report",
-    "zoo.catalogue",
+    "catalogue",
     "pretrained",
     "methods",
     "host",
@@ -138,15 +138,15 @@ def test_lazy_and_type_checking_imports_are_seen():
     source = """
 from typing import TYPE_CHECKING
 if TYPE_CHECKING:
-    from solo_adv.zoo.catalogue import loading
+    from solo_adv.catalogue import loading
 def later():
     from solo_adv.commands.demo import demo
     import solo_adv.cost
     return import_module("solo_adv.report")
 """
-    known = {"solo_adv.zoo.catalogue.loading", "solo_adv.report"}
+    known = {"solo_adv.catalogue.loading", "solo_adv.report"}
     assert imports_of(source, known) == {
-        "solo_adv.zoo.catalogue.loading",
+        "solo_adv.catalogue.loading",
         "solo_adv.commands.demo",
         "solo_adv.cost",
         "solo_adv.report",
@@ -172,7 +172,7 @@ ONCE = {
     # This names the file to which pooch moves a finished download.
     "renaming what is whole": (
         r"os\.replace|\.replace\(path\)",
-        {"support/files.py", "zoo/catalogue/download.py"},
+        {"support/files.py", "catalogue/download.py"},
     ),
 }
 

@@ -5,13 +5,13 @@
 
 from typing import TYPE_CHECKING
 
+from solo_adv.catalogue.entry import Entry, StoredFile
+from solo_adv.catalogue.index import entries, find
+from solo_adv.catalogue.index import names as list
 from solo_adv.support.lazy import lazy_names
-from solo_adv.zoo.catalogue.entry import Entry, StoredFile
-from solo_adv.zoo.catalogue.index import entries, find
-from solo_adv.zoo.catalogue.index import names as list
 
 if TYPE_CHECKING:
-    from solo_adv.zoo.catalogue.loading import load
+    from solo_adv.catalogue.loading import load
     from solo_adv.zoo.export.hf import push_to_hub
     from solo_adv.zoo.publishing import publish
     from solo_adv.zoo.remeasuring import evaluate
@@ -33,7 +33,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "evaluate": "solo_adv.zoo.remeasuring",
-        "load": "solo_adv.zoo.catalogue.loading",
+        "load": "solo_adv.catalogue.loading",
         "publish": "solo_adv.zoo.publishing",
         "push_to_hub": "solo_adv.zoo.export.hf",
     },

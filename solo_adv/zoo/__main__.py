@@ -5,15 +5,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from solo_adv.catalogue import index
+from solo_adv.catalogue.entry import Entry, StoredFile
+from solo_adv.catalogue.places import PACKAGED
 from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
 from solo_adv.support.progress import duration, say
 from solo_adv.zoo import table
 from solo_adv.zoo.card import card
-from solo_adv.zoo.catalogue import index
-from solo_adv.zoo.catalogue.entry import Entry, StoredFile
-from solo_adv.zoo.catalogue.places import PACKAGED
 from solo_adv.zoo.export import TARGETS, export
 
 Task = Callable[[argparse.Namespace], None]
@@ -37,7 +37,7 @@ def _info(given: argparse.Namespace) -> None:
 
 
 def _download(given: argparse.Namespace) -> None:
-    from solo_adv.zoo.catalogue.download import locate
+    from solo_adv.catalogue.download import locate
 
     for name in given.names:
         entry = index.find(name)
@@ -47,8 +47,8 @@ def _download(given: argparse.Namespace) -> None:
 
 def _verify(given: argparse.Namespace) -> None:
     """Check the hashes of the files on this machine, and that the weights fit the network."""
-    from solo_adv.zoo.catalogue.download import present
-    from solo_adv.zoo.catalogue.loading import load_encoder
+    from solo_adv.catalogue.download import present
+    from solo_adv.catalogue.loading import load_encoder
 
     missing = []
     for name in given.names or list(index.entries()):

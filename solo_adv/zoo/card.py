@@ -1,6 +1,6 @@
 """The model card: description, results, intended use and limits of a model."""
 
-from solo_adv.zoo.catalogue.entry import Entry
+from solo_adv.catalogue.entry import Entry
 from solo_adv.zoo.table import facts, results
 
 

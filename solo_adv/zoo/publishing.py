@@ -9,6 +9,8 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
+from solo_adv.catalogue.entry import HEAD_OF, Entry, Evaluation, StoredFile, described
+from solo_adv.catalogue.index import EMPTY, FORMAT, INDEX_FILE, ZOO_NAME, parse
 from solo_adv.encoders.checkpoint import find_checkpoint
 from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.loading import encoder_from
@@ -22,8 +24,6 @@ from solo_adv.support.fingerprints import weights_fingerprint
 from solo_adv.support.hashes import sha256
 from solo_adv.training.runs import comparable, is_finished
 from solo_adv.zoo.card import card
-from solo_adv.zoo.catalogue.entry import HEAD_OF, Entry, Evaluation, StoredFile, described
-from solo_adv.zoo.catalogue.index import EMPTY, FORMAT, INDEX_FILE, ZOO_NAME, parse
 
 PART_BYTES = 15 << 20
 """Larger files are stored in parts of this size, because many hosts refuse files of 16 MiB."""

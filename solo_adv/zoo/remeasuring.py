@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from solo_adv.catalogue.download import locate
+from solo_adv.catalogue.entry import HEAD_OF, Entry
+from solo_adv.catalogue.loading import load_encoder
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.weights import read_head
 from solo_adv.evaluation import RobustSettings, evaluate_robustness
@@ -11,9 +14,6 @@ from solo_adv.report.measurement import AUTOATTACK, Measurement
 from solo_adv.report.record import Report
 from solo_adv.report.uncertainty import margin
 from solo_adv.support.errors import UserError
-from solo_adv.zoo.catalogue.download import locate
-from solo_adv.zoo.catalogue.entry import HEAD_OF, Entry
-from solo_adv.zoo.catalogue.loading import load_encoder
 
 DEVIATIONS = 3.0
 """Width of the intervals in which two measurements of one accuracy agree; 99.7 % do."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from solo_adv.catalogue.entry import HEAD_OF, Entry, Evaluation
 from solo_adv.report.measurement import Measurement, by_label
-from solo_adv.zoo.catalogue.entry import HEAD_OF, Entry, Evaluation
 
 PREFACE = """# Models
 

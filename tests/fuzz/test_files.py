@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from solo_adv.catalogue.index import INDEX_FILE, read_index
+from solo_adv.catalogue.places import PACKAGED
 from solo_adv.data import DataConfig, load_split
 from solo_adv.data.decoding import decode
 from solo_adv.data.sources import FileSources
@@ -19,8 +21,6 @@ from solo_adv.encoders.encoder import Encoder
 from solo_adv.pretrained import load_pretrained
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import digest_path, write_checked
-from solo_adv.zoo.catalogue.index import INDEX_FILE, read_index
-from solo_adv.zoo.catalogue.places import PACKAGED
 
 CONFIG = {
     "method": "cfamc",

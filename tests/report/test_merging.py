@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 from PIL import Image
 
+from solo_adv.catalogue import places
 from solo_adv.paper import MODELS
 from solo_adv.report import find_reports, merge, read_entry
 from solo_adv.report.__main__ import main
 from solo_adv.report.tables import columns
-from solo_adv.zoo.catalogue import places
 from tests.report.reports import make_report, measurement
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from solo_adv.catalogue import places
 from solo_adv.report.markdown import page
 from solo_adv.report.record import FORMAT, Report
 from solo_adv.support.errors import UserError
-from solo_adv.zoo.catalogue import places
 from tests.report.reports import make_report
 
 PACKAGED = sorted((places.PACKAGED / "models").rglob("report_*.json"))

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from solo_adv.catalogue import index
 from solo_adv.report.measurement import Measurement
-from solo_adv.zoo.catalogue import index
 from solo_adv.zoo.export import hf
-from tests.zoo.conftest import NAME
+from tests.published import NAME
 
 
 @pytest.fixture

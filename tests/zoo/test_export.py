@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from solo_adv import UserError, load_pretrained
+from solo_adv.catalogue.entry import StoredFile, described
 from solo_adv.encoders.backbones import Normalization, build_backbone
 from solo_adv.support.fingerprints import weights_fingerprint
 from solo_adv.zoo import find, load
-from solo_adv.zoo.catalogue.entry import StoredFile, described
 from solo_adv.zoo.export import TARGETS, export
 from solo_adv.zoo.export import timm as to_timm
 from solo_adv.zoo.export.resnet import embed

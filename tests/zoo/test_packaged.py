@@ -10,15 +10,15 @@ import torch
 
 import solo_adv
 from solo_adv import UserError, load_pretrained
+from solo_adv.catalogue import download, places
+from solo_adv.catalogue.entry import HEAD_OF
+from solo_adv.catalogue.index import packaged
 from solo_adv.report.measurement import under_attack
 from solo_adv.report.record import Report
 from solo_adv.support.fingerprints import weights_fingerprint
 from solo_adv.support.hashes import sha256_of_file
 from solo_adv.zoo import evaluate, find, table
-from solo_adv.zoo.catalogue import download, places
-from solo_adv.zoo.catalogue.entry import HEAD_OF
-from solo_adv.zoo.catalogue.index import packaged
-from tests.zoo.conftest import NAME
+from tests.published import NAME
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(packaged())

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from solo_adv import UserError, load_pretrained
+from solo_adv.catalogue import download, places
+from solo_adv.catalogue.index import parse, read_index
 from solo_adv.evaluation.evaluating import evaluate
 from solo_adv.report.measurement import under_attack
 from solo_adv.report.record import Report
 from solo_adv.zoo import evaluate as remeasure
 from solo_adv.zoo import find, publish
-from solo_adv.zoo.catalogue import download, places
-from solo_adv.zoo.catalogue.index import parse, read_index
-from tests.zoo.conftest import NAME, QUICK, config
+from tests.published import NAME, QUICK, config
 
 
 @pytest.fixture

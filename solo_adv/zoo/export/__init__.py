@@ -5,9 +5,9 @@ from importlib import import_module
 from pathlib import Path
 from shutil import rmtree
 
+from solo_adv.catalogue.entry import Entry
 from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError
-from solo_adv.zoo.catalogue.entry import Entry
 
 TARGETS = {
     "timm": "solo_adv.zoo.export.timm",

@@ -4,10 +4,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from solo_adv.catalogue.entry import Entry
+from solo_adv.catalogue.loading import load_encoder
 from solo_adv.encoders.encoder import Encoder
 from solo_adv.support.errors import UserError
-from solo_adv.zoo.catalogue.entry import Entry
-from solo_adv.zoo.catalogue.loading import load_encoder
 from solo_adv.zoo.export.resnet import KWARGS
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")

@@ -5,12 +5,12 @@ from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 
+from solo_adv.catalogue import hub
+from solo_adv.catalogue.download import locate
+from solo_adv.catalogue.entry import Entry
+from solo_adv.catalogue.index import EMPTY, INDEX_FILE, find
 from solo_adv.support.errors import UserError
 from solo_adv.zoo.card import card
-from solo_adv.zoo.catalogue import hub
-from solo_adv.zoo.catalogue.download import locate
-from solo_adv.zoo.catalogue.entry import Entry
-from solo_adv.zoo.catalogue.index import EMPTY, INDEX_FILE, find
 
 
 def write(entry: Entry, directory: Path, head: str | None) -> None:

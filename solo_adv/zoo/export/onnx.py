@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from solo_adv.catalogue.entry import Entry
+from solo_adv.catalogue.loading import load
 from solo_adv.support.errors import UserError
-from solo_adv.zoo.catalogue.entry import Entry
-from solo_adv.zoo.catalogue.loading import load
 from solo_adv.zoo.export.check import require_equal
 
 

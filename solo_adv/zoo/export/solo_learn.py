@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from solo_adv.catalogue.entry import Entry
 from solo_adv.encoders import solo_config
 from solo_adv.encoders.loading import encoder_from
 from solo_adv.support.errors import UserError
-from solo_adv.zoo.catalogue.entry import Entry
 from solo_adv.zoo.export.backbone import backbone_of, require_resnet
 from solo_adv.zoo.export.check import require_equal
 from solo_adv.zoo.export.resnet import embed

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from solo_adv.catalogue.entry import Entry
 from solo_adv.support.errors import UserError
-from solo_adv.zoo.catalogue.entry import Entry
 from solo_adv.zoo.export.backbone import backbone_of, require_resnet
 from solo_adv.zoo.export.check import require_equal
 from solo_adv.zoo.export.resnet import embed, identity_norm

@@ -7,7 +7,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from solo_adv.zoo.catalogue.entry import Entry
+from solo_adv.catalogue.entry import Entry
 from solo_adv.zoo.export.backbone import backbone_of, require_resnet, with_cifar_stem
 from solo_adv.zoo.export.check import require_equal
 from solo_adv.zoo.export.resnet import embed

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 from solo_adv.adversaries import Ball
+from solo_adv.catalogue import places
 from solo_adv.report.corruptions import corruptions_measured
 from solo_adv.report.examples import Examples
 from solo_adv.report.html import pictures
 from solo_adv.report.html.page import page
 from solo_adv.report.record import Report
-from solo_adv.zoo.catalogue import places
 from tests.report.html.browser import in_browser  # noqa: F401  a fixture
 from tests.report.html.parsed import Page
 from tests.report.reports import make_report, measurement

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from solo_adv import UserError, load_pretrained, zoo
-from solo_adv.zoo.catalogue import hub as client
+from solo_adv.catalogue import hub as client
 from tests.zoo.hub import LocalHub
 
 MODEL = "cfamc_resnet10w16_digits_m3"
@@ -32,7 +32,7 @@ def pushed(hub, monkeypatch):
     """A hub with a model that is not known by its files elsewhere on this machine."""
     zoo.push_to_hub(MODEL, "me/digits")
     files = hub.repositories["me/digits"]["main"]
-    monkeypatch.setattr("solo_adv.zoo.catalogue.download.present", lambda file: None)
+    monkeypatch.setattr("solo_adv.catalogue.download.present", lambda file: None)
     return files
 
 

@@ -7,9 +7,9 @@ import tempfile
 import pytest
 
 from solo_adv import load_pretrained
+from solo_adv.catalogue.places import cache
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
-from solo_adv.zoo.catalogue.places import cache
 
 
 @pytest.fixture

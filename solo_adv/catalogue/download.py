@@ -16,12 +16,12 @@ import pooch
 import requests
 from filelock import FileLock
 
+from solo_adv.catalogue import hub, places
+from solo_adv.catalogue.entry import StoredFile
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
 from solo_adv.support.hashes import sha256, sha256_of_file
 from solo_adv.support.progress import track
-from solo_adv.zoo.catalogue import hub, places
-from solo_adv.zoo.catalogue.entry import StoredFile
 
 T = TypeVar("T")
 ATTEMPTS = 5

@@ -10,9 +10,9 @@ from hashlib import sha256
 import pytest
 
 from solo_adv import UserError, load_pretrained
+from solo_adv.catalogue import download
+from solo_adv.catalogue.index import packaged
 from solo_adv.zoo import StoredFile, entries, find
-from solo_adv.zoo.catalogue import download
-from solo_adv.zoo.catalogue.index import packaged
 from tests.zoo.server import FaultyServer
 
 CONTENT = os.urandom(300_000)

@@ -9,10 +9,10 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from solo_adv.catalogue import places
+from solo_adv.catalogue.entry import Entry
 from solo_adv.support.errors import UserError, unknown
 from solo_adv.support.files import given_path
-from solo_adv.zoo.catalogue import places
-from solo_adv.zoo.catalogue.entry import Entry
 
 INDEX_FILE = "index.json"
 ZOO_NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
@@ -134,13 +134,13 @@ def _models(text: str, source: object) -> dict[str, Entry]:
 
 def _of_host(host: str) -> dict[str, Entry]:
     if places.is_on_hub(host):
-        from solo_adv.zoo.catalogue import hub  # noqa: PLC0415  it imports huggingface_hub
+        from solo_adv.catalogue import hub  # noqa: PLC0415  it imports huggingface_hub
 
         models = read_index(hub.fetch(host, INDEX_FILE))
         return {name: replace(entry, base_urls=(host,)) for name, entry in models.items()}
     if not places.is_url(host):
         return read_index(given_path(host) / INDEX_FILE)
-    from solo_adv.zoo.catalogue.download import fetch_index  # noqa: PLC0415  it imports requests
+    from solo_adv.catalogue.download import fetch_index  # noqa: PLC0415  it imports requests
 
     text = fetch_index(f"{host}/{INDEX_FILE}")
     # A host without an index is a mirror for models of other indexes.

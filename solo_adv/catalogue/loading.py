@@ -2,16 +2,16 @@
 
 from typing import Any
 
+from solo_adv.catalogue.download import locate
+from solo_adv.catalogue.entry import HEADS, Entry
+from solo_adv.catalogue.index import entries, find, find_on_hub
+from solo_adv.catalogue.places import is_on_hub
 from solo_adv.encoders.classifier import Classifier
 from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.foreign import EncoderSettings
 from solo_adv.encoders.weights import fill, read_head, read_weights
 from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError, unknown
-from solo_adv.zoo.catalogue.download import locate
-from solo_adv.zoo.catalogue.entry import HEADS, Entry
-from solo_adv.zoo.catalogue.index import entries, find, find_on_hub
-from solo_adv.zoo.catalogue.places import is_on_hub
 
 
 def load(

@@ -8,8 +8,8 @@ import os
 import re
 from pathlib import Path
 
+from solo_adv.catalogue import places
 from solo_adv.support.errors import UserError
-from solo_adv.zoo.catalogue import places
 
 _ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([^@\s]+))?")
 
