@@ -166,7 +166,8 @@ def test_an_import_upward_and_a_circle_are_found():
 
 ONCE = {
     "top-k accuracy": (r"topk\(min\(", {"support/hits.py"}),
-    "bars": (r"(?<!\w)Progress\(\n", {"support/progress.py"}),
+    "bars": (r"rich\.progress", {"support/progress.py"}),
+    "printing tables": (r"Console\(\w*\)\.print\(\w*table", set()),
     "SHA-256": (r"hashlib", {"support/hashes.py", "support/files.py"}),
     "number of processes": (r"get_world_size|is_initialized", {"support/processes.py"}),
     # This names the file to which pooch moves a finished download.

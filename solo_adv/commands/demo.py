@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from solo_adv.report.measurement import CLEAN, KNN
@@ -19,6 +18,7 @@ from solo_adv.report.record import Report
 from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.configs import composed
 from solo_adv.support.files import given_path, write_whole
+from solo_adv.support.terminal import print_table
 
 # Both methods get the same crops and the same number of crop passes (10 epochs of 3 replays, or 30
 # epochs of one), so that they differ in the adversary only.
@@ -53,7 +53,7 @@ def demo(directory: Path) -> list[Report]:
         report, written = evaluate(cfg)
         reports.append(report)
         files.append(written)
-    Console().print(_table(reports, minutes))
+    print_table(_table(reports, minutes))
     summary = directory / "summary.json"
     write_whole(summary, json.dumps(_summary(reports, minutes), indent=2) + "\n")
     print(

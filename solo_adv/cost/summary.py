@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from solo_adv.cost.network import Network, measured_throughput, pass_flops
@@ -14,6 +13,7 @@ from solo_adv.cost.work import IMAGES, Cost, cost, train_images
 from solo_adv.support.checks import number, whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.progress import duration
+from solo_adv.support.terminal import print_table
 from solo_adv.training.config import parse_cfg
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def report(cfg: DictConfig, options: Options) -> None:
         print(title)
         for name, text in lines:
             print(f"  {name:<12} {text}")
-    Console().print(_memory_table(cfg, step))
+    print_table(_memory_table(cfg, step))
     print(
         "For one step on each device: weights, optimiser state, perturbation, gradients and "
         "activations.\nResident data and the libraries' own memory come on top."
@@ -167,7 +167,7 @@ def _memory_table(cfg: DictConfig, step: "StepMemory") -> Table:
     configured = cfg.optimizer.batch_size
     table = Table(title="Memory of a step", title_justify="left")
     for name in ("batch", "crops", "weights", "optimiser", "perturbation", "the rest", "peak"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     for batch in sorted({max(2, round(configured * factor)) for factor in BATCHES}):
         held = step if batch == configured else step_memory(cfg, batch)
         parts = (held.weights, held.optimizer, held.adversary, held.activations, held.peak)

@@ -9,6 +9,10 @@ from solo_adv.adversaries import Ball
 from solo_adv.paper.tables import DATASETS, MODELS, PAPER_NORM, TABLES, Figure, Mark, Table
 from solo_adv.support.checks import choice
 from solo_adv.support.cli import user_errors
+from solo_adv.support.terminal import print_table
+
+KEYS = ("row", "evaluation")
+"""The columns that say what a line is."""
 
 
 def screens(table: Table) -> list[Screen]:
@@ -20,20 +24,20 @@ def screens(table: Table) -> list[Screen]:
         if not lines:
             continue
         screen = Screen(title=f"{table.name}: {table.title}, {dataset}", title_justify="left")
-        screen.add_column("row", no_wrap=True)
-        screen.add_column("model")
-        screen.add_column("evaluation", no_wrap=True)
+        for heading in KEYS:
+            screen.add_column(heading)
         for epsilon in table.epsilons:
             attack = table.attack.replace("AutoAttack", "AA")
             heading = f"{attack} {Ball(PAPER_NORM, epsilon).text}" if epsilon else "clean"
-            screen.add_column(heading, justify="right", no_wrap=True)
+            screen.add_column(heading, justify="right")
         timed = dataset != "imagenet100" and any(f.quantity == "minutes" for f in table.figures)
         if timed:
             screen.add_column("minutes", justify="right")
+        screen.add_column("model")
         for (row, evaluation), cells in lines.items():
             minutes = [f for f in table.figures if f.row == row and f.quantity == "minutes"]
             texts = [_text(figure, letters) for figure in [*cells, *(minutes if timed else [])]]
-            screen.add_row(row, MODELS[row].label, evaluation, *texts)
+            screen.add_row(row, evaluation, *texts, MODELS[row].label)
         found.append(screen)
     return found
 
@@ -75,7 +79,7 @@ def main() -> None:
         console = Console()
         for name in names:
             for screen in screens(TABLES[name]):
-                console.print(screen)
+                print_table(screen, keys=len(KEYS), console=console)
             for note in notes(TABLES[name]):
                 console.print(f"[red]{note}[/red]", highlight=False)
             console.print()

@@ -10,8 +10,7 @@ from rich.markup import escape
 from solo_adv.report.entries import read_entry
 from solo_adv.report.tables import markdown, screen, to_dict
 from solo_adv.support.files import write_files
-
-WIDTH_OF_LOGS = 140
+from solo_adv.support.terminal import print_table
 
 
 def merge(
@@ -44,13 +43,11 @@ def merge(
     )
     if not quiet:
         console = Console()
-        if not console.is_terminal:  # in a log file the console's default width is too narrow
-            console.width = WIDTH_OF_LOGS
-        console.print(screen(entries))
+        print_table(screen(entries), keys=2, console=console)
         for entry in entries:
             for alarm in entry.report.alarms:
                 text = f"ALARM {entry.model}, {entry.evaluation}: {alarm}"
-                console.print(escape(text), style="red", highlight=False)
+                console.print(escape(text), style="red", highlight=False, soft_wrap=True)
     picture = draw(entries)
     content = {
         "md": markdown(entries, picture is not None).encode(),

@@ -29,7 +29,7 @@ def screen(entries: list[Entry]) -> Table:
     """The table for the terminal. The paper's figure stands below ours, in red if it is marked."""
     title = "Accuracy, %; below it the paper's († cannot be right, see merged.md)"
     table = Table(title=title, show_lines=True)
-    table.add_column("model", overflow="fold")
+    table.add_column("model")
     table.add_column("evaluation")
     shown = columns(entries)
     for label in shown:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,6 +16,7 @@ from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
 from solo_adv.support.progress import duration
+from solo_adv.support.terminal import print_table
 
 if TYPE_CHECKING:
     from solo_adv.cost import Cost
@@ -37,9 +37,9 @@ def show(jobs: Sequence[Job], throughput: float | None) -> None:
     measured = throughput is None
     rate = measured_throughput() if throughput is None else throughput
     table = Table(title="What it takes")
-    table.add_column("run", overflow="fold")
+    table.add_column("run")
     for name in ("updates", "passes\nan image", "passes\nto train", "to judge", "network", "time"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     for job, spent in zip(jobs, costs, strict=True):
         table.add_row(escape(job.name), *_cells(spent, rate))
     whole = sum(spent.seconds(rate) for spent in costs)
@@ -47,7 +47,7 @@ def show(jobs: Sequence[Job], throughput: float | None) -> None:
     judging = sum(spent.evaluation for spent in costs)
     table.add_section()
     table.add_row("all", "", "", _millions(passes), _millions(judging), "", duration(whole))
-    Console().print(table)
+    print_table(table)
     where = "measured here just now" if measured else "as given"
     print(
         "A pass: one crop, forward and backward. To judge: heads and PGD, at most; AutoAttack\n"

@@ -23,6 +23,14 @@ _ABOUT_HYDRA = {"--hydra-help", "--version", "--shell-completion", "-sc"}
 """Flags that Hydra answers without a config."""
 
 
+_TALKATIVE = (
+    ".utilities.rank_zero",
+    ".utilities.seed",
+    ".trainer.connectors.checkpoint_connector",
+)
+"""Modules of Lightning whose messages interrupt this package's own."""
+
+
 def run_app(
     task: Callable[[DictConfig], Figures | None],
     config_name: str | None = None,
@@ -145,7 +153,7 @@ def quiet_libraries() -> None:
     """Silence messages of libraries that would interrupt this package's progress and errors."""
     # When Lightning is imported, it sets the levels of its packages anew, but not of these modules.
     for package in ("lightning.pytorch", "lightning.fabric"):
-        for name in ("", ".utilities.rank_zero", ".utilities.seed"):
+        for name in ("", *_TALKATIVE):
             logging.getLogger(package + name).setLevel(logging.WARNING)
     for text in (
         ".*does not have many workers.*",

@@ -8,20 +8,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
+from rich.text import Text
 
 T = TypeVar("T")
 BAR_AFTER_SECONDS = 1.0
 LINE_EVERY_SECONDS = 30.0
+_COLUMNS_BESIDE_BAR = 55
+_COLUMNS_FOR_TIME_PASSED = 60
 
 
 def track(items: Iterable[T], stage: str, total: int) -> Iterator[T]:
@@ -69,7 +72,7 @@ def in_notebook() -> bool:
 
 class _TerminalBar:
     def __init__(self, total: int, done: int) -> None:
-        self._bar = _new_bar(TextColumn("{task.fields[figures]}"), transient=False)
+        self._bar = _new_bar(transient=False)
         self._task = self._bar.add_task("", total=total, figures="", completed=done)
         self._bar.start()
 
@@ -101,22 +104,33 @@ def _tqdm(*args: Any, **kwargs: Any) -> Any:
     return tqdm(*args, **kwargs)
 
 
-def _new_bar(*more: ProgressColumn, transient: bool = True) -> Progress:
+class _Progress(Progress):
+    """A bar with figures on lines of their own below it, so that none is cut off."""
+
+    def get_renderable(self) -> RenderableType:
+        below = [Text(figures) for task in self.tasks if (figures := task.fields.get("figures"))]
+        return Group(super().get_renderable(), *below)
+
+
+def _new_bar(*, transient: bool = True) -> Progress:
     """A bar on stderr that shows what is done, how much of it, and the time passed and left.
 
+    In a narrow terminal the bar is shorter, and the time passed is left out.
+
     Args:
-        more: columns that follow these.
         transient: whether the bar disappears at the end.
     """
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+    console = Console(stderr=True)
+    whole = Column(no_wrap=True)
+    passed = [TimeElapsedColumn()] if console.width >= _COLUMNS_FOR_TIME_PASSED else []
+    return _Progress(
+        TextColumn("{task.description}", table_column=Column(overflow="fold")),
+        BarColumn(max(4, min(40, console.width - _COLUMNS_BESIDE_BAR))),
+        MofNCompleteColumn(table_column=whole),
+        *passed,
         TextColumn("left:"),
-        TimeRemainingColumn(),
-        *more,
-        console=Console(stderr=True),
+        TimeRemainingColumn(table_column=whole),
+        console=console,
         transient=transient,
     )
 

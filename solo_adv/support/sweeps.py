@@ -79,8 +79,9 @@ class Sweep:
 
     def show(self) -> None:
         """Print a table of the jobs with their figures, and the messages of those that failed."""
-        from rich.console import Console  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
+
+        from solo_adv.support.terminal import print_table  # noqa: PLC0415
 
         outcomes = [outcome for _, outcome in self.jobs if not isinstance(outcome, str)]
         names = list(dict.fromkeys(name for figures in outcomes for name in figures))
@@ -90,7 +91,7 @@ class Sweep:
                 table.add_row(job, *("failed" for _ in names[:1]))
             else:
                 table.add_row(job, *(_shown(outcome.get(name, "")) for name in names))
-        Console().print(table)
+        print_table(table)
         for job, outcome in self.jobs:
             if isinstance(outcome, str):
                 say(f"failed: {job}: {outcome}")

@@ -101,15 +101,18 @@ class RunProgress(ProgressBar):
         )
 
     def _figures(self, trainer: Trainer, pl_module: LightningModule) -> str:
-        seconds = max(1e-9, time.monotonic() - self._started)
-        passes = getattr(pl_module, "crop_passes", 0) - self._passes_at_start
         metrics = {
             name.removesuffix("_step").removeprefix("train_"): value
             for name, value in self.get_metrics(trainer, pl_module).items()
             if name != "v_num" and not name.endswith("_epoch")
         }
         figures = [f"{name} {_short(value)}" for name, value in metrics.items()]
-        return "  ".join([*figures, f"{passes / seconds:,.0f} crop passes/s"])
+        passes = getattr(pl_module, "crop_passes", None)
+        if passes is not None:  # a linear head trains without crops
+            seconds = max(1e-9, time.monotonic() - self._started)
+            rate = (passes - self._passes_at_start) / seconds
+            figures.append(f"{rate:,.0f} crop passes/s")
+        return "  ".join(figures)
 
     @staticmethod
     def _epoch(trainer: Trainer) -> str:
