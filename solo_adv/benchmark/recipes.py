@@ -50,8 +50,8 @@ def settings_of(recipe: str, protocol: str, *, dataset: str, norm: str) -> dict[
         return {**kind, "features": "auto"}
     head: Mapping[str, Any] = {
         **{"optimizer": "sgd", "lr": _LR.get(dataset, _LR["cifar10"]), "weight_decay": 2e-4},
-        **{"batch_size": 512, "epochs": 25, "min_updates": 1000, "milestones": [10, 20]},
-        "augment": True,
+        **{"batch_size": 512, "epochs": 25, "min_updates": 1000, "smaller_batches": True},
+        **{"milestones": [10, 20], "augment": True},
     }
     if recipe == "converged" and protocol == "slf":
         head = {"optimizer": "lbfgs"}

@@ -23,7 +23,8 @@ def as_measured(report: Report) -> dict[str, str]:
     )
     if config["autoattack"]:
         attack += f"; AutoAttack standard (pyautoattack {report.versions['pyautoattack']})"
-    training = f"{head['optimizer']}, lr {head['lr']:g}, batch {head['batch_size']}, "
+    smaller = " (smaller on a small set)" if head.get("smaller_batches") else ""
+    training = f"{head['optimizer']}, lr {head['lr']:g}, batch {head['batch_size']}{smaller}, "
     training += f"{head['epochs']} epochs and at least {head['min_updates']:,} updates"
     if head["optimizer"] == "lbfgs":
         training = "logistic regression by L-BFGS, to convergence"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ from solo_adv.support.progress import track
 OPTIMIZERS = ("adam", "sgd", "lbfgs")
 _LEAST_PENALTY = 1e-4
 """The weight decay of ``lbfgs`` if the recipe has none, so that there is one optimum."""
+_LEAST_BATCH = 8
 _SETTLED = 0.05
 """A head is settled if its training loss can fall only by less than this share."""
 
@@ -50,6 +51,9 @@ class HeadRecipe:
     epochs: int = 20
     min_updates: int = 1000
     """Least number of updates. A small set is seen for more than ``epochs`` epochs to reach it."""
+    smaller_batches: bool = False
+    """Whether batches of a small set become smaller to reach ``min_updates``, which costs nothing,
+    before the set is seen for more epochs. They keep at least 8 images."""
     optimizer: str = "adam"
     """``adam``, ``sgd`` (with momentum 0.9), or ``lbfgs``, which trains a standard head to
     convergence, so that ``lr``, ``batch_size``, ``epochs`` and ``min_updates`` mean nothing."""
@@ -72,6 +76,7 @@ class HeadRecipe:
         whole("head.batch_size", self.batch_size, 1)
         whole("head.epochs", self.epochs, 1)
         whole("head.min_updates", self.min_updates, 0)
+        flag("head.smaller_batches", self.smaller_batches)
         choice("head.optimizer", self.optimizer, OPTIMIZERS)
         number("head.weight_decay", self.weight_decay, above_zero=False)
         object.__setattr__(self, "milestones", epochs_of("head.milestones", self.milestones))
@@ -102,6 +107,13 @@ class HeadRecipe:
     def passes_encoder(self) -> bool:
         """Whether a standard head needs the encoder in training, not only features."""
         return self.augment or self.automatic_lr
+
+    def for_images(self, num_images: int) -> "HeadRecipe":
+        """This recipe with the batches that ``num_images`` images get under smaller_batches."""
+        if not self.smaller_batches or not self.min_updates:
+            return self
+        enough = max(_LEAST_BATCH, num_images * self.epochs // self.min_updates)
+        return replace(self, batch_size=min(self.batch_size, enough))
 
     def epochs_for(self, num_images: int) -> int:
         """How many epochs over ``num_images`` images respect ``min_updates``."""
@@ -186,6 +198,7 @@ def train_head(
     validation = None
     if recipe.automatic_lr:
         train_set, validation = held_out(train_set, recipe.validation, seed)
+    recipe = recipe.for_images(len(train_set))
     head = _new_head(features_dim, num_classes, seed, device)
     optimizer = recipe.build_optimizer(head)
     schedule = recipe.build_schedule(optimizer, len(train_set))
@@ -244,6 +257,7 @@ def train_head_on_features(
     if recipe.optimizer == "lbfgs":
         penalty = recipe.weight_decay or _LEAST_PENALTY
         return fit_logistic(features, labels, num_classes, penalty=penalty)[0]
+    recipe = recipe.for_images(len(labels))
     head = _new_head(features.shape[1], num_classes, seed, features.device)
     optimizer = recipe.build_optimizer(head)
     schedule = recipe.build_schedule(optimizer, len(labels))

@@ -209,6 +209,34 @@ def test_milestones_divide_the_learning_rate():
     assert sorted(schedule.milestones) == [40, 120]
 
 
+@pytest.mark.parametrize(
+    ("images", "batch", "epochs"),
+    [(50_000, 512, 25), (25_000, 512, 25), (1_000, 25, 25), (500, 12, 25), (160, 8, 50)],
+)
+def test_batches_of_small_sets_shrink_before_the_epochs_multiply(images, batch, epochs):
+    recipe = HeadRecipe(batch_size=512, epochs=25, min_updates=1000, smaller_batches=True)
+    fitting = recipe.for_images(images)
+    assert (fitting.batch_size, fitting.epochs_for(images)) == (batch, epochs)
+    assert fitting.epochs_for(images) * fitting.updates_per_epoch(images) >= 1000
+
+
+@pytest.mark.parametrize("adversary", [None, PGD(8 / 255, 0.01, 1)])
+def test_a_small_set_is_seen_only_for_the_epochs_of_the_recipe(random_set, adversary):
+    passed = []
+
+    class Counting(nn.Module):
+        def forward(self, images):
+            passed.append(len(images))
+            return images.flatten(1)[:, :2]
+
+    images = random_set(count=32, num_classes=2, side=8)
+    recipe = HeadRecipe(batch_size=32, epochs=2, min_updates=8, smaller_batches=True, augment=True)
+    train(Counting().eval(), images, adversary, recipe=recipe)
+    assert set(passed) == {8}
+    passes = 1 if adversary is None else 2  # the attack's and the head's
+    assert sum(passed) == 32 * 2 * passes
+
+
 @pytest.mark.parametrize("adversary", [None, PGD(8 / 255, 0.01, 1)])
 def test_augmentation_shows_the_encoder_shifted_images(random_set, adversary):
     seen = []
