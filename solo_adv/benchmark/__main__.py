@@ -1,8 +1,11 @@
 """``python -m solo_adv.benchmark checkpoint=PATH [protocols=[slf,alf,aff]] [recipe=NAME] ...``"""
 
+import shlex
+
 from omegaconf import DictConfig
 
 from solo_adv.support.cli import run_app
+from solo_adv.support.progress import say
 
 
 def _run(cfg: DictConfig) -> None:
@@ -16,6 +19,8 @@ def _run(cfg: DictConfig) -> None:
         print(page(benchmark))
     for file in files.values():
         print(file)
+    if files:
+        say(f"Next: python -m solo_adv.report {shlex.quote(str(cfg.results_dir))}")
 
 
 def main() -> None:

@@ -143,8 +143,8 @@ def write(benchmark: Benchmark, directory: Path) -> dict[str, Path]:
     held = {"format": FORMAT, **asdict(benchmark), "missing": benchmark.missing}
     paths = {"md": directory / "benchmark.md", "json": directory / "benchmark.json"}
     files = {
-        paths["md"]: page(benchmark).encode(),
-        paths["json"]: (json.dumps(plain_values(held), indent=2) + "\n").encode(),
+        paths["md"]: page(benchmark),
+        paths["json"]: json.dumps(plain_values(held), indent=2) + "\n",
     }
     write_files(files, "the benchmark", remedy="Choose another results_dir.")
     return paths

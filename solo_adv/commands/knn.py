@@ -9,18 +9,27 @@ from solo_adv.data.flags import add_data_flags, data_overrides
 from solo_adv.data.labelled import check_labelled, load_labelled
 from solo_adv.encoders.encoder import FEATURES
 from solo_adv.encoders.image_size import fit_to_images
-from solo_adv.encoders.loading import encoder_from
 from solo_adv.evaluation.heads.features import extract
 from solo_adv.evaluation.heads.knn import DISTANCES, knn_accuracy
+from solo_adv.pretrained import load_pretrained
 from solo_adv.support.cli import user_errors
+from solo_adv.support.configs import next_command
+from solo_adv.support.progress import say
+
+
+def add_checkpoint_flag(parser: argparse.ArgumentParser) -> None:
+    """Add solo-learn's flag for the encoder."""
+    parser.add_argument(
+        "--pretrained_checkpoint_dir",
+        required=True,
+        help="directory of a run, a .ckpt file, latest, a name of the zoo, or timm:NAME",
+    )
 
 
 def parse_args() -> argparse.Namespace:
     """Parse solo-learn's flags. Data flags that are not given come from the run's config."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--pretrained_checkpoint_dir", required=True, help="directory of a run, or a .ckpt file"
-    )
+    add_checkpoint_flag(parser)
     add_data_flags(parser)
     parser.add_argument(
         "--labels", help="1%% or 20_per_class: so many train images of each class vote"
@@ -44,7 +53,7 @@ def knn(args: argparse.Namespace) -> None:
     overrides = {**data_overrides(args), **labels}
     sets = None
     for feature_type in args.feature_type:
-        encoder = encoder_from(args.pretrained_checkpoint_dir, features=feature_type).to(device)
+        encoder = load_pretrained(args.pretrained_checkpoint_dir, features=feature_type).to(device)
         train_set, test_set = sets = sets or load_labelled(
             encoder.config["data"], overrides, input_size=encoder.image_size
         )
@@ -59,6 +68,7 @@ def knn(args: argparse.Namespace) -> None:
                 acc1, acc5 = knn_accuracy(*train, *test, k=k, distance=distance, **settings)
                 print(f"distance_fx={distance}, k={k}, T={temperature}", end=": ")
                 print(f"acc@1={100 * acc1:.2f}, acc@5={100 * acc5:.2f}")
+    say(f"Next: {next_command('linear', f'checkpoint={args.pretrained_checkpoint_dir}')}")
 
 
 def main() -> None:

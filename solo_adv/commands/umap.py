@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from solo_adv.adversaries import AUTO, NORMS, PGD
+from solo_adv.commands.knn import add_checkpoint_flag
 from solo_adv.data.flags import add_data_flags, data_overrides
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.encoder import FEATURES
@@ -15,18 +16,16 @@ from solo_adv.evaluation.mapping import KINDS, map_features
 from solo_adv.pretrained import load_pretrained
 from solo_adv.report.feature_map import write_map
 from solo_adv.support.cli import user_errors
+from solo_adv.support.configs import next_command
 from solo_adv.support.files import given_path, require_writable
+from solo_adv.support.progress import say
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the flags. Data flags that are not given come from the run's config."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add(
-        "--pretrained_checkpoint_dir",
-        required=True,
-        help="directory of a run, a .ckpt file, a name of the zoo, or timm:NAME",
-    )
+    add_checkpoint_flag(parser)
     add_data_flags(parser)
     add("--kind", choices=KINDS, default="umap", help="umap needs the package umap-learn")
     add("--split", choices=("train", "val"), default="val", help="which images are shown")
@@ -67,6 +66,7 @@ def run(args: argparse.Namespace) -> dict[str, Path]:
     )
     files = write_map(shown, output)
     print("\n".join(str(path) for path in files.values()))
+    say(f"Next: {next_command('robust', f'checkpoint={args.pretrained_checkpoint_dir}')}")
     return files
 
 

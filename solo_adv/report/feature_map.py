@@ -84,6 +84,9 @@ def map_table(shown: FeatureMap) -> str:
 def write_map(shown: FeatureMap, path: Path) -> dict[str, Path]:
     """Write ``PATH.png`` and ``PATH.csv``; return their paths."""
     paths = {kind: path.with_name(f"{path.name}.{kind}") for kind in ("png", "csv")}
-    files = {paths["png"]: draw_map(shown), paths["csv"]: map_table(shown).encode()}
+    files: dict[Path, str | bytes] = {
+        paths["png"]: draw_map(shown),
+        paths["csv"]: map_table(shown),
+    }
     write_files(files, "the map", remedy="Choose another --output.")
     return paths

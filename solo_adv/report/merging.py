@@ -49,9 +49,9 @@ def merge(
                 text = f"ALARM {entry.model}, {entry.evaluation}: {alarm}"
                 console.print(escape(text), style="red", highlight=False, soft_wrap=True)
     picture = draw(entries)
-    content = {
-        "md": markdown(entries, picture is not None).encode(),
-        "json": (json.dumps(to_dict(entries), indent=2) + "\n").encode(),
+    content: dict[str, str | bytes] = {
+        "md": markdown(entries, picture is not None),
+        "json": json.dumps(to_dict(entries), indent=2) + "\n",
     }
     if picture is not None:
         content["png"] = picture
@@ -62,6 +62,6 @@ def merge(
     from solo_adv.report.html.leaderboard import leaderboard  # noqa: PLC0415
 
     page = Path(html)
-    content_of_page = leaderboard(entries, page.parent).encode()
+    content_of_page = leaderboard(entries, page.parent)
     write_files({page: content_of_page}, "the page", remedy="Choose another --html.")
     return [*paths, page]

@@ -52,12 +52,12 @@ def write_report(
     """
     from solo_adv.report.picture import draw  # noqa: PLC0415  matplotlib is slow to load
 
-    content = {} if head is None else {"head": save(dict(head))}
+    content: dict[str, str | bytes] = {} if head is None else {"head": save(dict(head))}
     content |= {
-        "html": html_page(report, examples).encode(),
+        "html": html_page(report, examples),
         "png": draw(report, examples),
-        "md": page(report).encode(),
-        "json": (json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n").encode(),
+        "md": page(report),
+        "json": json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n",
     }
     paths = {kind: Path(directory) / FILES[kind] for kind in content}
     files = {paths[kind]: file for kind, file in content.items()}
@@ -77,11 +77,11 @@ def write_missing_pages(files: Iterable[Path]) -> list[Path]:
     Raises:
         UserError: a file is not a report, or a page cannot be written.
     """
-    pages = {}
+    pages: dict[Path, str | bytes] = {}
     for file in files:
         place = file.with_suffix(".html")
         if not place.exists():
-            pages[place] = html_page(Report.read(file)).encode()
+            pages[place] = html_page(Report.read(file))
     write_files(pages, "the page", remedy="Copy the reports to where you can write.")
     return list(pages)
 

@@ -10,6 +10,8 @@ from hydra.errors import HydraException
 
 from solo_adv.support.errors import UserError
 
+_PATHS = ("path", "dir", "checkpoint", "extractor")
+"""How the names of keys end that stand for a path."""
 _NOT_A_PATH = ("'", '"', "[", "{", "$")
 
 
@@ -43,9 +45,11 @@ def _accepted(argument: str, short: Mapping[str, str], optional: Collection[str]
 
 
 def _quoted(key: str, value: str) -> str:
-    """Quote a path that Hydra would take for an expression, such as one with ``=`` in it."""
-    looks_like_a_path = any(mark in value for mark in "/\\=~")
-    if not looks_like_a_path or value.startswith(_NOT_A_PATH) or _is_parsed(key, value):
+    """Quote what Hydra would take for an expression: a path with ``=`` in it, or ``größe``."""
+    is_text = any(mark in value for mark in "/\\=~") or not value.isascii()
+    if not (is_text or key.endswith(_PATHS)) or value.startswith(_NOT_A_PATH):
+        return value
+    if _is_parsed(key, value):
         return value
     quoted = "'" + value.replace("'", r"\'") + "'"
     return quoted if _is_parsed(key, quoted) else value

@@ -1,5 +1,6 @@
 """Runs a Hydra application. It reports a user's mistake in one line and exits with status 2."""
 
+import codecs
 import io
 import logging
 import os
@@ -84,6 +85,25 @@ def run_app(
         sys.exit(2 if sweep.failures else 0)
 
 
+def _printable(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What is printed for characters that the locale cannot encode: ``?``.
+
+    Bytes of a path that the locale cannot decode are lone surrogates in Python; they are printed
+    as the bytes that they are.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return os.fsencode("".join(map(_or_mark, error.object[error.start : error.end]))), error.end
+
+
+def _or_mark(character: str) -> str:
+    return character if "\udc80" <= character <= "\udcff" else "?"
+
+
+_PRINTED = "solo_adv.printable"
+codecs.register_error(_PRINTED, _printable)
+
+
 class user_errors:
     """Context that reports a UserError or an error of Hydra in one line and exits with status 2.
 
@@ -93,7 +113,7 @@ class user_errors:
     def __enter__(self) -> None:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # printing must not fail in any locale
-                stream.reconfigure(errors="replace")
+                stream.reconfigure(errors=_PRINTED)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:

@@ -89,15 +89,14 @@ def next_command(name: str, *arguments: str) -> str:
         name: the command, such as ``robust``.
         arguments: its arguments, which are quoted for a shell where they need it.
     """
-    program = _program()
-    before, _, after = program.rpartition("main_" if "main_" in program else "solo-adv-")
-    if not before and not program.startswith("solo-adv-"):
-        program = f"python -m solo_adv.commands.{name}"
-    elif after.endswith(".py"):
-        program = f"{before}main_{name}.py"
+    place, _, file = shlex.split(_program())[-1].rpartition("/")
+    if file.startswith("main_") and file.endswith(".py"):
+        program = ["python", f"{place}/main_{name}.py" if place else f"main_{name}.py"]
+    elif file.startswith("solo-adv-"):
+        program = [f"solo-adv-{name}"]
     else:
-        program = f"solo-adv-{name}"
-    return shlex.join([*program.split(), *arguments])
+        program = ["python", "-m", f"solo_adv.commands.{name}"]
+    return shlex.join([*program, *arguments])
 
 
 def _program() -> str:
@@ -105,5 +104,7 @@ def _program() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is not None and spec.name.startswith("solo_adv."):
         return f"python -m {spec.name.removesuffix('.__main__')}"
-    name = sys.argv[0].replace("\\", "/").rpartition("/")[2]
-    return f"python {name}" if name.endswith(".py") else name
+    started_as = sys.argv[0].replace("\\", "/")
+    if started_as.endswith(".py"):
+        return f"python {shlex.quote(started_as)}"
+    return started_as.rpartition("/")[2]

@@ -69,7 +69,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     unfinished = path.with_name(path.name + _UNFINISHED)
     try:
         with unfinished.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(_as_utf8(content) if isinstance(content, str) else content)
             _to_disk(file)
         unfinished.replace(path)
     except BaseException:
@@ -77,7 +77,16 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise
 
 
-def write_files(files: Mapping[Path, bytes], what: str, *, remedy: str) -> None:
+def _as_utf8(text: str) -> bytes:
+    """Text in UTF-8, whatever the locale.
+
+    Python gives bytes of a path that the locale cannot decode as lone surrogates. They are written
+    as they are if they are UTF-8, else as U+FFFD.
+    """
+    return text.encode(errors="surrogateescape").decode(errors="replace").encode()
+
+
+def write_files(files: Mapping[Path, str | bytes], what: str, *, remedy: str) -> None:
     """Write small files by :func:`write_whole`, after making the directories that they lie in.
 
     Args:

@@ -261,7 +261,7 @@ def _write(
                     if suffix == ".md":
                         text = text.replace(b"(report.png)", f"({stem}.png)".encode())
                     write_whole(folder / f"{stem}{suffix}", text)
-        write_whole(folder / "README.md", card(entry).encode())
+        write_whole(folder / "README.md", card(entry))
         write_whole(zoo / INDEX_FILE, index)
     except OSError as error:
         raise UserError(f"Cannot write into '{zoo}' ({error.strerror}).") from error

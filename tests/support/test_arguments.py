@@ -20,6 +20,9 @@ def accepted(*arguments):
         ("checkpoint='runs/a-ep=0.ckpt'", "checkpoint='runs/a-ep=0.ckpt'"),
         ("data.train_path=~/images", "data.train_path='~/images'"),
         ("data.train_path=/data/images (1)/a", "data.train_path='/data/images (1)/a'"),
+        ("checkpoint.dir=läufe", "checkpoint.dir='läufe'"),
+        ("checkpoint.dir=runs (1)", "checkpoint.dir='runs (1)'"),
+        ("name=größe", "name='größe'"),
         ("data=digits", "data.dataset=digits"),
         ("data={dataset: digits}", "data={dataset: digits}"),
         ("max_steps=3", "++max_steps=3"),
@@ -60,6 +63,7 @@ def test_the_right_spelling_comes_first(typed, right):
     ("started_as", "next_one"),
     [
         ("main_pretrain.py", "python main_robust.py 'checkpoint=a b'"),
+        ("/my code/main_pretrain.py", "python '/my code/main_robust.py' 'checkpoint=a b'"),
         ("/usr/bin/solo-adv-pretrain", "solo-adv-robust 'checkpoint=a b'"),
         ("-c", "python -m solo_adv.commands.robust 'checkpoint=a b'"),
     ],

@@ -20,6 +20,7 @@ from solo_adv.support.files import (
     remove_unfinished,
     verify,
     write_checked,
+    write_whole,
 )
 
 
@@ -131,3 +132,17 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path):
     for place in (tmp_path / "file", tmp_path / "file/below"):
         with pytest.raises(UserError, match=r"Cannot write the report into .*Take another\."):
             integrity.require_writable(place, "the report", remedy="Take another.")
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("größe 猫 ±", "größe 猫 ±".encode()),
+        ("r\udcc3\udca9sultats", "résultats".encode()),  # an ASCII locale's view of a path
+        ("gr\udcf6sse", "gr\ufffdsse".encode()),  # a Latin-1 path
+    ],
+)
+def test_text_is_written_in_utf8_whatever_the_locale(tmp_path, monkeypatch, text, written):
+    monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "ascii")
+    write_whole(tmp_path / "report.md", text)
+    assert (tmp_path / "report.md").read_bytes() == written

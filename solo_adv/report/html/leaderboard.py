@@ -70,7 +70,8 @@ def leaderboard(entries: Sequence[Entry], folder: Path) -> str:
 def _link(page: Path, folder: Path) -> str | None:
     if not page.exists():
         return None
-    return quote(os.path.relpath(page, folder.resolve()).replace(os.sep, "/"))
+    place = os.path.relpath(page, folder.resolve()).replace(os.sep, "/")
+    return quote(place, errors="surrogateescape")
 
 
 def _panels(rows: Sequence[Row]) -> list[Panel]:
