@@ -10,9 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from solo_adv.adversaries import NORMS
 from solo_adv.benchmark.recipes import PROTOCOLS, RECIPES, settings_of
 from solo_adv.benchmark.record import Benchmark, judged, write
+from solo_adv.data.transfer import transfer_words
 from solo_adv.evaluation.evaluating import evaluate
 from solo_adv.pretrained import load_pretrained
-from solo_adv.report.words import data_words, transfer_words
+from solo_adv.report.words import data_words
 from solo_adv.support.checks import choice
 from solo_adv.support.errors import UserError
 from solo_adv.support.fingerprints import fingerprint

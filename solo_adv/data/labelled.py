@@ -6,7 +6,9 @@ from typing import Any
 from solo_adv.data.config import DataConfig
 from solo_adv.data.datasets import load_split
 from solo_adv.data.image_set import ImageSet
+from solo_adv.data.transfer import transfer_on_record, transfer_words
 from solo_adv.support.errors import UserError
+from solo_adv.support.progress import say
 
 
 def load_labelled(
@@ -17,6 +19,8 @@ def load_labelled(
 ) -> tuple[ImageSet, ImageSet]:
     """Load the train and test split of an encoder's pretraining data or of another data set.
 
+    A line on stderr says so if it is another one.
+
     Args:
         pretraining: ``data`` section of the pretraining config.
         overrides: settings that replace the pretraining run's, except those that are None.
@@ -25,7 +29,11 @@ def load_labelled(
     Raises:
         UserError: the data cannot be read, or there is no labelled test split.
     """
-    return labelled_splits(DataConfig.for_evaluation(pretraining, overrides, input_size=input_size))
+    config = DataConfig.for_evaluation(pretraining, overrides, input_size=input_size)
+    train_set, test_set = labelled_splits(config)
+    if words := transfer_words(transfer_on_record(pretraining, config, train_set)):
+        say(f"Transfer: {words}")
+    return train_set, test_set
 
 
 def labelled_splits(config: DataConfig) -> tuple[ImageSet, ImageSet]:

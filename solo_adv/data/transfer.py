@@ -32,6 +32,17 @@ def transfer_on_record(
     }
 
 
+def transfer_words(data: Mapping[str, Any]) -> str:
+    """Say on what the encoder was pretrained, and on what it was judged; empty if on the same."""
+    transfer = data.get("transfer")
+    if transfer is None:
+        return ""
+    before = transfer["pretrained_on"] or "data that the checkpoint does not name"
+    stored, size = transfer["stored_size"], transfer["size"]
+    sizes = f"not resized ({size})" if stored == size else f"resized from {stored} to {size}"
+    return f"pretrained on {before}, judged on {transfer['judged_on']}, {sizes}"
+
+
 def _name(data: Mapping[str, Any]) -> str | None:
     """The data set's name, with its place if it has no name of its own; None if unknown."""
     name = data.get("dataset")

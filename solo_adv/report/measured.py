@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from solo_adv.adversaries import Ball
+from solo_adv.data.transfer import transfer_words
 from solo_adv.report.record import Report
-from solo_adv.report.words import drawn_words, threat_model, transfer_words
+from solo_adv.report.words import drawn_words, threat_model
 
 
 def as_measured(report: Report) -> dict[str, str]:

@@ -44,17 +44,6 @@ def drawn_words(data: Mapping[str, Any]) -> str:
     )
 
 
-def transfer_words(data: Mapping[str, Any]) -> str:
-    """Say on what the encoder was pretrained, and on what it was judged; empty if on the same."""
-    transfer = data.get("transfer")
-    if transfer is None:
-        return ""
-    before = transfer["pretrained_on"] or "data that the checkpoint does not name"
-    stored, size = transfer["stored_size"], transfer["size"]
-    sizes = f"not resized ({size})" if stored == size else f"resized from {stored} to {size}"
-    return f"pretrained on {before}, judged on {transfer['judged_on']}, {sizes}"
-
-
 def threat_model(config: Mapping[str, Any]) -> str:
     """Describe what the adversary knows and may do."""
     norm = NORMS[config["norm"]]

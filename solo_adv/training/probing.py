@@ -12,10 +12,10 @@ from solo_adv.data import DataConfig
 from solo_adv.data.datamodule import ImageDataModule
 from solo_adv.data.labelled import check_labelled
 from solo_adv.data.labels import labels_on_record
-from solo_adv.data.transfer import transfer_on_record
+from solo_adv.data.transfer import transfer_on_record, transfer_words
 from solo_adv.encoders.image_size import fit_to_images
 from solo_adv.pretrained import load_pretrained
-from solo_adv.report.words import drawn_words, transfer_words
+from solo_adv.report.words import drawn_words
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
 from solo_adv.support.settings import plain

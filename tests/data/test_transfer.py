@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from solo_adv.data import DataConfig, ImageSet, load_split
-from solo_adv.data.transfer import transfer_on_record
-from solo_adv.report.words import transfer_words
+from solo_adv.data.labelled import load_labelled
+from solo_adv.data.transfer import transfer_on_record, transfer_words
 
 LABELS = [0, 1, 2] * 4
 
@@ -63,6 +63,21 @@ def test_other_words_for_sizes(folder):
         "resized from 8x8 to 12x12"
     )
     assert transfer_words({"name": "digits"}) == ""
+
+
+@pytest.mark.parametrize(
+    ("pretraining", "said"),
+    [
+        ({"dataset": "digits"}, ""),
+        (
+            {"dataset": "cifar10"},
+            "Transfer: pretrained on cifar10, judged on digits, resized from 8x8 to 16x16\n",
+        ),
+    ],
+)
+def test_commands_say_that_they_judge_on_other_data(pretraining, said, capsys):
+    load_labelled(pretraining, {"dataset": "digits"})
+    assert capsys.readouterr().err == said
 
 
 def test_an_image_that_cannot_be_read_has_no_size(folder):
