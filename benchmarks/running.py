@@ -30,6 +30,7 @@ def step_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=16, help="images in a batch")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--compile", default="none", help="mode of torch.compile")
+    parser.add_argument("--graph", default="none", help="replay: each replay is a CUDA graph")
     parser.add_argument("--contiguous", action="store_true", help="NCHW instead of channels_last")
     parser.add_argument("--name", help="name of the file in benchmarks/results, without .json")
     parser.add_argument("--output", type=Path, help="result file (JSON), in place of --name")
@@ -102,6 +103,7 @@ def configured(
                 "crops=multi_crop",
                 f"precision={precision}",
                 f"performance.compile={args.compile}",
+                f"performance.graph={args.graph}",
                 f"performance.disable_channel_last={str(args.contiguous).lower()}",
                 "knn_eval.enabled=false",
                 "log_every_n_steps=50",

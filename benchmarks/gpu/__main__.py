@@ -120,6 +120,15 @@ def items(
                 *((25, "none"), (25, "default"), (100, "reduce-overhead")),
             )
         ),
+        *(
+            benchmark(
+                *("step", *step, "--batch", str(batch), "--compile", mode, "--graph", "replay"),
+                *("--name", f"step_cuda_{batch}_{mode}_graph"),
+                name=f"step-{batch}-{mode}-graph",
+                toy=(*small, "--graph", "none"),  # only CUDA has graphs
+            )
+            for batch, mode in ((100, "none"), (100, "default"), (25, "default"))
+        ),
         benchmark(
             *("step", *step, "--batch", "100", "--contiguous", "--name", "step_cuda_contiguous"),
             name="step-contiguous",

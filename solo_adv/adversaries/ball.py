@@ -49,6 +49,9 @@ class Ball:
     then the same as a bound on each of them."""
     autoattack: ClassVar[str]
     """pyautoattack's name of the norm."""
+    reads_numbers: ClassVar[bool] = False
+    """Whether a projection waits for numbers from the device, as where their values decide how
+    often it repeats something."""
     usual: ClassVar[dict[str, Any]]
     """The usual lengths in this norm: an ``epsilon`` and a ``step_size`` for training, and the
     ``epsilons`` of an evaluation."""
@@ -234,6 +237,7 @@ class L2(Ball):
     axis = "Euclidean length of the change of an image, epsilon"
     by_pixel = False
     autoattack = "L2"
+    reads_numbers = True
     usual: ClassVar = {"epsilon": 0.5, "step_size": 0.1, "epsilons": (0.25, 0.5, 1.0)}
 
     @staticmethod

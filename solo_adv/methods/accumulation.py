@@ -1,6 +1,6 @@
 """Collects batches whose gradients are averaged before the weights are updated."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from solo_adv.adversaries import Adversary
@@ -25,9 +25,9 @@ class Accumulation(Generic[T]):
         self.held: list[T] = []
         self._states = [adversary.state_dict() for _ in range(batches)]
 
-    def __iter__(self) -> Iterator[tuple[int, T]]:
-        """The held batches with their places, each with the adversary in that place's state."""
-        for place, batch in enumerate(self.held):
+    def over(self, batches: Sequence[T]) -> Iterator[tuple[int, T]]:
+        """Batches of an update with their places, each with the adversary in its place's state."""
+        for place, batch in enumerate(batches):
             if self.batches > 1:
                 self.adversary.load_state_dict(self._states[place])
             yield place, batch

@@ -28,6 +28,7 @@ from solo_adv.methods.bank import Bank, compute_bank
 from solo_adv.methods.chunks import pass_in_chunks
 from solo_adv.methods.lifecycle import Lifecycle
 from solo_adv.methods.performance import Performance
+from solo_adv.methods.replay_graph import Replayed, ReplayGraph, check_device
 from solo_adv.methods.run_length import batches_in_all
 from solo_adv.methods.teacher import FrozenTeacher, Teacher, read_teacher, start_from
 from solo_adv.objectives import Objective, Update
@@ -52,6 +53,9 @@ class Batch(NamedTuple):
     ones, from :meth:`AdversarialMethod.prepare` or the bank. None without a teacher."""
     plain: Tensor | None = None
     """The images without augmentation (B, 3, h, w), if the objective wants them."""
+    progress: float | Tensor = 0.0
+    """How much of the run is done, from 0 to 1; a scalar tensor where a number would stay as it was
+    when the step was compiled or recorded."""
 
 
 class Held(NamedTuple):
@@ -139,7 +143,9 @@ class AdversarialMethod(Lifecycle):
         self._network: Callable[[Tensor], dict[str, Tensor]] = self._pass
         self._loss: Callable[[Update], Any] = self.objective
         self._crafting: Callable[[Update], Tensor] = self.objective.crafting
-        self._compiled = False
+        self._progress_as_tensor = False
+        self._graphed = False
+        self._graph: ReplayGraph | None = None
         self._batch_in_epoch = 0
 
     # ---------------------------------------------------------------- configuration
@@ -334,37 +340,60 @@ class AdversarialMethod(Lifecycle):
 
     def _update_weights(self, batch_idx: int) -> None:
         """Make the updates, one a replay, on the held batches, and log the last one."""
-        optimizer: Any = self.optimizers()
-        share = len(self.accumulation.held)
+        held = self.accumulation.held
+        replay = self._replay_of(held)
         for _ in range(self.adversary.replays):
-            optimizer.zero_grad()
-            deltas: list[Tensor | None] = []
-            logged, features = [], []
-            for _, (prepared, targets) in self.accumulation:
-                delta = self.perturb(prepared)
-                out, update = self.updated(prepared, delta)
-                loss = self._loss(update)
-                probe = _probe(out["logits"], targets.repeat(len(out["logits"]) // len(targets)))
-                self.manual_backward((loss.total + probe["train_class_loss"]) / share)
-                deltas.append(delta)
-                logged.append((_detached(loss._asdict()), _detached(probe)))
-                features.append(out["feats"].detach())
-                self._watch(loss.total)
-            if self.averaged is not None and self.momentum:
-                self.averaged.update(self)
-            optimizer.step()
-            for place, (prepared, _) in self.accumulation:
-                self.adversary.update(prepared.attacked, deltas[place])
+            results = replay()
+            for result in results:
+                self._watch(result.terms["total"])
                 self._step_schedulers(end_of="replay")
-            if self.averaged is not None and not self.momentum:
-                self.averaged.update(self)
 
-        self._log_step(*(_mean(terms) for terms in zip(*logged, strict=True)))
-        self._watch_collapse(out["z"][: len(targets)], batch_idx)
+        self._log_step(_mean([r.terms for r in results]), _mean([r.probe for r in results]))
+        self._watch_collapse(results[-1].z, batch_idx)
         self._add_running_means()
-        for feats, (_, targets) in zip(features, self.accumulation.held, strict=True):
-            views_seen = min(2, len(feats) // len(targets))
-            self.observe(feats[: views_seen * len(targets)], targets.repeat(views_seen))
+        for result, (_, targets) in zip(results, held, strict=True):
+            views_seen = min(2, len(result.features) // len(targets))
+            self.observe(result.features[: views_seen * len(targets)], targets.repeat(views_seen))
+
+    def _replay_of(self, held: Sequence[Held]) -> Callable[[], list[Replayed]]:
+        """What takes a replay of the held batches: this method itself, or a graph of it."""
+        optimizer: Any = self.optimizers()
+        if not self._graphed:
+            return lambda: self._replay(held, optimizer.step)
+        if self._graph is None:
+            name, device = self.cfg.optimizer.name, self.device
+            self._graph = ReplayGraph(
+                lambda tensors, step: self._replay([_held(tensors)], step)[0],
+                *(optimizer, name, self.adversary, device),
+            )
+        graph = self._graph
+        graph.begin(_tensors(held[0]))
+        return lambda: [graph()]
+
+    def _replay(self, held: Sequence[Held], step: Callable[[], Any]) -> list[Replayed]:
+        """Attack batches, pass them, and update the weights by ``step`` and the adversary."""
+        optimizer: Any = self.optimizers()
+        optimizer.zero_grad()
+        deltas: list[Tensor | None] = []
+        results = []
+        for _, (prepared, targets) in self.accumulation.over(held):
+            delta = self.perturb(prepared)
+            out, update = self.updated(prepared, delta)
+            loss = self._loss(update)
+            probe = _probe(out["logits"], targets.repeat(len(out["logits"]) // len(targets)))
+            self.manual_backward((loss.total + probe["train_class_loss"]) / len(held))
+            deltas.append(delta)
+            z = out["z"][: len(targets)].detach()
+            terms = (_detached(loss._asdict()), _detached(probe))
+            results.append(Replayed(*terms, out["feats"].detach(), z))
+        if self.averaged is not None and self.momentum:
+            self.averaged.update(self)
+        step()
+        for place, (prepared, _) in self.accumulation.over(held):
+            self.adversary.update(prepared.attacked, deltas[place])
+        if self.averaged is not None and not self.momentum:
+            self.averaged.update(self)
+        return results
 
     @property
     def between_updates(self) -> bool:
@@ -452,7 +481,10 @@ class AdversarialMethod(Lifecycle):
             if self.objective.needs_clusters:
                 assert self.bank.clusters is not None
                 labels = self.bank.clusters[rows]
-        return Batch(clean, attacked, labels, taught)
+        progress: Any = self.progress
+        if self._progress_as_tensor:
+            progress = crops.new_full((), progress, dtype=torch.float32)
+        return Batch(clean, attacked, labels, taught, progress=progress)
 
     def perturb(self, batch: Batch) -> Tensor | None:
         """The adversary's perturbation (N, 3, h, w) of the crops to attack; None adds nothing."""
@@ -540,11 +572,9 @@ class AdversarialMethod(Lifecycle):
         views = z.unflatten(0, (-1, len(batch.labels)))
         first_attacked = (len(z) - attacked) // len(batch.labels)
         mask = torch.arange(len(views), device=z.device) >= first_attacked
-        progress: Any = self.progress
-        if self._compiled:  # a compiled objective would be compiled again for every new number
-            progress = z.new_full((), progress, dtype=torch.float32)
         taught = self._taught(batch, own_selves)
         center = None if self.bank is None else self.bank.center
+        progress: Any = batch.progress
         return Update(views, mask, batch.labels, taught, progress, first_attacked, center)
 
     def _taught(self, batch: Batch, own_selves: bool) -> Tensor | None:
@@ -592,7 +622,28 @@ class AdversarialMethod(Lifecycle):
             if world_size() == 1:  # gathering embeddings from processes cannot be compiled
                 self._loss = compile_whole(self.objective, performance.mode)
                 self._crafting = compile_whole(self.objective.crafting, performance.mode)
-                self._compiled = True
+                self._progress_as_tensor = True
+        if stage == "fit" and performance.graph == "replay":
+            self._graphed = self._progress_as_tensor = True
+
+    def on_fit_start(self) -> None:
+        """Refuse a device without graphs if the config asks for one."""
+        super().on_fit_start()
+        if self._graphed:
+            check_device(self.device, world_size())
+
+
+def _tensors(held: Held) -> dict[str, Tensor]:
+    """A batch as tensors by name; those that it lacks are left out."""
+    named = {**held.batch._asdict(), "targets": held.targets}
+    return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+
+def _held(tensors: Mapping[str, Tensor]) -> Held:
+    """The batch that :func:`_tensors` made into tensors."""
+    named: dict[str, Any] = {"teacher": None, **tensors}
+    targets = named.pop("targets")
+    return Held(Batch(**named), targets)
 
 
 def _detached(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:

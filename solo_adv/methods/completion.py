@@ -13,6 +13,7 @@ from solo_adv.crops import build as build_crops
 from solo_adv.encoders.backbones import Normalization
 from solo_adv.methods.attacked_views import AttackedViews
 from solo_adv.methods.averaging import Averaging
+from solo_adv.methods.graph_checks import check_graph
 from solo_adv.methods.performance import Performance, resolved_precision
 from solo_adv.methods.teacher import TeacherSettings, follow, read_teacher
 from solo_adv.support.checks import choice, whole
@@ -189,7 +190,7 @@ def check(
         UserError: a key is unknown, a value is out of range, or settings contradict each other.
     """
     objective = build_objective(cfg, objective_class)
-    views, _ = build_adversary(cfg, adversary_class)
+    views, adversary = build_adversary(cfg, adversary_class)
     build_crops(spec, options.backend)
     if options.source == "loader" and spec.pad:
         raise UserError(
@@ -219,6 +220,7 @@ def check(
             f"delivers crops has none: use {DRAWN_BY_STEP}."
         )
     _check_teacher(cfg, objective, spec, options)
+    check_graph(cfg, adversary)
 
 
 def _check_teacher(

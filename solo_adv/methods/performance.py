@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from solo_adv.support.checks import choice, flag
 
 COMPILE = ("none", "default", "reduce-overhead", "max-autotune")
+GRAPH = ("none", "replay")
 AUTO = "auto"
 
 
@@ -20,6 +21,8 @@ class Performance:
             key.
         compile: mode of torch.compile for the network, the loss and the adversary's step; ``none``
             does not compile. ``reduce-overhead`` replays CUDA graphs.
+        graph: ``replay`` records a whole replay as one CUDA graph (``replay_graph.py``); ``none``
+            does not.
         keep_freed_memory: whether freed memory of the CPU is kept for the next batch, which
             concerns the whole process (``crops.keep_freed_memory``).
 
@@ -29,12 +32,14 @@ class Performance:
 
     disable_channel_last: bool = False
     compile: str = "none"
+    graph: str = "none"
     keep_freed_memory: bool = False
 
     def __post_init__(self) -> None:
         flag("performance.disable_channel_last", self.disable_channel_last)
         flag("performance.keep_freed_memory", self.keep_freed_memory)
         choice("performance.compile", self.compile, COMPILE)
+        choice("performance.graph", self.graph, GRAPH)
 
     @property
     def mode(self) -> str | None:

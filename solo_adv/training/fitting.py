@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from solo_adv.data.datamodule import ImageDataModule
 from solo_adv.encoders.image_size import require_sizes
 from solo_adv.host import METHODS
+from solo_adv.methods.graph_checks import check_machine
 from solo_adv.support.errors import RunStopped, UserError
 from solo_adv.support.settings import plain
 from solo_adv.training.config import data_config
@@ -40,6 +41,7 @@ def fit(cfg: DictConfig, *, print_config: bool = False) -> Path | None:
             written; the message names the last good checkpoint.
     """
     check_processes(cfg)
+    check_machine(cfg)
     cfg = METHODS[cfg.method].add_and_assert_specific_cfg(cfg)
     seed_everything(cfg.seed, verbose=False)
     data = ImageDataModule(

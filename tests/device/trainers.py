@@ -1,5 +1,6 @@
 """A Trainer on the device, and a run of a few batches of any method in it."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import chain
 from typing import Any
@@ -116,17 +117,24 @@ class Watching(Callback):
 
 def trained(method: str, device: str, *overrides: str) -> tuple[Any, Watching]:
     """Train a method for two batches (on CUDA three), of which the second is logged; watch it."""
+    watching = Watching()
     overrides = ("precision=bf16-mixed", "optimizer.name=lars", *overrides)
+    batches = 3 if device == "cuda" else 2
+    return fitted(method, device, *overrides, batches=batches, callbacks=[watching]), watching
+
+
+def fitted(
+    method: str, device: str, *overrides: str, batches: int, callbacks: Sequence[Callback] = ()
+) -> Any:
+    """Train a method for some batches, of which every second one is logged."""
     cfg = configured(method, *overrides)
     cfg.log_every_n_steps = 2
     torch.manual_seed(3)
     made = METHODS[cfg.method](cfg).to(memory_format=torch.channels_last)
-    batches = 3 if device == "cuda" else 2
     images = torch.randint(0, 256, (batches * BATCH, 3, 16, 16), dtype=torch.uint8)
     labels = torch.arange(len(images)) % 10
     loader = ResidentLoader(
         images, labels, device=device, batch_size=BATCH, shuffle=True, drop_last=True, indexed=True
     )
-    watching = Watching()
-    trainer(device, precision=cfg.precision, callbacks=[watching]).fit(made, loader)
-    return made, watching
+    trainer(device, precision=cfg.precision, callbacks=list(callbacks)).fit(made, loader)
+    return made
