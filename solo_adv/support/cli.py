@@ -17,6 +17,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from solo_adv.support.arguments import accepted_arguments
 from solo_adv.support.configs import CONFIGS, help_on_choosing, primary_configs
 from solo_adv.support.errors import TRY_AGAIN, RunStopped, UserError, unknown
+from solo_adv.support.progress import say
 from solo_adv.support.spelling import dotted_keys, meant_keys
 from solo_adv.support.sweeps import Figures, Sweep, is_sweep
 
@@ -79,7 +80,14 @@ def run_app(
         if not chosen and not _flags() & _ABOUT_HYDRA:  # Hydra would make a directory first
             names = ", ".join(primary_configs())
             raise UserError(f"Choose a method with --config-name. Accepted: {names}.")
-        app()
+        try:
+            app()
+        except Exception as error:
+            sweep.collect()
+            if not sweep.failures:
+                raise
+            say(f"The sweep ended early: {type(error).__name__}: {error}")
+    sweep.collect()
     if sweep.jobs:
         sweep.show()
         sys.exit(2 if sweep.failures else 0)

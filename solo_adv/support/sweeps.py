@@ -1,16 +1,20 @@
 """Runs the jobs of a sweep such that one that fails does not end the others, and lists them."""
 
+import json
 import os
+import shutil
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from solo_adv.support.errors import RunStopped, UserError
+from solo_adv.support.errors import RunStopped
+from solo_adv.support.files import write_whole
 from solo_adv.support.progress import say
 
 Figures = Mapping[str, Any]
@@ -23,14 +27,17 @@ def is_sweep() -> bool:
 
 @dataclass
 class Sweep:
-    """The jobs that ran in this process, in their order.
+    """The jobs of a sweep in their order.
 
     Attributes:
-        process: the process that started the sweep. A launcher may run jobs in others.
+        process: the process that started the sweep. A launcher may run jobs in others, to which it
+            sends a copy of this object.
+        notes: a folder in which such jobs leave how they ended. It exists once one has ended.
         jobs: for each job its overrides and its figures or, if it failed, the message.
     """
 
     process: int = field(default_factory=os.getpid)
+    notes: Path = field(default_factory=lambda: Path.cwd() / f".sweep-{os.getpid()}")
     jobs: list[tuple[str, Figures | str]] = field(default_factory=list)
 
     def run(
@@ -49,7 +56,6 @@ class Sweep:
 
         Raises:
             RunStopped: the job was asked to stop, so the sweep ends.
-            UserError: the job failed in another process than the sweep's.
         """
         here = HydraConfig.get()
         name = " ".join(here.overrides.task) or "no settings"
@@ -63,14 +69,30 @@ class Sweep:
             if message is None:
                 traceback.print_exc()
                 message = f"{type(error).__name__}: {error}"
-            if os.getpid() != self.process:
-                raise UserError(message) from error
             say(f"error: {message}")
-            self.jobs.append((name, message))
+            self._note(here.job.num, name, message)
             return None
-        self.jobs.append((name, figures))
+        self._note(here.job.num, name, figures)
         numbers = [value for value in figures.values() if isinstance(value, float)]
         return numbers[-1] if numbers else None
+
+    def _note(self, number: int, name: str, outcome: Figures | str) -> None:
+        if os.getpid() == self.process:
+            self.jobs.append((name, outcome))
+            return
+        from solo_adv.support.processes import rank  # noqa: PLC0415  imports torch
+
+        if rank() > 0:
+            return
+        self.notes.mkdir(exist_ok=True)
+        write_whole(self.notes / f"{number:06}.json", json.dumps([name, outcome], default=str))
+
+    def collect(self) -> None:
+        """Take over what jobs in other processes noted, after all of them have ended."""
+        for file in sorted(self.notes.glob("*.json")):
+            name, outcome = json.loads(file.read_text(encoding="utf-8"))
+            self.jobs.append((name, outcome))
+        shutil.rmtree(self.notes, ignore_errors=True)
 
     @property
     def failures(self) -> int:
@@ -85,8 +107,8 @@ class Sweep:
 
         outcomes = [outcome for _, outcome in self.jobs if not isinstance(outcome, str)]
         names = list(dict.fromkeys(name for figures in outcomes for name in figures))
-        table = Table("job", *names, title="The sweep")
-        for job, outcome in self.jobs:
+        table = Table("job", *names, title="The sweep", title_justify="left")
+        for job, (_, outcome) in zip(self._names(), self.jobs, strict=True):
             if isinstance(outcome, str):
                 table.add_row(job, *("failed" for _ in names[:1]))
             else:
@@ -95,6 +117,12 @@ class Sweep:
         for job, outcome in self.jobs:
             if isinstance(outcome, str):
                 say(f"failed: {job}: {outcome}")
+
+    def _names(self) -> list[str]:
+        """The overrides of each job without those that all jobs share."""
+        given = [job.split() for job, _ in self.jobs]
+        shared = set.intersection(*map(set, given)) if len(given) > 1 else set()
+        return [" ".join(part for part in parts if part not in shared) for parts in given]
 
 
 def _shown(value: Any) -> str:

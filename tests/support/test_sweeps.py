@@ -4,6 +4,7 @@ import pytest
 
 from solo_adv.commands import robust
 from solo_adv.support.errors import RunStopped, UserError
+from solo_adv.support.sweeps import Sweep
 
 SWEEP = ["main_robust", "-m", "checkpoint=a/b-ep=0.ckpt", "steps=1,2,3,4", "hydra.sweep.dir=sweep"]
 
@@ -42,6 +43,36 @@ def test_a_sweep_without_failure_ends_well(jobs, command):
     assert status == 0
     assert "10" in out
     assert "failed" not in out
+
+
+def test_jobs_in_other_processes_are_in_the_table(jobs, command, monkeypatch, tmp_path):
+    note = Sweep._note
+
+    def in_another_process(sweep, *outcome):
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr("os.getpid", lambda: sweep.process + 1)
+            note(sweep, *outcome)
+
+    monkeypatch.setattr(Sweep, "_note", in_another_process)
+    status, out, err = command(*SWEEP)
+    assert jobs == [1, 2, 3, 4]
+    assert status == 2
+    assert "failed: checkpoint='a/b-ep=0.ckpt' steps=2: a mistake" in err
+    assert out.count("failed") == 2
+    assert "checkpoint" not in out  # all jobs have the same
+    assert not list(tmp_path.glob(".sweep*"))
+
+
+def test_a_sweeper_that_gives_up_after_failures_is_one_line(jobs, command, monkeypatch):
+    def give_up(*_):
+        raise ValueError("no trial is complete")
+
+    monkeypatch.setattr("hydra._internal.hydra.Hydra.multirun", give_up)
+    monkeypatch.setattr(Sweep, "failures", 1)
+    status, _, err = command(*SWEEP)
+    assert status == 2
+    assert "The sweep ended early: ValueError: no trial is complete" in err
+    assert "Traceback" not in err
 
 
 def test_a_stopped_job_ends_the_sweep(monkeypatch, command):
