@@ -1,4 +1,4 @@
-"""``python -m solo_adv.report DIR... [--output DIR] [--html FILE] [--pages]``."""
+"""``python -m solo_adv.report DIR... [--output DIR] [--html FILE] [--tensorboard DIR] ...``."""
 
 import argparse
 from pathlib import Path
@@ -31,8 +31,21 @@ def main() -> None:
         action="store_true",
         help="first write report.html beside every report.json that has none",
     )
+    parser.add_argument(
+        "--tensorboard",
+        type=given_path,
+        metavar="DIR",
+        help="also write table, picture and accuracies of each report as a run of TensorBoard",
+    )
+    parser.add_argument(
+        "--wandb",
+        metavar="PROJECT",
+        help="also send table, picture, accuracies and settings of each report to W&B",
+    )
     given = parser.parse_args()
     from solo_adv.report import find_reports, merge
+    from solo_adv.report.entries import read_entry
+    from solo_adv.report.sending import to_tensorboard, to_wandb
     from solo_adv.report.writing import write_missing_pages
 
     with user_errors():
@@ -40,6 +53,12 @@ def main() -> None:
         pages = write_missing_pages(reports) if given.pages else []
         for file in [*pages, *merge(reports, given.output, html=given.html)]:
             print(file)
+        if given.tensorboard is not None:
+            for folder in to_tensorboard(map(read_entry, reports), given.tensorboard):
+                print(folder)
+        if given.wandb is not None:
+            for name in to_wandb(map(read_entry, reports), given.wandb):
+                print(f"{given.wandb}: {name}")
 
 
 if __name__ == "__main__":
