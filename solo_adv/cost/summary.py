@@ -108,9 +108,19 @@ def _run_lines(cfg: DictConfig, work: Cost) -> Iterable[tuple[str, str]]:
     yield "network", f"{cfg.backbone.name}, {cfg.crops.size} pixels, {cfg.precision}"
     yield (
         "length",
-        f"{cfg.max_epochs} epochs, {work.batches:,} batches of {cfg.optimizer.batch_size} images x "
+        f"{_ends(cfg)}, {work.batches:,} batches of {cfg.optimizer.batch_size} images x "
         f"{cfg.crops.num_crops} crops, {work.updates:,} updates",
     )
+
+
+def _ends(cfg: DictConfig) -> str:
+    """What ends the run, in words."""
+    ends = [f"{cfg.max_epochs} epochs"]
+    if (cfg.get("max_steps") or -1) > 0:
+        ends.append(f"at most max_steps={cfg.max_steps} updates without replays")
+    if cfg.get("max_time"):
+        ends.append(f"if max_time={cfg.max_time} is enough")
+    return ", ".join(ends)
 
 
 def _arithmetic_lines(cfg: DictConfig, work: Cost, step: "StepMemory") -> Iterable[tuple[str, str]]:
@@ -155,7 +165,8 @@ def _time_lines(
     # gradients of the weights and costs less than a crop pass.
     seconds = step.flops * work.batches / (rate * pass_flops(network))
     yield "throughput", f"{rate:,.0f} crop passes a second ({where})"
-    yield "the run", f"{duration(seconds)}, {duration(seconds / cfg.max_epochs)} an epoch"
+    epochs = max(1, work.batches / max(1, work.batches_of_epoch))
+    yield "the run", f"{duration(seconds)}, {duration(seconds / epochs)} an epoch"
     if options.price is not None:
         money = seconds / 3600 * options.price
         yield "money", f"{money:,.2f} {options.currency} at {options.price:g} an hour"

@@ -14,6 +14,7 @@ from solo_adv.data import digits
 from solo_adv.evaluation import RobustSettings
 from solo_adv.host.settings import CHECKS
 from solo_adv.methods.completion import build_adversary, build_objective, teacher_settings
+from solo_adv.methods.run_length import batches_of_epoch, planned_batches, planned_updates
 from solo_adv.methods.teacher import FORWARD
 from solo_adv.support.settings import plain
 
@@ -37,6 +38,7 @@ class Cost:
     """The work of a run; passes are crop passes."""
 
     batches: int
+    batches_of_epoch: int
     updates: int
     """Optimizer steps."""
     pretraining: int
@@ -70,24 +72,17 @@ def cost(
     labelled = min(train, labelled or train)
     batch = cfg.optimizer.batch_size
     whole = train // batch
-    batches = _batches_of_epoch(cfg, whole) * cfg.max_epochs
+    batches = planned_batches(cfg, whole)
     per_batch, before = passes_of_batch(cfg), teacher_settings(cfg).bank_passes
     return Cost(
         batches=batches,
-        updates=batches * cfg.adversary.get("replays", 1),
+        batches_of_epoch=batches_of_epoch(cfg, whole),
+        updates=planned_updates(cfg, whole) * cfg.adversary.get("replays", 1),
         pretraining=round(batches * batch * per_batch + train * before),
         per_image=round(per_batch * batches / max(1, whole) + before),
         evaluation=sum(evaluation_passes(labelled, test, judging) for judging in evaluations),
         relative=pass_flops(Network.of(cfg)) / pass_flops(YARDSTICK),
     )
-
-
-def _batches_of_epoch(cfg: DictConfig, batches: int) -> int:
-    """How many of an epoch's batches ``limit_train_batches`` leaves: a number, or a share."""
-    limit = cfg.get("limit_train_batches")
-    if limit is None:
-        return batches
-    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
 
 def train_images(cfg: DictConfig, images: int | None = None) -> int:

@@ -81,6 +81,8 @@ def training_words(config: Mapping[str, Any]) -> str:
         words.append(NORMS[adversary["norm"]].name)
     if "max_epochs" in config:
         words.append(f"{config['max_epochs']} epochs")
+    if (config.get("max_steps") or -1) > 0:
+        words.append(f"at most {config['max_steps']:,} updates")
     if config.get("preset"):
         words.append(f"preset {config['preset']}")
     return ", ".join(words)

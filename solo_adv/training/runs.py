@@ -188,6 +188,14 @@ def is_finished(checkpoint: Path, config: Mapping[str, Any]) -> bool:
     return bool(config.get(ENDED)) or position(checkpoint) >= (config["max_epochs"], 0)
 
 
+def ends_run(checkpoint: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint, of this config, is the one with which its run was finished."""
+    if is_finished(checkpoint, config):
+        return True
+    last = max(checkpoint.parent.glob("*.ckpt"), key=position)
+    return is_finished(checkpoint, saved_config(checkpoint.parent) or config) and checkpoint == last
+
+
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that the result depends on, as plain values of JSON."""
     kept = {k: v for k, v in config.items() if k not in _NOT_PART_OF_THE_RESULT}

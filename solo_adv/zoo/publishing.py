@@ -22,7 +22,7 @@ from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
 from solo_adv.support.fingerprints import weights_fingerprint
 from solo_adv.support.hashes import sha256
-from solo_adv.training.runs import comparable, is_finished
+from solo_adv.training.runs import comparable, ends_run
 from solo_adv.zoo.card import card
 
 PART_BYTES = 15 << 20
@@ -66,8 +66,8 @@ def publish(
         raise UserError(f"'{name}' is no name for a model: use lower-case words joined by '_'.")
     checkpoint = find_checkpoint(run)
     encoder = encoder_from(checkpoint)
-    if not is_finished(checkpoint, encoder.config):
-        raise UserError(f"{checkpoint} is not of the last epoch: let the run finish first.")
+    if not ends_run(checkpoint, encoder.config):
+        raise UserError(f"{checkpoint} is not the end of its run: let the run finish first.")
     found = _judged(reports, encoder, checkpoint)
     zoo = Path(zoo)
     content, heads, features = {}, _heads(found), _features(found)

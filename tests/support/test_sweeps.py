@@ -64,11 +64,12 @@ def test_jobs_in_other_processes_are_in_the_table(jobs, command, monkeypatch, tm
 
 
 def test_a_sweeper_that_gives_up_after_failures_is_one_line(jobs, command, monkeypatch):
-    def give_up(*_):
+    def give_up(*_, **__):
         raise ValueError("no trial is complete")
 
     monkeypatch.setattr("hydra._internal.hydra.Hydra.multirun", give_up)
-    monkeypatch.setattr(Sweep, "failures", 1)
+    failed = ("steps=2", "a mistake")
+    monkeypatch.setattr(Sweep, "collect", lambda sweep: sweep.jobs.append(failed))
     status, _, err = command(*SWEEP)
     assert status == 2
     assert "The sweep ended early: ValueError: no trial is complete" in err

@@ -95,11 +95,24 @@ def test_without_report_nothing_is_published(attempt, tmp_path):
     assert not (tmp_path / "zoo").exists()
 
 
+def test_a_run_that_ended_within_an_epoch_is_published(attempt, trained, tmp_path):
+    ended = tmp_path / "run" / "cfamc-x-ep=0-batch=5.ckpt"
+    ended.parent.mkdir()
+    shutil.copy(trained.checkpoint, ended)
+    args = json.loads((trained.checkpoint.parent / "args.json").read_text())
+    (ended.parent / "args.json").write_text(json.dumps({**args, "ended": True}))
+    attempt(checkpoint=ended)
+    earlier = ended.with_name("cfamc-x-ep=0-batch=4.ckpt")
+    shutil.copy(trained.checkpoint, earlier)
+    with pytest.raises(UserError, match="not the end of its run"):
+        attempt(checkpoint=earlier)
+
+
 def test_an_unfinished_run_is_refused(attempt, trained, tmp_path):
     unfinished = tmp_path / "run" / "cfamc-x-ep=-1.ckpt"
     unfinished.parent.mkdir()
     shutil.copy(trained.checkpoint, unfinished)
-    with pytest.raises(UserError, match="not of the last epoch"):
+    with pytest.raises(UserError, match="not the end of its run"):
         attempt(checkpoint=unfinished.parent)
 
 
