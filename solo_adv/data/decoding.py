@@ -60,11 +60,14 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+_REMEDY = "data.on_unreadable=skip replaces such train images and leaves out such test images"
+
+
 def unreadable(sources: Sources, index: int, reason: object) -> UnreadableImageError:
     """The error that names an image that cannot be read."""
+    remedy = getattr(sources, "remedy", _REMEDY)
     return UnreadableImageError(
-        f"Cannot read the image {sources.describe(index)}: {reason} "
-        "(data.on_unreadable=skip replaces such train images and leaves out such test images)"
+        f"Cannot read the image {sources.describe(index)}: {reason} ({remedy})"
     )
 
 

@@ -11,7 +11,7 @@ from solo_adv.data.config import DataConfig
 from solo_adv.data.findings import left_out, per_class
 from solo_adv.data.sources import FileSources, RawSplit
 from solo_adv.data.splits import refuse_splits, splits_among
-from solo_adv.data.walking import Found, contains, files_below, is_hidden
+from solo_adv.data.walking import Found, contains, files_below, in_order, is_hidden
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
 
@@ -68,7 +68,7 @@ def _labelled(root: Path, train: Path, split: str) -> RawSplit:
     labels: list[int] = []
     for number, name in enumerate(classes):
         files = found[name].files if name in found else []
-        paths += sorted(files, key=lambda path: (str(path.parent), path.name))
+        paths += in_order(files)
         labels += [number] * len(files)
     _check_any(paths, root, found)
     numbers = torch.tensor(labels, dtype=torch.long)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +62,11 @@ def files_below(folders: Sequence[Path], extensions: Sequence[str]) -> list[Foun
         UserError: a folder cannot be read.
     """
     return _Walk(tuple(extensions)).below(folders)
+
+
+def in_order(files: Iterable[Path]) -> list[Path]:
+    """The files of a class in the order of their numbers in a data set: by folder, then by name."""
+    return sorted(files, key=lambda path: (str(path.parent), path.name))
 
 
 class _Walk:

@@ -7,10 +7,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from solo_adv.data import ImageSet
 from solo_adv.data.sources import FileSources
+from solo_adv.data.walking import files_below, in_order, is_hidden
 from solo_adv.evaluation.corruptions.severities import CORRUPTIONS, SEVERITIES
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path
@@ -121,6 +122,12 @@ def _words(array: np.ndarray, *shape: int) -> str:
     return f"{array.dtype} {' x '.join(map(str, sizes)) or 'alone'}"
 
 
+class _PublishedFiles(FileSources):
+    """Files of which none may be left out, because each severity holds the same images."""
+
+    remedy = "the corrupted images must be complete: unpack them again"
+
+
 @dataclass(frozen=True)
 class _Folders:
     """ImageNet-C: folders of image files, by corruption, severity and class."""
@@ -136,14 +143,16 @@ class _Folders:
         return tuple(self.places)
 
     def at(self, corruption: str, severity: int) -> ImageSet:
-        index = {name: number for number, name in enumerate(self.classes)}
         folder = self.places[corruption] / str(severity)
-        samples = make_dataset(folder, index, extensions=IMG_EXTENSIONS, allow_empty=True)
+        held = [n for n, name in enumerate(self.classes) if (folder / name).is_dir()]
+        found = files_below([folder / self.classes[n] for n in held], IMG_EXTENSIONS)
+        labels = [n for n, here in zip(held, found, strict=True) for _ in here.files]
+        paths = [path for here in found for path in in_order(here.files)]
         return ImageSet(
             f"{corruption} {severity}",
-            torch.tensor([label for _, label in samples], dtype=torch.long),
+            torch.tensor(labels, dtype=torch.long),
             self.classes,
-            sources=FileSources([Path(path) for path, _ in samples]),
+            sources=_PublishedFiles(paths),
             image_size=self.side,
         )
 
@@ -185,7 +194,7 @@ def _check_classes(folder: Path, classes: Sequence[str]) -> None:
     if not folder.is_dir():
         raise UserError(f"'{folder}' is missing: a corruption needs the severities 1 to 5.")
     for place in sorted(folder.iterdir()):
-        if place.is_dir() and place.name not in classes:
+        if place.is_dir() and place.name not in classes and not is_hidden(place.name):
             raise UserError(
                 f"'{folder}' holds the class '{place.name}', which the test set does not have: "
                 "these are images of another data set."

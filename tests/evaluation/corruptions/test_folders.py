@@ -69,6 +69,29 @@ def test_image_folders_are_found_with_and_without_their_group(folders):
     assert find(root, classes=("ape", *CLASSES)).at("fog", 1).labels.tolist() == [1, 2, 2]
 
 
+def test_what_tools_leave_beside_images_is_not_read(folders, tmp_path):
+    root, held = folders
+    for severity in SEVERITIES:
+        place = root / "weather/fog" / str(severity)
+        image = (place / "dog/0.png").read_bytes()
+        (place / "cat/._0.png").write_bytes(b"\x00\x05\x16\x07")  # AppleDouble
+        (place / "dog/2.png").mkdir()  # a folder named like an image
+        for folder in (place / ".ipynb_checkpoints", place / "dog/.ipynb_checkpoints"):
+            folder.mkdir()
+            (folder / "0.png").write_bytes(image)
+    (root / "pixelate/1/dog/1.png").rename(tmp_path / "1.png")
+    (root / "pixelate/1/dog/1.png").symlink_to(tmp_path / "1.png")
+    stored = find(root)
+    for name in ("fog", "pixelate"):
+        assert np.array_equal(pixels_of(stored.at(name, 1)), np.stack(held[name, 1]))
+
+
+def test_an_image_that_cannot_be_read_is_named(folders):
+    (folders[0] / "weather/fog/3/dog/1.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"fog/3/dog/1\.png.*unpack them again"):
+        pixels_of(find(folders[0]).at("fog", 3))
+
+
 def test_images_are_brought_to_the_size_that_the_model_takes(folders):
     assert find(folders[0], side=4).at("fog", 1)[0][0].shape == (3, 4, 4)
 
