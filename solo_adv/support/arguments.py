@@ -41,6 +41,8 @@ def _accepted(argument: str, short: Mapping[str, str], optional: Collection[str]
         key = short[key]
     if key.removeprefix("+") in optional:
         key = f"++{key.removeprefix('+')}"
+    elif "." in key and key.startswith("+") and not key.startswith("++"):
+        key = f"+{key}"  # Hydra would refuse + where another config has given the key already
     return f"{key}={_quoted(key, value)}"
 
 
