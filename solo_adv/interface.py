@@ -3,6 +3,7 @@
 They do what the commands do, with the same settings and files.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from solo_adv.benchmark.record import Benchmark
 from solo_adv.data.image_set import ImageSet
 from solo_adv.report.record import Report
 from solo_adv.support.checks import choice
+from solo_adv.support.cli import quiet_libraries
 from solo_adv.support.configs import composed, config_groups, primary_configs
 from solo_adv.support.errors import UserError
 from solo_adv.support.settings import plain
@@ -53,7 +55,9 @@ def pretrain(method: str | DictConfig, overrides: Sequence[str] = (), **settings
         raise UserError("A composed config has all settings in it: give no others with it.")
     else:
         cfg = OmegaConf.create(plain(method))
-    checkpoint = train(cfg)
+    with warnings.catch_warnings():
+        quiet_libraries()
+        checkpoint = train(cfg)
     if checkpoint is None:
         raise UserError("checkpoint.enabled=false leaves no checkpoint to return.")
     return checkpoint

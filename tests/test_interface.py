@@ -54,6 +54,8 @@ def test_pretrain_evaluate_and_benchmark(tmp_path, monkeypatch, capsys):
         "cfamc", ["data=digits"], max_epochs=1, accelerator="cpu", **settings
     )
     assert checkpoint.name.endswith("-ep=0.ckpt")
+    told = "".join(capsys.readouterr())
+    assert not [word for word in ("GPU", "litlogger", "Warning") if word in told]
     assert solo_adv.load_pretrained(checkpoint).image_size == 16
     report = solo_adv.evaluate("latest", device="cpu", head={"min_updates": 2}, **QUICK)
     assert [m.total for m in report.attacks] == [40]

@@ -1,6 +1,5 @@
 """Sends reports to TensorBoard and W&B: the table of accuracies, the picture and the settings."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from solo_adv.report.markdown import page
 from solo_adv.report.record import Report
 from solo_adv.report.writing import FILES
 from solo_adv.support.errors import UserError
+from solo_adv.support.hashes import sha256
 
 COLUMNS = ("measurement", "accuracy, %", "95 % from", "to", "images")
 
@@ -78,7 +78,7 @@ def to_wandb(entries: Iterable[Entry], project: str) -> list[str]:
 
         for entry in entries:
             report, name = entry.report, run_name(entry)
-            identity = hashlib.sha256(str(entry.file).encode()).hexdigest()[:16]
+            identity = sha256([str(entry.file).encode()])[:16]
             config = {"method": report.method, "data": report.data, **report.config}
             run = wandb.init(project=project, name=name, id=identity, resume="allow", config=config)
             shown: dict[str, Any] = {
