@@ -22,7 +22,7 @@ def empty_crops(
     needed = count * 3 * size * size * torch.float32.itemsize
     if device.type != "cpu" or needed < _KEPT or not hasattr(mmap, "MADV_HUGEPAGE"):
         shape = count, 3, size, size
-        return torch.empty(shape, device=device, memory_format=memory_format)
+        return torch.empty(shape, dtype=torch.float32, device=device, memory_format=memory_format)
     pages = mmap.mmap(-1, needed, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):  # the kernel may have no huge pages
         pages.madvise(mmap.MADV_HUGEPAGE)

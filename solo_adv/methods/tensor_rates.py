@@ -49,7 +49,8 @@ class TensorRates:
     def __init__(self, optimizer: Optimizer, name: str, device: torch.device) -> None:
         self.optimizer = optimizer
         self._options = _OPTIONS[name]
-        self._rates = [torch.zeros((), device=device) for _ in optimizer.param_groups]
+        single = torch.float32  # fused kernels of CUDA read no other type
+        self._rates = [torch.zeros((), dtype=single, device=device) for _ in optimizer.param_groups]
         for state in optimizer.state.values():
             if "step" in state:  # a resumed Adam counts its steps on the CPU
                 state["step"] = state["step"].to(device)

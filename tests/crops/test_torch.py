@@ -266,6 +266,16 @@ def test_autocast_costs_no_precision(make_images):
         assert TorchCrops(CropSpec(num_crops=3))(images).equal(plain)
 
 
+def test_crops_are_float32_even_if_double_is_the_default(make_images):
+    """Lightning makes it the default under precision=64-true."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        crops = TorchCrops(CropSpec.preset("simclr", size=16), seed=0)(make_images(16))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert crops.dtype == torch.float32
+
+
 def test_crops_carry_no_gradient_and_leave_the_images_alone(make_images):
     images = (make_images() / 255).requires_grad_()
     before = images.detach().clone()

@@ -68,11 +68,13 @@ def configured(method: str, *overrides: str) -> DictConfig:
     return cfg
 
 
-def step(method: str, device: str, *overrides: str, ready_crops: bool = False) -> RehearsedStep:
+def step(
+    method: str, device: str, *overrides: str, ready_crops: bool = False, images: int = BATCH
+) -> RehearsedStep:
     """Make a small step of a method, with the same weights on every device."""
     cfg = configured(method, *overrides)
     torch.manual_seed(3)
-    return RehearsedStep(cfg, BATCH, device=device, ready_crops=ready_crops)
+    return RehearsedStep(cfg, images, device=device, ready_crops=ready_crops)
 
 
 def loss_and_gradient(method: str, device: str, *overrides: str) -> tuple[float, Tensor]:
