@@ -99,15 +99,16 @@ def test_killed_and_resumed_bit_for_bit(tmp_path):
 def test_killed_and_resumed_bit_for_bit_on_solo_learn(solo_learn, tmp_path):
     random = np.random.default_rng(0)
     for label in range(6):  # solo-learn's top-5 accuracy needs at least five classes
-        folder = tmp_path / "images" / f"class{label}"
-        folder.mkdir(parents=True)
-        for number in range(4):
-            image = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-            Image.fromarray(image).save(folder / f"{number}.png")
-    images = tmp_path / "images"
+        for split, count in (("train", 4), ("val", 1)):  # solo-learn enlarges the latter to 224
+            folder = tmp_path / split / f"class{label}"
+            folder.mkdir(parents=True)
+            for number in range(count):
+                image = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(image).save(folder / f"{number}.png")
     common = [
-        *("data=custom", f"data.train_path={images}", f"data.val_path={images}", "crops.size=32"),
-        *("data.image_size=32", "optimizer.batch_size=8", "accelerator=cpu", "data.num_workers=0"),
+        *("data=custom", f"data.train_path={tmp_path}/train", f"data.val_path={tmp_path}/val"),
+        *("crops.size=16", "data.image_size=16", "optimizer.batch_size=8", "data.num_workers=0"),
+        "accelerator=cpu",
         *("wandb.enabled=false", "backbone.stem=cifar"),
     ]
     run = [
