@@ -86,6 +86,7 @@ def build_backbone(
             backbone = _resnet(name, stem, **kwargs)
         else:
             backbone = _other_network(name, image_size, **kwargs)
+        _subsample_first(backbone)
         flags("backbone.kwargs", kwargs, {**_OURS, **declared_types(type(backbone))})
         features_dim = _measured_width(backbone, name, image_size)
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
@@ -219,8 +220,6 @@ def _resnet(
         **kwargs,
     )
     set_stem(backbone, stem, width)
-    if width < _SAFE_CHANNELS:
-        _subsample_first(backbone)
     return backbone
 
 
@@ -244,16 +243,16 @@ def _subsample_first(network: nn.Module) -> None:
     for module in list(network.modules()):
         for name, child in module.named_children():
             if (
-                isinstance(child, nn.Conv2d)
+                type(child) is nn.Conv2d
                 and child.kernel_size == (1, 1)
                 and child.stride != (1, 1)
+                and child.padding == (0, 0)
+                and child.groups == 1
                 and child.in_channels < _SAFE_CHANNELS
             ):
                 rows, columns = child.stride
-                convolution = _Subsampled(
-                    child.in_channels, child.out_channels, 1, (rows, columns), bias=False
-                )
-                convolution.weight = child.weight
+                convolution = _Subsampled(child.in_channels, child.out_channels, 1, (rows, columns))
+                convolution.weight, convolution.bias = child.weight, child.bias
                 setattr(module, name, convolution)
 
 

@@ -50,6 +50,17 @@ def test_a_very_narrow_resnet_is_the_network_that_timm_builds():
     assert dim == 32
 
 
+def test_the_first_convolution_of_a_network_of_timm_keeps_to_its_memory():
+    ours, _ = build_backbone("mobileone_s0", image_size=32)
+    theirs = timm.create_model("mobileone_s0", num_classes=0)
+    theirs.load_state_dict(ours.state_dict())
+    pixels = torch.rand(2, 3, 31, 33).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        exact = [network.double().eval()(pixels.double()) for network in (ours, theirs)]
+    torch.testing.assert_close(*exact)
+    ours.float().to(memory_format=torch.channels_last).train()(pixels).sum().backward()
+
+
 def test_any_timm_model_whatever_a_preset_says_of_resnets():
     with pytest.warns(UserWarning, match="vit_tiny_patch16_224 ignores .*width and layers"):
         backbone, dim = build_backbone(
