@@ -3,10 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
-from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
 
 from solo_adv.evaluation.evaluating import evaluate
+from solo_adv.support.configs import composed
 from solo_adv.training.pretraining import pretrain
 from solo_adv.zoo import publish
 
@@ -36,10 +35,7 @@ QUICK = [
 
 
 def config(name, *overrides):
-    with initialize_config_module("solo_adv.conf", version_base="1.3"):
-        cfg = compose(name, list(overrides))
-    OmegaConf.set_struct(cfg, False)
-    return cfg
+    return composed(name, overrides)
 
 
 @pytest.fixture(scope="session")

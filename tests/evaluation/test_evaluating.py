@@ -4,14 +4,13 @@ import shutil
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
 from PIL import Image
 
 from solo_adv.evaluation import evaluating
 from solo_adv.evaluation.attacks import autoattack
 from solo_adv.evaluation.evaluating import evaluate
 from solo_adv.report.record import Report
+from solo_adv.support.configs import composed
 from solo_adv.support.errors import UserError
 from solo_adv.training.pretraining import pretrain
 
@@ -28,10 +27,7 @@ QUICK = [
 
 
 def config(name, *overrides):
-    with initialize_config_module("solo_adv.conf", version_base="1.3"):
-        cfg = compose(name, list(overrides))
-    OmegaConf.set_struct(cfg, False)
-    return cfg
+    return composed(name, overrides)
 
 
 @pytest.fixture(scope="module")

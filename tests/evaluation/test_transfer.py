@@ -5,13 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
 from PIL import Image
 
 from solo_adv.data.decoding import to_square
 from solo_adv.evaluation import evaluating
 from solo_adv.evaluation.evaluating import evaluate
+from solo_adv.support.configs import composed
 from solo_adv.training.pretraining import pretrain
 
 PRETRAINING = (
@@ -26,10 +25,7 @@ QUICK = (
 
 
 def config(name, *overrides):
-    with initialize_config_module("solo_adv.conf", version_base="1.3"):
-        cfg = compose(name, list(overrides))
-    OmegaConf.set_struct(cfg, False)
-    return cfg
+    return composed(name, overrides)
 
 
 @pytest.fixture(scope="module")
