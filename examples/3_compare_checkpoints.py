@@ -6,12 +6,11 @@
 # run's directory, a file of solo-learn or of another repository, or `timm:NAME`.
 
 # %%
-import json
 from pathlib import Path
 from tempfile import mkdtemp
 
 from solo_adv.evaluation.evaluating import evaluate
-from solo_adv.report.merging import merge
+from solo_adv.report import merge, read_entry
 from solo_adv.support.cli import quiet_libraries
 from solo_adv.support.configs import composed
 
@@ -24,7 +23,7 @@ models = ["cfamc_resnet10w16_digits_m3", "cfamc_resnet18w16_cifar10_small"]
 # Few images and few steps keep this short; leave those settings out for figures to publish.
 
 # %%
-files = []
+entries = []
 for model in models:
     cfg = composed(
         "robust",
@@ -35,16 +34,15 @@ for model in models:
         ],
     )
     report, written = evaluate(cfg)
-    files.append(written["json"])
+    entries.append(read_entry(written["json"]))
 
 # %% [markdown]
 # A figure of 50 images has a standard error of several points, and each report says so.
 
 # %%
-for file in files:
-    report = json.loads(file.read_text())
-    for measured in report["measurements"]:
-        print(f"{measured['name']:12} {measured['correct']:4} of {measured['total']}")
+for entry in entries:
+    for measured in entry.report.measurements:
+        print(f"{measured.label:18} {measured.correct:4} of {measured.total}")
     print()
 
 # %% [markdown]
@@ -52,5 +50,5 @@ for file in files:
 # page to sort and filter.
 
 # %%
-for path in merge(files, folder / "merged", html=folder / "leaderboard.html"):
+for path in merge(entries, folder / "merged", html=folder / "leaderboard.html"):
     print(path)

@@ -5,7 +5,7 @@ from itertools import product
 
 import torch
 
-from solo_adv.data.flags import add_data_flags, data_overrides
+from solo_adv.commands.flags import add_checkpoint_flag, add_data_flags, data_overrides
 from solo_adv.data.labelled import check_labelled, load_labelled
 from solo_adv.encoders.encoder import FEATURES
 from solo_adv.encoders.image_size import fit_to_images
@@ -15,15 +15,6 @@ from solo_adv.pretrained import load_pretrained
 from solo_adv.support.cli import user_errors
 from solo_adv.support.configs import next_command
 from solo_adv.support.progress import say
-
-
-def add_checkpoint_flag(parser: argparse.ArgumentParser) -> None:
-    """Add solo-learn's flag for the encoder."""
-    parser.add_argument(
-        "--pretrained_checkpoint_dir",
-        required=True,
-        help="directory of a run, a .ckpt file, latest, a name of the zoo, or timm:NAME",
-    )
 
 
 def parse_args() -> argparse.Namespace:

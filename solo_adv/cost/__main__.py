@@ -6,6 +6,8 @@ import sys
 from omegaconf import DictConfig
 
 from solo_adv.support.cli import run_app
+from solo_adv.support.configs import next_command
+from solo_adv.support.progress import say
 from solo_adv.support.trainer_keys import OPTIONAL_KEYS
 
 
@@ -23,12 +25,14 @@ def main() -> None:
     parser.add_argument("--price", type=float, help="price of an hour on the machine")
     parser.add_argument("--currency", default="USD", help="currency of the price")
     parser.add_argument("--images", type=int, help="number of train images, for data=custom")
-    own, sys.argv[1:] = parser.parse_known_args()
+    own, chosen = parser.parse_known_args()
+    sys.argv[1:] = chosen
 
     def task(cfg: DictConfig) -> None:
         from solo_adv.cost.summary import Options, report
 
         report(cfg, Options(**vars(own)))
+        say(f"Next: {next_command('pretrain', *chosen)}")
 
     run_app(task, optional=OPTIONAL_KEYS)
 

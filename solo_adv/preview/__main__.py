@@ -8,11 +8,13 @@ from omegaconf import DictConfig
 
 from solo_adv.support.checks import whole
 from solo_adv.support.cli import run_app
+from solo_adv.support.configs import next_command
 from solo_adv.support.files import given_path
+from solo_adv.support.progress import say
 from solo_adv.support.trainer_keys import OPTIONAL_KEYS
 
 
-def _run(cfg: DictConfig, given: argparse.Namespace) -> None:
+def _run(cfg: DictConfig, given: argparse.Namespace, chosen: list[str]) -> None:
     whole("--images", given.images, 2)
     whole("--views", given.views, 1)
     from solo_adv.training.config import parse_cfg
@@ -21,6 +23,7 @@ def _run(cfg: DictConfig, given: argparse.Namespace) -> None:
     from solo_adv.preview.picture import write_picture  # imports Lightning: after the checks
 
     write_picture(cfg, **vars(given))
+    say(f"Next: {next_command('pretrain', *chosen)}")
 
 
 def main() -> None:
@@ -37,8 +40,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=6, help="number of images")
     parser.add_argument("--views", type=int, default=10, help="crops shown of an image, at most")
     parser.add_argument("--checkpoint", help="checkpoint or run whose encoder is attacked")
-    own, sys.argv[1:] = parser.parse_known_args()
-    run_app(lambda cfg: _run(cfg, own), optional=OPTIONAL_KEYS)
+    own, chosen = parser.parse_known_args()
+    sys.argv[1:] = chosen
+    run_app(lambda cfg: _run(cfg, own, chosen), optional=OPTIONAL_KEYS)
 
 
 if __name__ == "__main__":

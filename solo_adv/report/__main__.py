@@ -43,21 +43,21 @@ def main() -> None:
         help="also send table, picture, accuracies and settings of each report to W&B",
     )
     given = parser.parse_args()
-    from solo_adv.report import find_reports, merge
-    from solo_adv.report.entries import read_entry
+    from solo_adv.report import find_reports, merge, read_entry
     from solo_adv.report.sending import to_tensorboard, to_wandb
     from solo_adv.report.writing import write_missing_pages
 
     with user_errors():
         reports = find_reports(given.directories)
         pages = write_missing_pages(reports) if given.pages else []
-        for file in [*pages, *merge(reports, given.output, html=given.html)]:
+        entries = [read_entry(file) for file in reports]
+        for file in [*pages, *merge(entries, given.output, html=given.html)]:
             print(file)
         if given.tensorboard is not None:
-            for folder in to_tensorboard(map(read_entry, reports), given.tensorboard):
+            for folder in to_tensorboard(entries, given.tensorboard):
                 print(folder)
         if given.wandb is not None:
-            for name in to_wandb(map(read_entry, reports), given.wandb):
+            for name in to_wandb(entries, given.wandb):
                 print(f"{given.wandb}: {name}")
 
 

@@ -82,7 +82,11 @@ def test_the_data_need_not_exist(cost):
 @pytest.mark.usefixtures("one_batch_size")
 def test_what_the_loader_sends(cost):
     given = ("--config-name", "cfamc.yaml", *TINY, "--throughput", 1000)
-    assert "nothing: images are resident" in cost(*given)[1]
+    _, out, err = cost(*given)
+    assert "nothing: images are resident" in out
+    assert err.strip().endswith(
+        "Next: python -m solo_adv.commands.pretrain --config-name cfamc.yaml " + " ".join(TINY)
+    )
     out = cost(*given, "data.resident=false")[1]
     assert "12 KiB: images" in out  # 16 x 3 x 16 x 16 bytes
 

@@ -27,6 +27,9 @@ def test_sheet_of_an_adversarial_method_is_taller_than_of_a_clean_one(preview, t
     status, out, err = preview("cfamc.yaml", *TINY, "--images", "3")
     assert status == 0, err
     assert out.strip() == "preview.png"
+    assert err.strip().endswith(
+        "Next: python -m solo_adv.commands.pretrain --config-name cfamc.yaml " + " ".join(TINY)
+    )
     status, out, err = preview("emp_ssl.yaml", *TINY, "--images", "3", "--output", "new/clean.png")
     assert status == 0, err
     free, clean = pixels(tmp_path / "preview.png"), pixels(tmp_path / "new" / "clean.png")

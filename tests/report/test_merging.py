@@ -152,7 +152,7 @@ def test_merging_writes_table_data_and_picture(tmp_path, capsys, report):
         report(tmp_path / "in" / "two", "robust_simclr_crop", attacks=[("AutoAttack", 16, 0.1)]),
     ]
     assert find_reports([tmp_path / "in", files[0]]) == files
-    written = merge(files, tmp_path / "out")
+    written = merge(map(read_entry, files), tmp_path / "out")
     assert [path.name for path in written] == ["merged.md", "merged.json", "merged.png"]
 
     text = written[0].read_text()
@@ -171,8 +171,8 @@ def test_merging_writes_table_data_and_picture(tmp_path, capsys, report):
 
 
 def test_without_pgd_at_8_there_is_no_picture(tmp_path, report):
-    file = report(tmp_path, attacks=[("PGD-20", 4, 0.5)])
-    assert [p.name for p in merge([file], tmp_path)] == ["merged.md", "merged.json"]
+    entry = read_entry(report(tmp_path, attacks=[("PGD-20", 4, 0.5)]))
+    assert [p.name for p in merge([entry], tmp_path)] == ["merged.md", "merged.json"]
 
 
 def test_the_picture_shows_ours_and_the_papers_points(tmp_path, monkeypatch, report):
@@ -252,7 +252,7 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, cap
 def test_reports_of_the_first_format_are_merged(tmp_path):
     file = next((places.PACKAGED / "models").rglob("report_robust_linear.json"))
     held = json.loads(file.read_text())
-    (written, *_) = merge([file], tmp_path, quiet=True)
+    (written, *_) = merge([read_entry(file)], tmp_path, quiet=True)
     text = written.read_text()
     assert f"{100 * held['clean']:.2f}" in text
     assert all(f"{100 * attack['accuracy']:.2f}" in text for attack in held["attacks"])
@@ -262,4 +262,4 @@ def test_reports_of_the_first_format_are_merged(tmp_path):
 def test_every_measurement_has_a_column(tmp_path, report):
     entry = read_entry(report(tmp_path, attacks=[("fog", None, 0.4321), ("PGD-20", 8, 0.3)]))
     assert columns([entry]) == ["clean", "fog", "PGD-20 at 8/255"]
-    assert "43.21" in merge([entry.file], tmp_path, quiet=True)[0].read_text()
+    assert "43.21" in merge([entry], tmp_path, quiet=True)[0].read_text()

@@ -182,7 +182,7 @@ def test_a_page_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys
 
 
 def test_merging_alone_writes_no_page(tmp_path, entries):
-    written = merge([e.file for e in entries], tmp_path / "out", quiet=True)
+    written = merge(entries, tmp_path / "out", quiet=True)
     assert {path.suffix for path in written} == {".md", ".json", ".png"}
     shutil.rmtree(tmp_path / "out")
 

@@ -1,11 +1,20 @@
-"""solo-learn's flags for data, which the commands that do not use Hydra share."""
+"""solo-learn's flags for encoder and data, which the commands that do not use Hydra share."""
 
 import argparse
 from typing import Any
 
 
+def add_checkpoint_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for the encoder."""
+    parser.add_argument(
+        "--pretrained_checkpoint_dir",
+        required=True,
+        help="directory of a run, a .ckpt file, latest, a name of the zoo, or timm:NAME",
+    )
+
+
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags. Those that are not given come from the run's config."""
+    """Add the flags for the data. Those that are not given come from the run's config."""
     parser.add_argument(
         "--dataset", help="the run's own data set if left out; so it is for all data flags"
     )
