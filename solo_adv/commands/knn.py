@@ -5,7 +5,7 @@ from itertools import product
 
 import torch
 
-from solo_adv.commands.flags import add_checkpoint_flag, add_data_flags, data_overrides
+from solo_adv.data.flags import add_checkpoint_flag, add_data_flags, data_overrides
 from solo_adv.data.labelled import check_labelled, load_labelled
 from solo_adv.encoders.encoder import FEATURES
 from solo_adv.encoders.image_size import fit_to_images

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from solo_adv.adversaries import AUTO, NORMS, PGD
-from solo_adv.commands.flags import add_checkpoint_flag, add_data_flags, data_overrides
+from solo_adv.data.flags import add_checkpoint_flag, add_data_flags, data_overrides
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.encoder import FEATURES
 from solo_adv.encoders.image_size import fit_to_images
