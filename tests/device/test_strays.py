@@ -1,7 +1,8 @@
-"""A tensor that strays to the CPU is an error, whichever part of training or evaluation it is in.
+"""A tensor that strays to the CPU is an error, whichever part of a training step it is in.
 
 Each case sends one tensor of the code to the CPU, as a slip of a developer would, and the checks of
 this folder must notice it: operations on both devices are refused, and a copy to the CPU waits.
+``test_strays_in_evaluation.py`` has those of an evaluation.
 """
 
 import pytest
@@ -10,16 +11,11 @@ import torch
 from solo_adv.adversaries import PGD, Free
 from solo_adv.crops.torch import TorchCrops
 from solo_adv.encoders.batch_norms import BranchedBatchNorm
-from solo_adv.evaluation import Bench, evaluate_pgd
-from solo_adv.evaluation.heads.features import extract
-from solo_adv.evaluation.heads.knn import knn_accuracy
-from solo_adv.evaluation.mapping import map_features
 from solo_adv.methods.adversarial import AdversarialMethod
 from solo_adv.methods.averaging import AveragedWeights
 from solo_adv.methods.lifecycle import Lifecycle
 from solo_adv.objectives import DualNTXent, RobustDistillation, emp
 from tests.device.devices import never_waiting, step
-from tests.device.test_evaluation import image_set
 from tests.device.trainers import trained
 
 TWO_BATCH_NORMS = ("backbone.batch_norms=2", "averaging.views=none", "averaging.decay=0")
@@ -137,47 +133,3 @@ def test_in_what_is_logged(device, monkeypatch):
     logged_rate(monkeypatch)
     with pytest.raises(RuntimeError, match="wait"):
         trained("cfamc", device)
-
-
-@pytest.fixture
-def network(device):
-    torch.manual_seed(0)
-    layers = torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(10)
-    made = torch.nn.Sequential(*layers)
-    made(torch.zeros(1, 3, 16, 16))
-    return made.to(device).eval()
-
-
-def test_in_a_verdict(device, network):
-    bench = Bench(network, image_set(8, 0), batch_size=4, device=device)
-    assert evaluate_pgd(bench, epsilon="1/255", steps=2).total == 8
-    network[3].cpu()
-    with pytest.raises(RuntimeError):
-        evaluate_pgd(bench, epsilon="1/255", steps=2)
-
-
-def test_neighbours_are_those_on_the_cpu(device, network):
-    sets = [extract(network, image_set(20, seed), 8, device) for seed in (0, 1)]
-    assert {part.device.type for pair in sets for part in pair} == {device}
-    found = knn_accuracy(*sets[0], *sets[1], k=3)
-    there = [[part.cpu() for part in pair] for pair in sets]
-    assert found == pytest.approx(knn_accuracy(*there[0], *there[1], k=3), abs=0.06)
-    with pytest.raises(RuntimeError):
-        knn_accuracy(there[0][0], sets[0][1], *sets[1], k=3)
-
-
-def test_a_map_of_features_is_computed_on_the_device(device, network, monkeypatch):
-    monkeypatch.setattr("solo_adv.evaluation.mapping._tsne", lambda features, seed: features[:, :2])
-    attack = PGD(8 / 255, 2 / 255, 2, random_start=True, batch_norm="eval")
-    options = {
-        "adversary": attack,
-        "max_images": None,
-        "batch_size": 4,
-        "device": device,
-        "seed": 0,
-    }
-    made = map_features(network, image_set(12, 0), kind="tsne", **options)
-    assert not torch.equal(made.clean, made.attacked)
-    network[3].cpu()
-    with pytest.raises(RuntimeError):
-        map_features(network, image_set(12, 0), kind="tsne", **options)
