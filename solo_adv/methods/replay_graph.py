@@ -20,6 +20,8 @@ from solo_adv.support.errors import UserError
 WARM_UP = 3
 """Replays that run before one is recorded. They make the optimiser's state, the perturbation, plans
 and workspaces, none of which may be made while recording."""
+PATIENCE = 5
+"""After so many replays in a row that changed what a recording depends on, the run is refused."""
 
 
 class Replayed(NamedTuple):
@@ -110,6 +112,7 @@ class ReplayGraph:
     Args:
         replay: takes a batch as tensors by name, and a function that steps the optimiser. It must
             do the same operations each time that it is called, and change tensors in place only.
+            An adversary that replaces its tensors in every replay is refused when it has done so.
         optimizer: Lightning's optimiser, or torch's.
         name: its name, a key of ``optim.OPTIMIZERS``.
         adversary: the adversary, whose tensors the replay changes in place.
@@ -132,6 +135,8 @@ class ReplayGraph:
         self._recorder = RECORDERS[device.type](device)
         self._inputs: dict[str, Tensor] = {}
         self._depends_on: Any = None
+        self._held: list[Tensor] = []
+        self._changes = 0
         self._warm_up = WARM_UP
         self._recorded: tuple[Replayed, Callable[[], None]] | None = None
 
@@ -150,7 +155,11 @@ class ReplayGraph:
             self._inputs[name].copy_(tensor)
 
     def __call__(self) -> Replayed:
-        """Take one replay of the batch."""
+        """Take one replay of the batch.
+
+        Raises:
+            UserError: the adversary replaces its tensors in every replay.
+        """
         self._count("_on_before_step")
         self._rates.refresh()
         if self._state() != self._depends_on:
@@ -158,9 +167,7 @@ class ReplayGraph:
         if self._recorded is None and self._warm_up:
             self._warm_up -= 1
             done = self._recorder.run(self._work)
-            if self._state() != self._depends_on:  # the first replays make the perturbation
-                self._warm_up = WARM_UP
-                self._depends_on = self._state()
+            self._begin_anew_if_changed()
         else:
             if self._recorded is None:
                 self._recorded = self._recorder.record(self._work)
@@ -175,11 +182,29 @@ class ReplayGraph:
     def _forget(self) -> None:
         self._recorded, self._warm_up = None, WARM_UP
 
+    def _begin_anew_if_changed(self) -> None:
+        """Warm up again after a replay that changed the state, as the first ones do."""
+        if self._state() == self._depends_on:
+            self._changes = 0
+            return
+        self._warm_up, self._changes = WARM_UP, self._changes + 1
+        if self._changes > PATIENCE:
+            raise UserError(
+                f"performance.graph=replay cannot record {type(self._adversary).__name__}: after "
+                f"each of {self._changes} replays in a row, the tensors of its state_dict were "
+                "others, or its number of steps. Let it write into its tensors (copy_) and take "
+                "the same steps, keep the batch size constant, or use performance.graph=none."
+            )
+        # While the tensors are held, their memory is theirs, and new ones have other addresses.
+        self._depends_on, self._held = self._state(), self._tensors()
+
     def _state(self) -> Any:
         """What a recording depends on besides the batch: the attack's steps, and addresses."""
+        return self._adversary.steps_now, [tensor.data_ptr() for tensor in self._tensors()]
+
+    def _tensors(self) -> list[Tensor]:
         held = self._adversary.state_dict().values()
-        addresses = [tensor.data_ptr() for tensor in held if isinstance(tensor, Tensor)]
-        return self._adversary.steps_now, addresses
+        return [tensor for tensor in held if isinstance(tensor, Tensor)]
 
     def _count(self, hook: str) -> None:
         """Let Lightning count the step, as its optimiser does when Python steps it."""

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from solo_adv import load_pretrained
 from solo_adv.adversaries import PGD
 from solo_adv.crops import CropSpec, build
 from solo_adv.data import ImageSet
@@ -65,3 +66,16 @@ def test_a_verdict_agrees_with_the_cpu(device, crafting):
     )
     assert 0 < expected.correct < 100
     assert abs(found.correct - expected.correct) <= 2
+
+
+def test_a_pretrained_model_computes_there_what_it_computes_on_the_cpu(device):
+    encoder = load_pretrained("cfamc_resnet10w16_digits_m3")
+    images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, sent = encoder(images), images.to(device)
+        moved = encoder.to(device)
+        moved(sent)  # the first pass makes plans and workspaces
+        with never_waiting(device):
+            found = moved(sent)
+    assert found.device.type == device
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-4)

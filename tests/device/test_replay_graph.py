@@ -8,7 +8,9 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
+from solo_adv.adversaries import Free
 from solo_adv.methods import replay_graph
+from solo_adv.support.errors import UserError
 from tests.device.devices import ALL_METHODS
 from tests.device.tape import PlainRecorder, TapeRecorder
 from tests.device.trainers import Watching, fitted
@@ -85,6 +87,16 @@ def test_a_recording_computes_what_calling_the_replay_computes(device, record, m
         assert TapeRecorder.launched > 2
     for recorded, called in zip(*map(state, made), strict=True):
         assert torch.equal(recorded, called)
+
+
+def test_an_adversary_that_replaces_its_tensors_is_refused(device, record, monkeypatch):
+    def replaced(self, crops, delta):
+        self.delta = self.stepped(delta, delta.grad, crops).clone()
+
+    monkeypatch.setattr(Free, "update", replaced)
+    record(TapeRecorder)
+    with pytest.raises(UserError, match=r"cannot record Free: after each of 6 replays.*copy_"):
+        fitted("cfamc", device, *options("lars"), GRAPH, batches=4)
 
 
 @pytest.mark.slow
