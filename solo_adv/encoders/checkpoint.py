@@ -160,11 +160,15 @@ def _unread_dict(*_: object) -> OrderedDict[Any, Any]:
 
 
 _UNREAD = (
-    *("omegaconf", "pathlib", "typing", "builtins", "numpy", "argparse", "enum"),
+    *("omegaconf", "pathlib", "typing", "numpy", "argparse", "enum"),
     *("pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities"),
 )
 """Packages whose objects are passed over. Nothing that is needed lies in them."""
-_BUILTINS = ("dict", "list", "tuple", "set", "frozenset", "object", "int", "float", "str", "bool")
+_BUILTINS = (
+    *("dict", "list", "tuple", "set", "frozenset", "object", "int", "float", "str", "bool"),
+    *("bytes", "bytearray", "complex", "range", "slice", "type"),
+)
+"""Types of Python that are passed over. Its functions, such as eval, are refused."""
 
 
 def _load(file: Path, *, passing_over: bool) -> Any:

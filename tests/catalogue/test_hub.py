@@ -20,8 +20,11 @@ def hub(monkeypatch, tmp_path):
     local = LocalHub()
     monkeypatch.setenv("HF_ENDPOINT", local.url)
     monkeypatch.setenv("SOLO_ADV_CACHE", str(tmp_path / "ours"))
+    files = local.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "ENDPOINT", local.url)  # earlier versions ask it, too
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
     monkeypatch.setenv("HF_TOKEN", "hf_nobody")
     yield local
     local.close()

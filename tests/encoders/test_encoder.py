@@ -84,7 +84,7 @@ def test_an_exported_program_takes_other_batch_sizes(kind, request, images):
     module = request.getfixturevalue(kind)
     side = module.image_size
     pixels = torch.rand(5, 3, side, side)
-    batch = torch.export.Dim("batch")
+    batch = torch.export.Dim("batch", max=1024)  # torch 2.6 needs a bound
     program = torch.export.export(module, (pixels[:2],), dynamic_shapes=({0: batch},))
     torch.testing.assert_close(program.module()(pixels), module(pixels), rtol=1e-4, atol=1e-5)
 

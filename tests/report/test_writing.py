@@ -88,7 +88,11 @@ def test_png_is_a_picture_with_and_without_examples(tmp_path):
 
 def test_a_report_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     first = write_report(make_report(), tmp_path, head=HEAD)["json"].read_text()
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
+
+    def full(*_):
+        raise OSError(28, "disk full")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(UserError, match="disk full"):
         write_report(make_report(method="other"), tmp_path)
     assert (tmp_path / "report.json").read_text() == first

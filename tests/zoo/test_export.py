@@ -212,6 +212,8 @@ torch.save(backbone.state_dict(), {str(tmp_path / "read.pt")!r})
 def test_onnxruntime_gives_the_same_for_any_batch(zoo, tmp_path, head):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
+    if torch.__version__ < torch.torch_version.TorchVersion("2.7"):
+        pytest.skip("the exporter of torch 2.6 fails with today's protobuf and onnxscript")
     export(zoo.entry, "onnx", tmp_path / "out", head=head)
     session = onnxruntime.InferenceSession(str(tmp_path / "out" / "model.onnx"))
     for count in (1, 4):

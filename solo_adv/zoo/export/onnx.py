@@ -21,7 +21,7 @@ def write(entry: Entry, directory: Path, head: str | None) -> None:
     """Write ``model.onnx``, from ``pixels`` (N, 3, H, W) in [0, 1] to ``features`` or ``logits``.
 
     Raises:
-        UserError: The extra ``onnx`` is not installed.
+        UserError: The extra ``onnx`` is not installed, or torch is too old.
     """
     try:
         import onnx  # noqa: F401, PLC0415
@@ -31,6 +31,8 @@ def write(entry: Entry, directory: Path, head: str | None) -> None:
         raise UserError(
             f"--to onnx needs the extra onnx ({error}): pip install 'solo-adv[onnx]'."
         ) from error
+    if torch.__version__ < torch.torch_version.TorchVersion("2.7"):
+        raise UserError(f"--to onnx needs torch 2.7 or newer; this is {torch.__version__}.")
     model = load(entry.name, head=head)
     output = "features" if head is None else "logits"
     file = directory / "model.onnx"
