@@ -1,6 +1,7 @@
 """Models on the Hugging Face hub, which a local server plays, with the hub's own client."""
 
 import hashlib
+import importlib
 import json
 
 import pytest
@@ -22,7 +23,8 @@ def hub(monkeypatch, tmp_path):
     monkeypatch.setenv("SOLO_ADV_CACHE", str(tmp_path / "ours"))
     files = local.url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "ENDPOINT", local.url)  # earlier versions ask it, too
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+    for module in (constants, importlib.import_module("huggingface_hub.file_download")):
+        monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", files, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
     monkeypatch.setenv("HF_TOKEN", "hf_nobody")
