@@ -5,14 +5,15 @@ import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from jsonschema import Draft202012Validator
+from typing import TYPE_CHECKING, Any
 
 from solo_adv.catalogue import places
 from solo_adv.catalogue.entry import Entry
 from solo_adv.support.errors import UserError, unknown
 from solo_adv.support.files import given_path
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 INDEX_FILE = "index.json"
 ZOO_NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
@@ -148,7 +149,9 @@ def _of_host(host: str) -> dict[str, Entry]:
 
 
 @cache
-def _validator() -> Draft202012Validator:
+def _validator() -> "Draft202012Validator":
+    from jsonschema import Draft202012Validator  # noqa: PLC0415  trainings do without it
+
     return Draft202012Validator(
         json.loads((places.PACKAGED / "schema.json").read_text(encoding="utf-8"))
     )

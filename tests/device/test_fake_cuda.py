@@ -89,7 +89,8 @@ def test_views_pass_through_network_and_loss(method, low):
     assert of_network.of(PRODUCTS) == {torch.bfloat16 if low else torch.float32}
     assert of_loss.of((*PRODUCTS, *IN_FLOAT32)) <= {torch.float32, torch.float64}
     assert {term.dtype for term in terms} == {torch.float32}
-    assert {value.device.type for value in (*terms, *out.values())} == {"cuda"}
+    shown = [value for value in update if isinstance(value, torch.Tensor)]
+    assert {value.device.type for value in (*terms, *out.values(), *shown)} == {"cuda"}
 
 
 def test_crops_in_one_graph():
