@@ -88,6 +88,7 @@ def loss_and_gradient(method: str, device: str, *overrides: str) -> tuple[float,
         twins = made.method.objective.needs_twins
         delta = torch.zeros_like(batch.attacked) if twins else None
         _, update = made.method.updated(batch, delta)
+        assert {t.device.type for t in update if isinstance(t, Tensor)} == {device}
         loss = made.method.objective(update).total
     loss.backward()
     gradients = [p.grad for p in made.method.backbone.parameters() if p.grad is not None]
