@@ -10,7 +10,7 @@ from typing import Any
 from solo_adv.support.checks import choice
 
 PROTOCOLS = ("slf", "alf", "aff")
-RECIPES = ("robustssl", "converged", "autolora", "paper")
+RECIPES = ("robustssl", "converged", "autolora", "paper", "quick")
 
 _STEP = "2/255"
 _LR = {"cifar10": 0.01, "cifar100": 0.05, "stl10": 0.1}
@@ -23,8 +23,10 @@ def settings_of(recipe: str, protocol: str, *, dataset: str, norm: str) -> dict[
     Args:
         recipe: ``robustssl``, as the RobustSSL leaderboard trains and judges (backbone features);
             ``converged``, the same with a head for SLF that is fitted to convergence; ``autolora``,
-            as the leaderboard's second half, without learning rates to choose; or ``paper``, as the
-            paper and its code do (hidden features, Adam, r-LE).
+            as the leaderboard's second half, without learning rates to choose; ``paper``, as the
+            paper and its code do (hidden features, Adam, r-LE); or ``quick``, our short version of
+            ``robustssl`` for a first look: fitted heads, 200 updates on attacked images, and 5
+            epochs of fine-tuning.
         protocol: ``slf``, ``alf`` or ``aff``.
         dataset: name of the data set, which decides the leaderboard's learning rate.
         norm: the norm of all attacks. The leaderboard has ``linf`` alone; in other norms the
@@ -53,12 +55,18 @@ def settings_of(recipe: str, protocol: str, *, dataset: str, norm: str) -> dict[
         **{"batch_size": 512, "epochs": 25, "min_updates": 1000, "smaller_batches": True},
         **{"milestones": [10, 20], "augment": True},
     }
-    if recipe == "converged" and protocol == "slf":
+    fitted = {"converged": ("slf",), "quick": ("slf", "aff")}
+    if protocol in fitted.get(recipe, ()):
         head = {"optimizer": "lbfgs"}
     tuning: dict[str, Any] = {
         **{"loss": "trades", "beta": 6.0, "lr": 0.1, "batch_size": 128, "weight_decay": 2e-4},
         **{"epochs": 25, "milestones": [15, 20]},
     }
+    if recipe == "quick":
+        tuning = {**tuning, "epochs": 5, "milestones": [3, 4]}
+        if protocol == "alf":
+            short = {"epochs": 5, "milestones": [3], "min_updates": 200, "augment": False}
+            head = {**head, **short, "optimizer": "adam", "lr": 3e-3}
     if recipe == "autolora":
         automatic = {"lr": 0.1, "epochs": 50, "milestones": [], "automatic_lr": True}
         head, tuning = {**head, **automatic}, {**tuning, **automatic, "loss": "autolora"}

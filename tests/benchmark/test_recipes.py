@@ -63,6 +63,26 @@ def test_converged_differs_from_the_leaderboard_in_the_head_of_slf_alone():
         assert one == other
 
 
+def test_a_quick_look_takes_a_fifth_of_the_updates_and_epochs():
+    def of(recipe, protocol):
+        return RobustSettings.from_config(
+            settings_of(recipe, protocol, dataset="cifar10", norm="linf")
+        )
+
+    images = 500
+    for protocol in ("slf", "aff"):
+        assert of("quick", protocol).head.optimizer == "lbfgs"
+    seen = []
+    for recipe in ("quick", "robustssl"):
+        head = of(recipe, "alf").head.for_images(images)
+        seen.append(head.epochs_for(images) * head.updates_per_epoch(images))
+    assert seen[0] == pytest.approx(200, rel=0.1)
+    assert seen[1] == pytest.approx(1000, rel=0.1)
+    quick, usual = (of(recipe, "aff").finetune_recipe for recipe in ("quick", "robustssl"))
+    assert (quick.epochs, usual.epochs) == (5, 25)
+    assert (quick.loss, quick.beta, quick.lr) == (usual.loss, usual.beta, usual.lr)
+
+
 @pytest.mark.parametrize(
     ("recipe", "protocol", "said"), [("best", "slf", "recipe"), ("paper", "knn", "protocols")]
 )
