@@ -16,7 +16,7 @@ from rich.table import Table
 from solo_adv.report.measurement import CLEAN, KNN
 from solo_adv.report.record import Report
 from solo_adv.support.cli import quiet_libraries, user_errors
-from solo_adv.support.configs import composed
+from solo_adv.support.configs import composed, next_command
 from solo_adv.support.files import given_path, write_whole
 from solo_adv.support.terminal import print_table
 
@@ -65,6 +65,7 @@ def demo(directory: Path) -> list[Report]:
         print(written["html"])
     print(summary)
     print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes.")
+    print(f"Next, on CIFAR-10: {next_command('pretrain', '--config-name', 'cfamc.yaml')}")
     return reports
 
 

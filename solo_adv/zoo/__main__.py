@@ -30,6 +30,8 @@ def _list(given: argparse.Namespace) -> None:
         print(f"{entry.name}: {entry.summary}")
     if not chosen:
         print("No such model.")
+        return
+    say(f"Next: python -m solo_adv.zoo info {chosen[0].name}")
 
 
 def _info(given: argparse.Namespace) -> None:
