@@ -93,10 +93,12 @@ class Watching(Callback):
 
     Attributes:
         devices: The types of device of weights, statistics and the optimiser's state.
+        logged: The types of device of what was logged in training steps; cpu for Python's numbers.
     """
 
     def __init__(self) -> None:
         self.devices: set[str] = set()
+        self.logged: set[str] = set()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         states = [s.values() for optimizer in trainer.optimizers for s in optimizer.state.values()]
@@ -113,6 +115,13 @@ class Watching(Callback):
                 step(batch, batch_idx)
 
         pl_module.training_step = watched
+        log = pl_module.log
+
+        def noted(name: str, value: Any, **options: Any) -> None:
+            self.logged.add(value.device.type if isinstance(value, torch.Tensor) else "cpu")
+            log(name, value, **options)
+
+        pl_module.log = noted
 
 
 def trained(method: str, device: str, *overrides: str) -> tuple[Any, Watching]:
