@@ -17,8 +17,10 @@ from solo_adv.support.files import first_undamaged, given_path, verify
 
 _POSITION = re.compile(r"ep=(\d+)(?:-batch=(\d+))?$")
 
-
 LATEST = "latest"
+
+NAMED_RUNS = 5
+"""As many directories a message names where a directory above them was given."""
 
 
 def names_latest(path: str | Path) -> bool:
@@ -63,10 +65,21 @@ def _latest_below(directory: Path) -> Path:
     return max(files, key=lambda file: file.stat().st_mtime).parent
 
 
+def _nothing_in(directory: Path) -> str:
+    """Say that a directory holds no checkpoint, and which directories below it do."""
+    said = f"No checkpoint (*.ckpt) in the directory {directory}"
+    below = sorted({str(file.parent) for file in directory.glob("*/**/*.ckpt")})
+    if not below:
+        return f"{said}, nor below it."
+    named, others = below[:NAMED_RUNS], len(below) - NAMED_RUNS
+    more = f" and {others} more" if others > 0 else ""
+    return f"{said} itself. Below it: {', '.join(named)}{more}. Name one, or {directory}/latest."
+
+
 def _newest_in(directory: Path) -> Path:
     files = sorted(directory.glob("*.ckpt"), key=position, reverse=True)
     if not files:
-        raise UserError(f"No checkpoint (*.ckpt) in the directory {directory}.")
+        raise UserError(_nothing_in(directory))
     newest: dict[str, Path] = {}
     for file in files:
         newest.setdefault(_POSITION.sub("", file.stem), file)

@@ -52,3 +52,15 @@ def test_checkpoints_of_several_runs_in_one_directory_are_refused_and_named(tmp_
     assert "a-ep=3.ckpt" in str(refused.value)
     assert "b-ep=2-batch=7.ckpt" in str(refused.value)
     assert "a-ep=0.ckpt" not in str(refused.value)
+
+
+def test_a_directory_above_the_runs_names_them(tmp_path):
+    for number in range(7):
+        (tmp_path / f"cfamc/v-{number}").mkdir(parents=True)
+        (tmp_path / f"cfamc/v-{number}/a-ep=0.ckpt").touch()
+    below = ".*".join(f"cfamc/v-{number}" for number in range(5))
+    with pytest.raises(UserError, match=rf"itself\. Below it: .*{below} and 2 more\. Name one"):
+        find_checkpoint(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"No checkpoint .*, nor below it\."):
+        find_checkpoint(tmp_path / "empty")

@@ -43,7 +43,7 @@ class Images(torch.utils.data.Dataset):
         return index, [self.x[index]], index % CLASSES
 
 
-def fit_method(method, batches=1, precision="32-true", callbacks=()):
+def fit_method(method, batches=1, precision="32-true", callbacks=(), batch_size=BATCH):
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=method.cfg.max_epochs,
@@ -54,7 +54,7 @@ def fit_method(method, batches=1, precision="32-true", callbacks=()):
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(method, DataLoader(Images(batches), batch_size=BATCH))
+    trainer.fit(method, DataLoader(Images(batches), batch_size=batch_size))
     return trainer
 
 
