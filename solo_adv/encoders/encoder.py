@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from solo_adv.data.config import judged_crop
@@ -81,8 +82,11 @@ class Encoder(nn.Module):
         Raises:
             UserError: the images are not such pixels.
         """
-        self.check_pixels(images)
-        features: Tensor = self.backbone(self.normalization(images))
+        self._check(images)
+        try:
+            features: Tensor = self.backbone(self.normalization(images))
+        except AssertionError as error:  # this is how networks of timm refuse another size
+            raise self._refused(images) or error from None
         if self.features == "backbone":
             return features
         if self.features == "hidden":
@@ -113,7 +117,7 @@ class Encoder(nn.Module):
         Raises:
             UserError: the images are not such pixels, or the backbone is not of timm.
         """
-        self.check_pixels(images)
+        self._check(images)
         compute = self._of_timm("forward_features")
         features: Tensor = compute(self.normalization(images))
         return features
@@ -130,12 +134,32 @@ class Encoder(nn.Module):
         Raises:
             UserError: the images are not such pixels, or the backbone is not of timm.
         """
-        self.check_pixels(images)
+        self._check(images)
         compute = self._of_timm("forward_intermediates")
         maps: list[Tensor] = compute(
             self.normalization(images), output_fmt="NCHW", intermediates_only=True
         )
         return maps
+
+    def _check(self, images: Tensor) -> None:
+        self.check_pixels(images)
+        weight = next(self.backbone.parameters(), None)
+        if weight is None or weight.dtype == images.dtype:
+            return
+        if not torch.is_autocast_enabled(images.device.type):
+            raise UserError(
+                f"The encoder computes in {weight.dtype}, and the images are {images.dtype}: give "
+                f"images.to({weight.dtype}), or call encoder.to({images.dtype}) before."
+            )
+
+    def _refused(self, images: Tensor) -> UserError | None:
+        height, width = images.shape[-2:]
+        if height == width == self.image_size:
+            return None
+        return UserError(
+            f"{self.config['backbone']['name']} takes images of {self.image_size} pixels, and "
+            f"these have {width}x{height}: resize them, as encoder.preprocess does."
+        )
 
     def _of_timm(self, method: str) -> Any:
         found = getattr(self.backbone, method, None)

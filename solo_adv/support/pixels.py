@@ -36,11 +36,17 @@ class PixelCheck:
             images: what should be pixels (N, 3, H, W).
 
         Raises:
-            UserError: the shape, the type or the range is wrong, or a value is not finite; the
-                message names the remedy.
+            UserError: it is no tensor, the shape, the type or the range is wrong, or a value is not
+                finite; the message names the remedy.
         """
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return
+        if not isinstance(images, Tensor):
+            raise UserError(
+                f"{self.taker} take a tensor of images (N, 3, H, W); got {type(images).__name__}. "
+                "Give torch.from_numpy of an array, torch.stack of a list of tensors, or "
+                "encoder.preprocess(image)[None] for a PIL image."
+            )
         self._check_shape(tuple(images.shape))
         if images.dtype == torch.uint8:
             if not self.bytes_too:

@@ -103,6 +103,19 @@ def test_a_transformer_takes_other_sizes_if_it_is_told():
     assert encoder(torch.rand(2, 3, 48, 40)).shape == (2, encoder.num_features)
 
 
+def test_a_transformer_says_which_size_it_takes(transformer):
+    with pytest.raises(UserError, match=r"of 32 pixels, and these have 40x48: resize them, as enc"):
+        transformer(torch.rand(2, 3, 48, 40))
+
+
+def test_images_of_another_precision_are_refused_and_autocast_is_not(encoder, images, features):
+    with pytest.raises(UserError, match=r"computes in torch\.float32, .* images\.to\(torch\.float32"):
+        encoder(images.double())
+    torch.testing.assert_close(encoder(images.double().float()), features)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert encoder(images.bfloat16()).dtype == torch.bfloat16
+
+
 def test_features_before_pooling_and_maps_by_stage(encoder, images):
     projector = encoder.projector.hidden
     before = encoder.forward_features(images)

@@ -37,6 +37,7 @@ REFUSED = [
     ("four channels", pixels(2, 4, 16, 16), r"got \(2, 4, 16, 16\)"),
     ("no image", pixels(0, 3, 16, 16), "without empty dimensions"),
     ("flat", pixels(2, 768), r"got \(2, 768\)"),
+    ("an array", pixels().numpy(), r"got ndarray\. Give torch\.from_numpy"),
 ]
 
 
