@@ -7,14 +7,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from solo_adv.report.entries import Entry
+from solo_adv.report.entries import Entry, read_entry
 from solo_adv.report.tables import markdown, screen, to_dict
 from solo_adv.support.files import write_files
 from solo_adv.support.terminal import print_table
 
 
 def merge(
-    entries: Iterable[Entry],
+    reports: Iterable[Entry | str | Path],
     directory: str | Path,
     *,
     html: str | Path | None = None,
@@ -25,7 +25,7 @@ def merge(
     The files are ``merged.md``, ``merged.json`` and, if there is anything to draw, ``merged.png``.
 
     Args:
-        entries: the reports, as :func:`read_entry` reads them.
+        reports: the reports, as :func:`read_entry` reads them, or their files.
         directory: where to write; it is made if it does not exist.
         html: a file for a page that ranks the reports (see :func:`leaderboard`); None writes none.
         quiet: whether to print nothing.
@@ -34,11 +34,12 @@ def merge(
         The written files.
 
     Raises:
-        UserError: the directory or the page cannot be written.
+        UserError: a file is not a report, or the directory or the page cannot be written.
     """
     from solo_adv.report.tradeoff import draw  # noqa: PLC0415  matplotlib is slow to load
 
-    entries = sorted(entries, key=lambda e: (e.dataset, e.model, e.evaluation))
+    read = (entry if isinstance(entry, Entry) else read_entry(Path(entry)) for entry in reports)
+    entries = sorted(read, key=lambda e: (e.dataset, e.model, e.evaluation))
     if not quiet:
         console = Console()
         print_table(screen(entries), keys=2, console=console)

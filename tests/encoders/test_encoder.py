@@ -109,7 +109,9 @@ def test_a_transformer_says_which_size_it_takes(transformer):
 
 
 def test_images_of_another_precision_are_refused_and_autocast_is_not(encoder, images, features):
-    with pytest.raises(UserError, match=r"computes in torch\.float32, .* images\.to\(torch\.float32"):
+    with pytest.raises(
+        UserError, match=r"computes in torch\.float32, .* images\.to\(torch\.float32"
+    ):
         encoder(images.double())
     torch.testing.assert_close(encoder(images.double().float()), features)
     with torch.autocast("cpu", torch.bfloat16):

@@ -252,7 +252,7 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, cap
 def test_reports_of_the_first_format_are_merged(tmp_path):
     file = next((places.PACKAGED / "models").rglob("report_robust_linear.json"))
     held = json.loads(file.read_text())
-    (written, *_) = merge([read_entry(file)], tmp_path, quiet=True)
+    (written, *_) = merge([str(file)], tmp_path, quiet=True)
     text = written.read_text()
     assert f"{100 * held['clean']:.2f}" in text
     assert all(f"{100 * attack['accuracy']:.2f}" in text for attack in held["attacks"])
