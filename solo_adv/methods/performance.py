@@ -6,6 +6,7 @@ import torch
 from omegaconf import DictConfig
 
 from solo_adv.support.checks import choice, flag
+from solo_adv.support.environment import hardware
 
 COMPILE = ("none", "default", "reduce-overhead", "max-autotune")
 GRAPH = ("none", "replay")
@@ -51,7 +52,9 @@ def resolved_precision(cfg: DictConfig) -> str | int:
     """The config's ``precision``, with ``auto`` replaced according to the hardware.
 
     ``auto`` is ``bf16-mixed`` on GPUs with bfloat16 matrix units (compute capability 8.0 and up)
-    and on CPUs with such units (AMX or AVX512-BF16). Elsewhere it is ``32-true``.
+    and on CPUs that multiply bfloat16 faster than float32: those with AMX, and AMD's with
+    AVX512-BF16. Elsewhere it is ``32-true``, also on Intel's with AVX512-BF16 alone, whose
+    bfloat16 convolutions take longer (``benchmarks/results/step_cpu_intel.json``).
     """
     precision: str | int = cfg.get("precision", "32-true")
     if precision != AUTO:
@@ -63,5 +66,7 @@ def resolved_precision(cfg: DictConfig) -> str | int:
 
 def _cpu_multiplies_bf16() -> bool:
     # These are private functions of torch. If a version lacks them, float32 is the safe choice.
-    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in checks)
+    if getattr(torch.cpu, "_is_amx_tile_supported", bool)():
+        return True
+    instructions = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+    return bool(instructions) and "AMD" in hardware("cpu")["name"]

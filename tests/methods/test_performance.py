@@ -221,10 +221,16 @@ def test_bad_settings(build, given, words):
 
 
 @pytest.mark.parametrize(
-    ("amx", "avx", "expected"),
-    [(False, False, "32-true"), (True, False, "bf16-mixed"), (False, True, "bf16-mixed")],
+    ("amx", "avx", "name", "expected"),
+    [
+        (False, False, "AMD EPYC 7763", "32-true"),
+        (True, True, "Intel(R) Xeon(R) Processor", "bf16-mixed"),
+        (False, True, "AMD EPYC 9554", "bf16-mixed"),
+        (False, True, "Intel(R) Xeon(R) Processor", "32-true"),
+    ],
 )
-def test_automatic_precision_asks_the_processor(monkeypatch, amx, avx, expected):
+def test_automatic_precision_asks_the_processor(monkeypatch, amx, avx, name, expected):
+    monkeypatch.setattr("solo_adv.support.environment._processor", lambda: name)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx, raising=False)
     cfg = OmegaConf.create({"precision": "auto", "accelerator": "cpu"})
