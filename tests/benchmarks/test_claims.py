@@ -1,0 +1,156 @@
+"""The page on the paper's claims: what it takes from runs, what it decides, and that it is kept."""
+
+import json
+import math
+
+import pytest
+
+from benchmarks import claims
+from benchmarks.claims import CLAIMS, NAME, Claim, Measured, Side, measured, printed_pair, verdict
+from benchmarks.record import RESULTS
+from solo_adv import UserError
+from solo_adv.reproduce.plan import EVALUATIONS, ROWS, Job
+from solo_adv.reproduce.scales import Small
+from tests.report.reports import make_report, measurement
+
+CLAIM = Claim("a", Side("cfamc_m3"), Side("robust_emp_crop"), "clean")
+
+
+def row(name="cfamc_m3", correct=500, **changes):
+    held = {
+        "row": name,
+        "dataset": "cifar10",
+        "budget": 1_000_000,
+        "series": "equal",
+        "preset": None,
+        "seed": 5,
+        "evaluation": "standard",
+        "crop_passes": 999_000,
+        "precision": "32-true",
+        "figures": {"clean": [correct, 1000]},
+    }
+    return {**held, **changes}
+
+
+@pytest.mark.parametrize(("proportional", "preset"), [(False, None), (True, "reference")])
+def test_names_are_those_of_runs(proportional, preset):
+    scale = Small(1_500_000, proportional)
+    job = Job(row=ROWS["cfamc_m3"], dataset="cifar10", evaluations=(), scale=scale, preset=preset)
+    named = NAME.fullmatch(job.name)
+    assert (named["row"], named["dataset"], named["millions"]) == ("cfamc_m3", "cifar10", "1.5")
+    assert (bool(named["series"]), named["preset"]) == (proportional, preset)
+    assert NAME.fullmatch("cfamc_m3-digits") is None
+
+
+def test_claims_are_about_rows_and_evaluations_that_exist():
+    for claim in CLAIMS:
+        for side in claim.sides:
+            assert side.row in ROWS
+            assert side.evaluation in EVALUATIONS
+
+
+def test_the_mean_and_its_error():
+    rows = [row(correct=600, seed=1), row(correct=500, seed=2), row("simclr", 900)]
+    found = measured(rows, Side("cfamc_m3"), CLAIM)
+    assert found.value == pytest.approx(55)
+    assert found.error == pytest.approx(100 * 0.1 / 2)  # of two values 10 points apart
+    assert found.seeds == 2
+    (one,) = [measured([row(correct=360)], Side("cfamc_m3"), CLAIM)]
+    assert one.error == pytest.approx(100 * math.sqrt(0.36 * 0.64 / 1000))
+
+
+def test_the_largest_budget_of_the_series_counts():
+    small = row(correct=100, budget=500_000)
+    other = row("robust_emp_crop", 700, series="proportional")
+    assert measured([small, row()], Side("cfamc_m3"), CLAIM).value == pytest.approx(50)
+    assert measured([other], CLAIM.second, CLAIM) is None
+    proportional = Claim("a", Side("cfamc_m3"), CLAIM.second, "clean", "proportional")
+    assert measured([other], CLAIM.second, proportional).value == pytest.approx(70)
+    assert measured([row()], Side("cfamc_m3"), proportional).value == pytest.approx(50)
+    assert measured([row(preset="reference")], Side("cfamc_m3"), CLAIM) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (Measured(60, 1, 1), Measured(50, 1, 1), "**holds**"),
+        (Measured(50, 1, 1), Measured(60, 1, 1), "**does not hold**"),
+        (Measured(52.8, 1, 1), Measured(50, 1, 1), "open"),  # 2 * sqrt(2) = 2.83
+        (Measured(52.9, 1, 1), Measured(50, 1, 1), "**holds**"),
+        (None, Measured(50, 1, 1), "not run"),
+        (Measured(50, 1, 1), None, "not run"),
+    ],
+)
+def test_verdicts(first, second, expected):
+    assert verdict(CLAIM, [first, second]) == expected
+
+
+def test_a_verdict_against_a_limit():
+    claim = Claim("a", Side("emp_ssl"), None, "PGD-20 at 8/255", limit=5)
+    assert verdict(claim, [Measured(0.1, 0.1, 1)]) == "**holds**"
+    assert verdict(claim, [Measured(9, 1, 1)]) == "**does not hold**"
+    assert verdict(claim, [None]) == "not run"
+
+
+def test_what_the_paper_prints_is_of_one_head_if_it_can_be():
+    """The figures are those of Tables 1 to 4, read from the paper by eye."""
+    told = {(claim.text, claim.label): printed_pair(claim) for claim in CLAIMS}
+    many = "Many crops make up for epochs: under PGD-5, 16 crops are ahead of 2"
+    assert told[many, "clean"] == "80.72 (standard) against 84.24 (standard)"
+    patches = "Crops are ahead of patches of one scale: CF-AMC-SSL"
+    assert told[patches, "PGD-20 at 8/255"] == "33.34 (robust) against 21.53 (robust)"
+    head = "A robust head (r-LE) is ahead of a standard one: robust EMP-SSL"
+    assert told[head, "PGD-20 at 8/255"] == "28.49 (robust) against 8.95 (standard)"
+    crops = "The mean of 32 crops is ahead of the whole image, without an attack: EMP-SSL"
+    assert told[crops, "clean"] == "92.85 (standard) against 75.02 (standard)"
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A directory as reproduce leaves it, with one run at small scale and one on digits."""
+    version = tmp_path / "trained_models/x"
+    version.mkdir(parents=True)
+    rows = [f"{step},{-step / 10}," if step % 2 == 0 else f"{step},,50" for step in range(500)]
+    lines = ["step,emp_loss,val_acc1", *rows]
+    (version / "metrics.csv").write_text("\n".join(lines) + "\n")
+    report = make_report(
+        checkpoint=str(version / "a.ckpt"),
+        measurements=[measurement("clean", 0.5), measurement("PGD-20", 0.25, 8)],
+        pretrain_config={"seed": 3, "precision": "32-true"},
+    )
+    for name in ("cfamc_m3-cifar10-small-0.5M", "cfamc_m3-digits"):
+        place = tmp_path / f"results/{name}/standard/cfamc/v/h"
+        place.mkdir(parents=True)
+        (place / "report.json").write_text(json.dumps(report.to_dict()))
+    return tmp_path
+
+
+def test_runs_are_taken_in_and_the_page_is_written(runs, monkeypatch, capsys):
+    docs = runs / "docs"
+    docs.mkdir()
+    arguments = ["--from", runs, "--results", runs / "kept", "--docs", docs]
+    monkeypatch.setattr("sys.argv", ["claims", *map(str, arguments)])
+    claims.main()
+    (found,) = claims.held_rows(runs / "kept/small.json")
+    assert (found["row"], found["budget"], found["seed"]) == ("cfamc_m3", 500_000, 3)
+    assert found["figures"] == {"clean": [500, 1000], "PGD-20 at 8/255": [250, 1000]}
+    curve = (runs / "kept/small/cfamc_m3-cifar10-small-0.5M-seed3.csv").read_text().splitlines()
+    assert curve[:2] == ["step,emp_loss", "0,0.0"]
+    assert 50 < len(curve) <= 101
+    text = (docs / "results.md").read_text()
+    assert "25.0 ± 1.4 against -" in text
+    assert (docs / "results.png").stat().st_size > 1000
+    claims.main()
+    assert len(claims.held_rows(runs / "kept/small.json")) == 1
+    assert "of 1 measured rows" in capsys.readouterr().out
+
+
+def test_a_directory_without_such_runs_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no report of a run at small scale below"):
+        claims.taken(tmp_path)
+
+
+def test_the_page_in_the_docs_is_the_one_that_is_written():
+    rows = claims.held_rows(RESULTS / "small.json")
+    drawn = claims.held_curves(RESULTS / claims.CURVES)
+    assert (claims.DOCS / "results.md").read_text() == claims.page(rows, bool(drawn))
