@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from solo_adv.host import plugin
@@ -230,12 +231,25 @@ def stock_configs():
     return sorted(str(file.relative_to(folder)) for file in files)
 
 
+def delivers_two_sizes(folder, name):
+    """Whether a stock config's augmentations make views of two sizes."""
+    place = Path(os.environ["SOLO_LEARN_ROOT"]) / "scripts/pretrain" / folder
+    config = OmegaConf.load(place / name)
+    views = config.get("augmentations")  # some name a file of their own instead
+    for entry in config.defaults:
+        if "augmentations" in entry:
+            views = OmegaConf.load(place / "augmentations" / entry["augmentations"])
+    return len({view.crop_size for view in views}) > 1
+
+
 @pytest.mark.parametrize("stock", stock_configs())
 def test_its_own_configs_with_another_method(script, untouched, tmp_path, stock):
     """Nothing of the config is changed but the method, the data and the length of the run."""
     folder, name = stock.split("/")
     if "mae" in name:
         pytest.skip("it delivers one view, and solo-learn's main_pretrain.py then refuses others")
+    if name.endswith(".yml"):
+        pytest.skip("Hydra reads .yaml files only, so solo-learn cannot start it either")
     out = script(
         "main_pretrain.py",
         *("--config-path", f"scripts/pretrain/{folder}", "--config-name", name, "method=cfamc"),
@@ -244,7 +258,8 @@ def test_its_own_configs_with_another_method(script, untouched, tmp_path, stock)
         *("+limit_val_batches=0", "auto_resume.enabled=false", "data.format=image_folder"),
     )
     (said,) = [line for line in out.splitlines() if line.startswith("method=cfamc: ")]
-    left_out = " (their 6 views of other sizes are left out)" if "multicrop" in folder else ""
+    two_sizes = delivers_two_sizes(folder, name)
+    left_out = " (their 6 views of other sizes are left out)" if two_sizes else ""
     assert f"that solo-learn's loaders deliver{left_out} are its crops" in said
     assert "1 epochs, 3 updates on each batch" in said
     assert list(tmp_path.glob("cfamc/*/*.ckpt"))
