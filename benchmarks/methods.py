@@ -98,6 +98,10 @@ PSEUDO_LABELS = (
     *("adversary.steps=2", "adversary.step_size=5/255", "optimizer.lr=0.1"),
     *("scheduler.name=warmup_cosine", "scheduler.warmup_epochs=0", "teacher.clusters=50"),
 )
+FINE_TUNED = (
+    *("optimizer.lr=2e-3", "scheduler.warmup_epochs=0", "crops=weak", "crops.num_crops=1"),
+    *("adversary.epsilon=8/255", "adversary.step_size=2/255"),
+)
 TEACHER = Stage("emp_ssl", 1 / 3, EIGHT)
 
 
@@ -111,6 +115,8 @@ ARMS: dict[str, tuple[Stage, ...]] = {
     "cfamc, annealed crops": cfamc(*ANNEALED),
     "cfamc, step 4/255": cfamc(*EIGHT, LARGE_STEP),
     "cfamc, annealed crops and step 4/255": cfamc(*ANNEALED, LARGE_STEP),
+    "emp_ssl, the teacher alone (a third)": (TEACHER,),
+    "fare": (TEACHER, Stage("fare", 2 / 3, FINE_TUNED, taught=True)),
     "deacl_fast": (TEACHER, Stage("deacl_fast", 2 / 3, SGD, taught=True)),
     "deacl_freeadv": (TEACHER, Stage("deacl_freeadv", 2 / 3, (*SGD, LARGE_STEP), taught=True)),
     "deacl": (TEACHER, Stage("deacl", 2 / 3, SGD, taught=True)),

@@ -20,6 +20,7 @@ from solo_adv.evaluation import (
     finetune_adversarially,
     train_head,
 )
+from solo_adv.evaluation.attacks.judging import clean_accuracy
 from solo_adv.evaluation.heads.losses import AutoLoRa
 from solo_adv.evaluation.heads.low_rank import LowRankBranch
 from solo_adv.evaluation.images import batches
@@ -189,11 +190,13 @@ def test_autolora_takes_the_published_updates(pattern_net, pattern_set, monkeypa
 
 
 def test_autolora_makes_the_classifier_robust(fragile, pattern_set):
-    recipe = replace(RECIPE, loss="autolora", automatic_lr=True, validation=0.2)
+    recipe = replace(RECIPE, loss="autolora", automatic_lr=True, validation=0.2, lr=0.002)
     test_set = pattern_set(100, seed=1)
     before = evaluate_pgd(Bench(Classifier(*fragile), test_set), epsilon=EPSILON).accuracy
     tuned = finetune(*fragile, pattern_set(), recipe)
-    assert evaluate_pgd(Bench(tuned, test_set), epsilon=EPSILON).accuracy > before + 0.1
+    judged = Bench(tuned, test_set)
+    assert evaluate_pgd(judged, epsilon=EPSILON).accuracy > before + 0.1
+    assert clean_accuracy(judged).top1.accuracy > 0.6  # one answer for all images has 0.2
     again = finetune(*fragile, pattern_set(), recipe)
     assert torch.equal(tuned.head.weight, again.head.weight)
 
