@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import methods
 from benchmarks.methods import ARMS, Row, best, rows_of
+from benchmarks.record import RESULTS
 
 
 def row(arm, budget, robust, seed=1):
@@ -57,6 +58,12 @@ def test_arms_share_what_they_begin_with():
     assert len(teachers) == 1
     assert len({found[-1] for found in directories.values()}) == len(ARMS)
     assert Row("deacl", 600, 100, 2).directory(ARMS["deacl"][:1]) not in teachers
+
+
+def test_the_table_in_the_docs_is_that_of_the_result_file():
+    rows = json.loads((RESULTS / "methods.json").read_text())["rows"]
+    text = (RESULTS.parents[1] / "docs/methods.md").read_text()
+    assert methods.table(rows) in text
 
 
 @pytest.mark.slow
