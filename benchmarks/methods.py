@@ -49,6 +49,7 @@ from solo_adv.support.fingerprints import fingerprint
 from solo_adv.support.logistic import fit_logistic
 from solo_adv.training.config import parse_cfg
 from solo_adv.training.pretraining import pretrain
+from solo_adv.training.runs import find_finished
 
 DIGITS = Path("digits")
 TEST_IMAGES = 1_000
@@ -196,7 +197,7 @@ def trained(row: Row, data: Path, work: Path) -> tuple[Path, int, str]:
         batches = stage.share * row.passes / (passes_of_batch(planned) * batch)
         cfg.max_epochs = math.ceil(batches / (images // batch))
         cfg.limit_train_batches = round(batches / cfg.max_epochs)
-        checkpoint = pretrain(cfg)
+        checkpoint = find_finished(parse_cfg(cfg.copy())) or pretrain(cfg)
         assert checkpoint is not None
         passes += read_checkpoint(checkpoint)["solo_adv"]["crop_passes"]
         precision = str(planned.precision)

@@ -85,6 +85,8 @@ def test_a_rehearsal_continues_and_measures_nothing_twice(tmp_path, monkeypatch,
     methods.main()
     out = capsys.readouterr().out
     assert "1 of 2" in out
+    runs = [len(list(folder.glob("*/*/args.json"))) for folder in (tmp_path / "work").iterdir()]
+    assert runs == [1, 1, 1]  # teacher, student and cfamc, each trained once
     rows = json.loads(output.read_text())["rows"]
     assert [found["arm"] for found in rows] == ["deacl_fast", "cfamc"]
     assert all(abs(found["crop_passes"] - 2000) < 600 for found in rows)
