@@ -205,12 +205,14 @@ def trained(row: Row, data: Path, work: Path) -> tuple[Path, int, str]:
     return checkpoint, passes, precision
 
 
-def judged(encoder: Encoder, train_set: ImageSet, test_set: ImageSet) -> dict[str, float]:
+def judged(
+    encoder: Encoder, train_set: ImageSet, test_set: ImageSet, test_images: int = TEST_IMAGES
+) -> dict[str, float]:
     """Accuracy in percent of a converged linear head on clean and attacked test images."""
     encoder = encoder.to(device())
     features, labels = extract(encoder, train_set, 500, device())
     head, steepest = fit_logistic(features, labels, train_set.num_classes)
-    bench = Bench(Classifier(encoder, head), test_set, 250, device()).drawn(TEST_IMAGES)
+    bench = Bench(Classifier(encoder, head), test_set, 250, device()).drawn(test_images)
     found = {"clean": 100 * clean_accuracy(bench).top1.accuracy, "head_gradient": steepest}
     for epsilon in EPSILONS:
         attacked = evaluate_pgd(bench, epsilon=epsilon, step_size="2/255", random_start=True)

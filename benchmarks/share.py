@@ -3,9 +3,9 @@
 Methods with many crops train on small parts of images and are judged on whole images. For each run
 this cuts square crops of a given share of the area, one from each image at a random place, fits a
 linear head to convergence on such crops of the train images, and measures it on such crops of test
-images, clean and under PGD-20 at 8/255. If a method loses robustness only because whole images are
-not what it was trained on, it keeps as much of its accuracy as others on small shares, and less on
-whole images.
+images, clean and under PGD-20. If a method loses robustness only because whole images are not what
+it was trained on, it keeps as much of its accuracy as others on small shares, and less on whole
+images.
 """
 
 import argparse
@@ -16,20 +16,16 @@ from typing import Any
 import torch
 from torchvision.transforms.v2.functional import resized_crop
 
-from benchmarks.record import RESULTS, device, store
+from benchmarks.methods import EPSILONS, TEST_IMAGES, judged
+from benchmarks.record import RESULTS, store
 from solo_adv import load_pretrained
 from solo_adv.data import ImageSet
 from solo_adv.data.labelled import load_labelled
-from solo_adv.encoders.classifier import Classifier
-from solo_adv.evaluation.attacks.bench import Bench
-from solo_adv.evaluation.attacks.judging import clean_accuracy, evaluate_pgd
-from solo_adv.evaluation.heads.features import extract
 from solo_adv.support.checks import number
 from solo_adv.support.cli import quiet_libraries, user_errors
-from solo_adv.support.logistic import fit_logistic
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
-EPSILON = "8/255"
+EPSILON = EPSILONS[-1]
 
 
 def cut(images: ImageSet, share: float, seed: int) -> ImageSet:
@@ -62,19 +58,11 @@ def named(given: str) -> tuple[str, str]:
     return (label, path) if equals and "/" not in label else (given, given)
 
 
-def measured(run: str, share: float, test_images: int, features: str) -> dict[str, Any]:
+def measured(run: str, share: float, test_images: int, features: str) -> dict[str, float]:
     """The accuracies of a run on crops of a share of the area, in percent."""
     encoder = load_pretrained(run, features=features)
     train_set, test_set = load_labelled(encoder.config["data"], {})
-    encoder = encoder.to(device())
-    found, labels = extract(encoder, cut(train_set, share, 1), 500, device())
-    head, _ = fit_logistic(found, labels, train_set.num_classes)
-    drawn = Bench(Classifier(encoder, head), test_set, 250, device()).drawn(test_images)
-    bench = Bench(drawn.classifier, cut(drawn.images, share, 2), 250, device())
-    clean = 100 * clean_accuracy(bench).top1.accuracy
-    attacked = evaluate_pgd(bench, epsilon=EPSILON, step_size="2/255", random_start=True)
-    robust = 100 * attacked.accuracy
-    return {"clean": round(clean, 6), EPSILON: round(robust, 6)}
+    return judged(encoder, cut(train_set, share, 1), cut(test_set, share, 2), test_images)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -103,7 +91,7 @@ def main() -> None:
     )
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
     parser.add_argument("--features", default="backbone")
-    parser.add_argument("--test-images", type=int, default=1_000)
+    parser.add_argument("--test-images", type=int, default=TEST_IMAGES)
     parser.add_argument("--output", type=Path, default=RESULTS / "share.json")
     options = parser.parse_args()
     quiet_libraries()

@@ -80,7 +80,8 @@ class Encoder(nn.Module):
         """Compute features (N, D) of pixels (N, 3, H, W), float in [0, 1].
 
         Raises:
-            UserError: the images are not such pixels.
+            UserError: the images are not such pixels, or of a precision or a size that the encoder
+                does not take.
         """
         self._check(images)
         try:

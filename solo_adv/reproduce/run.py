@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 
-from solo_adv.report import FILE, merge, read_entry
+from solo_adv.report import FILE, merge
 from solo_adv.reproduce.commands import judging, line, pretraining
 from solo_adv.reproduce.plan import Job
 from solo_adv.reproduce.rows import Evaluation
@@ -63,7 +63,7 @@ def execute(jobs: Sequence[Job]) -> list[Path]:
                 raise RunStopped(
                     f"Stopped by {children.stopped_by} at {job.name}; the same command continues."
                 )
-    merged = merge(map(read_entry, reports), jobs[0].directory) if reports else []
+    merged = merge(reports, jobs[0].directory) if reports else []
     if failed:
         name, first = next(iter(failed.items()))
         raise UserError(
