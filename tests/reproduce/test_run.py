@@ -27,7 +27,6 @@ pytestmark = pytest.mark.usefixtures("heeding_signals")
 @pytest.fixture(autouse=True)
 def no_merging(request, monkeypatch):
     if "slow" not in request.keywords:
-        monkeypatch.setattr(running, "read_entry", lambda file: file)
         monkeypatch.setattr(running, "merge", lambda reports, directory: list(reports))
 
 
