@@ -56,8 +56,8 @@ def find_stored(
     root = given_path(folder)
     if not root.is_dir():
         raise UserError(
-            f"corruptions={folder}: there is no such folder. Accepted: null, generated, or a folder with "
-            "CIFAR-10-C, CIFAR-100-C or ImageNet-C."
+            f"corruptions={folder}: there is no such folder. Accepted: null, generated, or a "
+            "folder with CIFAR-10-C, CIFAR-100-C or ImageNet-C."
         )
     if (root / LABELS).is_file():
         return _arrays(root, num_classes, side)
