@@ -28,6 +28,7 @@ from solo_adv.reproduce.scales import YARDSTICK_ROW
 from solo_adv.support.cli import user_errors
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
+from solo_adv.support.progress import say
 
 DOCS = Path(__file__).parents[1] / "docs"
 TEMPLATE = Path(__file__).with_suffix(".md")
@@ -117,11 +118,12 @@ def taken(directory: Path) -> tuple[list[dict[str, Any]], dict[str, list[list[st
     Raises:
         UserError: there is no report of a run at small scale.
     """
-    rows, curves = [], {}
+    rows, curves, others = [], {}, set()
     for file in sorted(directory.glob(f"results/*/*/**/{FILE}")):
         run, evaluation = file.relative_to(directory).parts[1:3]
         named = NAME.fullmatch(run)
         if named is None:
+            others.add(run)
             continue
         report = Report.read(file)
         found: dict[str, Any] = {
@@ -141,9 +143,14 @@ def taken(directory: Path) -> tuple[list[dict[str, Any]], dict[str, list[list[st
             "device": report.hardware["name"],
         }
         rows.append(found)
-        metrics = Path(report.checkpoint).parent / "metrics.csv"
-        if metrics.exists():
-            curves[f"{run}-seed{found['seed']}"] = thinned(metrics)
+        metrics, curve = (
+            Path(report.checkpoint).parent / "metrics.csv",
+            f"{run}-seed{found['seed']}",
+        )
+        if curve not in curves and metrics.exists():
+            curves[curve] = thinned(metrics)
+    if others:
+        say(f"Left out, because they are not at small scale: {', '.join(sorted(others))}.")
     if not rows:
         raise UserError(
             f"There is no report of a run at small scale below {directory}/results; give the "
@@ -156,7 +163,8 @@ def thinned(metrics: Path) -> list[list[str]]:
     """Steps and losses of a ``metrics.csv``, with a heading, at most ``POINTS`` of them."""
     with metrics.open(encoding="utf-8", newline="") as lines:
         held = list(csv.DictReader(lines))
-    name = next((key for key in held[0] if key.endswith("_loss") and "val" not in key), None)
+    keys = held[0] if held else {}
+    name = next((key for key in keys if key.endswith("_loss") and "val" not in key), None)
     if name is None:
         return [["step", "loss"]]
     told = [[row["step"], row[name]] for row in held if row.get(name)]
@@ -179,25 +187,36 @@ class Measured:
     seeds: int
 
 
-def measured(rows: Iterable[Mapping[str, Any]], side: Side, claim: Claim) -> Measured | None:
+def _by_budget(
+    rows: Iterable[Mapping[str, Any]], side: Side, claim: Claim
+) -> dict[int, list[list[int]]]:
+    """The counts of correct and of all images of a side, one pair for each seed, by budget."""
+    found: dict[int, list[list[int]]] = {}
+    for row in rows:
+        judged = Side(row["row"], row["evaluation"], row["preset"])
+        series = row["series"] == claim.series or side.row == YARDSTICK_ROW
+        if (
+            judged == side
+            and series
+            and row["dataset"] == "cifar10"
+            and claim.label in row["figures"]
+        ):
+            found.setdefault(row["budget"], []).append(row["figures"][claim.label])
+    return found
+
+
+def measured(rows: Sequence[Mapping[str, Any]], side: Side, claim: Claim) -> Measured | None:
     """The accuracy of a side, or None if it has not been run.
 
-    It is of the largest budget at which the side was run in the claim's series, on CIFAR-10; the
-    budget of the row that proportional budgets are measured by is the same in both series. The
-    standard error is that of the mean over seeds if there are several, and at least that of the
-    drawn images.
+    It is of the largest budget at which all sides of the claim were run in its series, on CIFAR-10,
+    or at which this side was if there is none. The row that proportional budgets are measured by
+    has the same budget in both series. The standard error is that of the mean over seeds if there
+    are several, and at least that of the drawn images.
     """
-    found = [
-        row
-        for row in rows
-        if (row["row"], row["evaluation"], row["preset"])
-        == (side.row, side.evaluation, side.preset)
-        and row["dataset"] == "cifar10"
-        and (row["series"] == claim.series or side.row == YARDSTICK_ROW)
-        and claim.label in row["figures"]
-    ]
-    budget = max((row["budget"] for row in found), default=0)
-    counts = [row["figures"][claim.label] for row in found if row["budget"] == budget]
+    own = _by_budget(rows, side, claim)
+    others = [set(_by_budget(rows, other, claim)) for other in claim.sides]
+    budget = max(set(own).intersection(*others) or own, default=0)
+    counts = own.get(budget)
     if not counts:
         return None
     shares = [correct / total for correct, total in counts]

@@ -1,6 +1,6 @@
 """A pretrained encoder as a module that takes pixels and returns features."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -83,11 +83,7 @@ class Encoder(nn.Module):
             UserError: the images are not such pixels, or of a precision or a size that the encoder
                 does not take.
         """
-        self._check(images)
-        try:
-            features: Tensor = self.backbone(self.normalization(images))
-        except AssertionError as error:  # this is how networks of timm refuse another size
-            raise self._refused(images) or error from None
+        features: Tensor = self._compute(self.backbone, images)
         if self.features == "backbone":
             return features
         if self.features == "hidden":
@@ -118,9 +114,7 @@ class Encoder(nn.Module):
         Raises:
             UserError: the images are not such pixels, or the backbone is not of timm.
         """
-        self._check(images)
-        compute = self._of_timm("forward_features")
-        features: Tensor = compute(self.normalization(images))
+        features: Tensor = self._compute(self._of_timm("forward_features"), images)
         return features
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
@@ -135,12 +129,19 @@ class Encoder(nn.Module):
         Raises:
             UserError: the images are not such pixels, or the backbone is not of timm.
         """
-        self._check(images)
         compute = self._of_timm("forward_intermediates")
-        maps: list[Tensor] = compute(
-            self.normalization(images), output_fmt="NCHW", intermediates_only=True
+        maps: list[Tensor] = self._compute(
+            compute, images, output_fmt="NCHW", intermediates_only=True
         )
         return maps
+
+    def _compute(self, network: Callable[..., Any], images: Tensor, **options: Any) -> Any:
+        """Check the images, normalise them, and pass them through a part of the backbone."""
+        self._check(images)
+        try:
+            return network(self.normalization(images), **options)
+        except AssertionError as error:  # this is how networks of timm refuse another size
+            raise self._refused(images) or error from None
 
     def _check(self, images: Tensor) -> None:
         self.check_pixels(images)

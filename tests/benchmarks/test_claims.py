@@ -61,6 +61,11 @@ def test_the_mean_and_its_error():
 
 def test_the_largest_budget_of_the_series_counts():
     small = row(correct=100, budget=500_000)
+    against = row("robust_emp_crop", 300, budget=500_000)
+    both = [small, row(), against]
+    assert measured(both, CLAIM.first, CLAIM).value == pytest.approx(
+        10
+    )  # the budget that both have
     other = row("robust_emp_crop", 700, series="proportional")
     assert measured([small, row()], Side("cfamc_m3"), CLAIM).value == pytest.approx(50)
     assert measured([other], CLAIM.second, CLAIM) is None

@@ -106,6 +106,8 @@ def test_a_transformer_takes_other_sizes_if_it_is_told():
 def test_a_transformer_says_which_size_it_takes(transformer):
     with pytest.raises(UserError, match=r"of 32 pixels, and these have 40x48: resize them, as enc"):
         transformer(torch.rand(2, 3, 48, 40))
+    with pytest.raises(UserError, match=r"of 32 pixels, and these have 40x48"):
+        transformer.forward_features(torch.rand(2, 3, 48, 40))
 
 
 def test_images_of_another_precision_are_refused_and_autocast_is_not(encoder, images, features):
