@@ -49,8 +49,13 @@ class Cost:
 
     AutoAttack is not counted.
     """
-    relative: float
-    """Arithmetic of one pass relative to that of the yardstick network."""
+    network: Network
+    """The network that makes the passes."""
+
+    @property
+    def relative(self) -> float:
+        """Arithmetic of one pass relative to that of the yardstick network."""
+        return pass_flops(self.network) / pass_flops(YARDSTICK)
 
     def seconds(self, throughput: float) -> float:
         """Time at ``throughput`` passes a second of the yardstick network."""
@@ -81,7 +86,7 @@ def cost(
         pretraining=round(batches * batch * per_batch + train * before),
         per_image=round(per_batch * batches / max(1, whole) + before),
         evaluation=sum(evaluation_passes(labelled, test, judging) for judging in evaluations),
-        relative=pass_flops(Network.of(cfg)) / pass_flops(YARDSTICK),
+        network=Network.of(cfg),
     )
 
 

@@ -14,6 +14,7 @@ from solo_adv.support.checks import whole
 from solo_adv.support.processes import rank, usable_cores, world_size
 
 MAX_WORKERS = 16
+_FEW = 4
 
 
 def batches(
@@ -116,6 +117,13 @@ def my_batches(
 def my_share(count: int, batch_size: int) -> int:
     """How many of the batches of ``count`` images this process gets."""
     return len(range(rank(), math.ceil(count / batch_size), world_size()))
+
+
+def a_few(image_set: ImageSet, device: torch.device | str) -> Tensor:
+    """The first images of the set as a batch, for checks of a network."""
+    some = image_set.subset(list(range(min(_FEW, len(image_set)))))
+    images, _ = next(batches(some, _FEW, device))
+    return images
 
 
 def num_batches(image_set: ImageSet, batch_size: int) -> int:

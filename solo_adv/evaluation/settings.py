@@ -99,6 +99,9 @@ class RobustSettings:
     AutoAttack and the updates of heads are always computed in float32."""
     compile: bool = False
     """Whether ``torch.compile`` compiles the attacks' passes."""
+    fold: bool = True
+    """Whether batch norms are folded into convolutions in the attacks' passes, which changes these
+    by rounding only."""
     knn_k: int = 20
     """Number of neighbours that vote in kNN."""
     knn_temperature: float = 0.07
@@ -205,7 +208,7 @@ class RobustSettings:
             "head": not head_given,
             "batch_size": by_batch,
             "frost_pictures": self.corruptions == GENERATED,
-            "compile": False,
+            **dict.fromkeys(("compile", "fold"), False),
         }
         default = {**RobustSettings(norm=self.norm).to_config(), "norm": RobustSettings().norm}
         return {
@@ -217,7 +220,7 @@ class RobustSettings:
     @property
     def crafting(self) -> Crafting:
         """How the attacks' passes are computed."""
-        return Crafting(precision=self.precision, compile=self.compile)
+        return Crafting(precision=self.precision, compile=self.compile, fold=self.fold)
 
     @property
     def attacks(self) -> list[tuple[Ball, float]]:

@@ -145,14 +145,15 @@ class Small(Full):
         return [*size, f"max_epochs={epochs}", f"++limit_train_batches={round(batches / epochs)}"]
 
     def judging(self, overrides: Sequence[str]) -> list[str]:
-        """All test images, and 1,000 for AutoAttack; heads are trained by cheaper recipes.
+        """All test images, and 1,000 for AutoAttack or many crops; heads have cheaper recipes.
 
         A standard head is fitted to convergence. A robust head takes two epochs of Adam at 1e-3,
         because each of its epochs costs as much as 300,000 crop passes.
         """
         robust = "linear=robust" in overrides
         head = ("head.lr=1e-3", "head.epochs=2") if robust else ("head.optimizer=lbfgs",)
-        few = ("max_images=1000",) if "autoattack=true" in overrides else ()
+        dear = {"autoattack=true", "protocol=crops"}.intersection(overrides)
+        few = ("max_images=1000",) if dear else ()
         return [*overrides, *head, *few]
 
 

@@ -64,7 +64,7 @@ ONLY_WITH = {
 }
 """Settings that matter only together with others: a value, and the other settings."""
 
-NEVER = {"compile": True}
+NEVER = {"compile": True, "fold": False}
 
 
 def test_a_head_with_an_automatic_rate_depends_on_the_attack_of_its_validation():

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from solo_adv.adversaries import Ball
 from solo_adv.encoders.classifier import frozen, predict
 from solo_adv.evaluation.attacks.bench import Bench
-from solo_adv.evaluation.attacks.crafting import Crafting
 from solo_adv.evaluation.attacks.judging import admitted, by_class, correct_as_they_are
 from solo_adv.report.measurement import AUTOATTACK, Measurement
 from solo_adv.support.errors import UserError
@@ -77,7 +76,7 @@ def evaluate_autoattack(
     bench.check()
     with frozen(bench.classifier), random_state_kept(bench.device), _Warnings() as warnings:
         num_classes = _inspected(bench)
-        network = Crafting(compile=bench.crafting.compile).network(bench.classifier)
+        network = bench.network_of_attacks(precision="32-true")
         ensemble = _ensemble(network, ball, num_classes, bench.device, bench.seed)
         names = _attack_names(num_classes)
         key = fingerprint(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import require_eval
 from solo_adv.evaluation.attacks.crafting import IN_FLOAT32, Crafting
-from solo_adv.evaluation.images import Batch, batches, my_batches, select
+from solo_adv.evaluation.images import Batch, a_few, batches, my_batches, select
 from solo_adv.support.errors import UserError
 
 
@@ -51,6 +51,15 @@ class Bench:
         require_eval(self.classifier)
         if len(self.images) == 0:
             raise UserError("There is no image to judge: the test set is empty.")
+
+    def network_of_attacks(self, *, precision: str | None = None) -> nn.Module:
+        """The network that attacks use instead of the classifier, as ``crafting`` says.
+
+        Args:
+            precision: takes the place of that of ``crafting``.
+        """
+        crafting = replace(self.crafting, precision=precision or self.crafting.precision)
+        return crafting.network(self.classifier, a_few(self.images, self.device))
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all images with their labels."""

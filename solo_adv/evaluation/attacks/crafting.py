@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from solo_adv.encoders.folding import folded
 from solo_adv.support.checks import choice, flag
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -12,7 +13,7 @@ PRECISIONS = ("32-true", "bf16-mixed")
 
 @dataclass(frozen=True, kw_only=True)
 class Crafting:
-    """Precision and compilation of the passes that look for a perturbation.
+    """How the passes that look for a perturbation are computed.
 
     The classifier itself, in float32, judges the perturbations that they find. Rounding can
     therefore only make an attack weaker, and the accuracy under it is then an upper bound.
@@ -25,18 +26,26 @@ class Crafting:
     """``32-true``, or ``bf16-mixed``, which computes under autocast to bfloat16."""
     compile: bool = False
     """Whether to use ``torch.compile``, which rounds differently."""
+    fold: bool = True
+    """Whether batch norms are folded into convolutions, which rounds differently."""
 
     def __post_init__(self) -> None:
         choice("precision", self.precision, PRECISIONS)
         flag("compile", self.compile)
+        flag("fold", self.fold)
 
-    def network(self, classifier: nn.Module) -> nn.Module:
+    def network(self, classifier: nn.Module, images: Tensor) -> nn.Module:
         """The network that an attack uses instead of ``classifier``.
 
-        It returns the same float32 logits (N, K) up to rounding. With the default settings it is
-        ``classifier`` itself.
+        It returns the same float32 logits (N, K) up to rounding. It is ``classifier`` itself if
+        nothing is to be folded or compiled and the precision is that of the verdicts.
+
+        Args:
+            classifier: network in eval mode, from pixels (N, 3, H, W) in [0, 1] to logits (N, K).
+            images: some of the images, with which the folded network is checked.
         """
-        network = _Autocast(classifier) if self.precision == "bf16-mixed" else classifier
+        network = folded(classifier, images) if self.fold else classifier
+        network = _Autocast(network) if self.precision == "bf16-mixed" else network
         if self.compile:
             # A batch of another size compiles the network once more, then for any size.
             network = torch.compile(network)  # type: ignore[assignment]

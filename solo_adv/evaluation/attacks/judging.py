@@ -157,7 +157,7 @@ def seen_under(
     labels = labels_of(bench)
     excess = torch.zeros(())
     with frozen(bench.classifier):
-        network = bench.crafting.network(bench.classifier)
+        network = bench.network_of_attacks()
         seen = seen_as_they_are(bench)
         for number, attack in enumerate(attacks):
             places = (seen == labels).nonzero().squeeze(1)

@@ -22,7 +22,7 @@ from solo_adv.evaluation.heads.automatic import (
     held_out,
 )
 from solo_adv.evaluation.heads.features import extract
-from solo_adv.evaluation.images import batches
+from solo_adv.evaluation.images import a_few, batches
 from solo_adv.support.checks import choice, epochs_of, flag, known_keys, number, whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.examples import check_features
@@ -206,7 +206,7 @@ def train_head(
     crops = build_crops(weak, seed=seed) if recipe.augment else None
     name = "Standard head" if adversary is None else "Robust head"
     with frozen(encoder):
-        network = crafting.network(Classifier(encoder, head))
+        network = crafting.network(Classifier(encoder, head), a_few(train_set, device))
         epochs = recipe.epochs_for(len(train_set))
         stream = batches(train_set, recipe.batch_size, device, shuffle_seed=seed, epochs=epochs)
         generator = torch.Generator(device).manual_seed(seed)

@@ -74,7 +74,9 @@ def test_equals_pyautoattack_by_hand(monkeypatch, pattern_net, pattern_set, tmp_
     monkeypatch.setattr(module, "_attack", noted)
     ours, hook = passes_of(net)
     result = evaluate_autoattack(
-        Bench(net, image_set, batch_size=batch_size), epsilon=EPSILON, directory=tmp_path
+        Bench(net, image_set, batch_size=batch_size, crafting=Crafting(fold=False)),
+        epsilon=EPSILON,
+        directory=tmp_path,
     )
     hook.remove()
     theirs, hook = passes_of(net)
@@ -102,6 +104,17 @@ def test_equals_pyautoattack_by_hand(monkeypatch, pattern_net, pattern_set, tmp_
     of_class = [standing[image_set.labels == label] for label in range(5)]
     assert result.classes.correct == tuple(int(right.sum()) for right in of_class)
     assert result.classes.total == tuple(map(len, of_class))
+
+
+@pytest.mark.usefixtures("short")
+def test_folded_batch_norms_do_not_change_the_verdicts(pattern_net, pattern_set, tmp_path):
+    net, image_set = pattern_net(), pattern_set(40, seed=1)
+    verdicts = []
+    for fold in (True, False):
+        bench = Bench(net, image_set, crafting=Crafting(fold=fold))
+        evaluate_autoattack(bench, epsilon=EPSILON, directory=tmp_path / str(fold))
+        verdicts.append(states(tmp_path / str(fold))[1]["verdicts"])
+    assert verdicts[0] == verdicts[1]
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from solo_adv.adversaries import PGD
+from solo_adv.crops import as_unit_float
 from solo_adv.evaluation import Bench, HeadRecipe, RobustSettings, evaluate_pgd, train_head
 from solo_adv.evaluation.attacks.crafting import Crafting
 from solo_adv.support.errors import UserError
@@ -21,10 +22,23 @@ def spied(classifier):
     return seen
 
 
-def test_by_default_the_network_is_the_classifier_itself(pattern_net):
+def test_unfolded_and_uncompiled_the_network_is_the_classifier_itself(pattern_net, pattern_set):
     net = pattern_net()
-    assert Crafting().network(net) is net
+    assert Crafting(fold=False).network(net, as_unit_float(pattern_set(3).images)) is net
     assert Crafting().note is None
+
+
+def test_the_perturbations_of_folded_and_unfolded_batch_norms_count_alike(pattern_net, pattern_set):
+    net, image_set = pattern_net(), pattern_set(60, seed=1)
+    images = as_unit_float(image_set.images)
+    attacking = Crafting().network(net, images)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in attacking.modules())
+    torch.testing.assert_close(attacking(images), net(images), rtol=1e-5, atol=1e-5)
+    with_norms, without = (
+        evaluate_pgd(Bench(net, image_set, crafting=Crafting(fold=fold)), epsilon=EPSILON)
+        for fold in (False, True)
+    )
+    assert with_norms.correct == without.correct < 50
 
 
 def test_bfloat16_crafts_and_float32_judges(pattern_net, pattern_set):
