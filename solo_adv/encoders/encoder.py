@@ -62,6 +62,8 @@ class Encoder(nn.Module):
         self.check_pixels = PixelCheck("Encoders")
         self.normalization = Normalization(data.get("mean"), data.get("std"))
         self.image_size: int = config["crops"]["size"]
+        self.taken_size = (self.image_size, self.image_size)
+        """Height and width that a backbone of one size takes; ``fit_to_images`` can change them."""
         self.backbone, backbone_dim = build_backbone(
             backbone["name"],
             image_size=self.image_size,
@@ -156,11 +158,12 @@ class Encoder(nn.Module):
 
     def _refused(self, images: Tensor) -> UserError | None:
         height, width = images.shape[-2:]
-        if height == width == self.image_size:
+        if (height, width) == self.taken_size:
             return None
+        rows, columns = self.taken_size
         return UserError(
-            f"{self.config['backbone']['name']} takes images of {self.image_size} pixels, and "
-            f"these have {width}x{height}: resize them, as encoder.preprocess does."
+            f"{self.config['backbone']['name']} takes images of {columns}x{rows} pixels, and these "
+            f"have {width}x{height}: resize them, as encoder.preprocess does."
         )
 
     def _of_timm(self, method: str) -> Any:

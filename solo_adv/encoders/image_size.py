@@ -77,6 +77,7 @@ def fit_to_images(encoder: Encoder, height: int, width: int) -> None:
         for key, value in backbone.named_parameters():
             value.requires_grad_(frozen.get(key, False))
         if takes(backbone, height, width):
+            encoder.taken_size = (height, width)
             say(
                 f"{name} was trained on images of {encoder.image_size} pixels; its positional "
                 f"embeddings are interpolated for {width}x{height}."

@@ -52,6 +52,8 @@ def test_positional_embeddings_are_interpolated_and_that_is_said(transformer, ca
     fit_to_images(transformer, 48, 48)
     assert "positional embeddings are interpolated for 48x48" in capsys.readouterr().err
     assert transformer(images).shape == (2, 16)
+    with pytest.raises(UserError, match="takes images of 48x48 pixels, and these have 32x32"):
+        transformer(torch.rand(2, 3, 32, 32))
     assert not any(weight.requires_grad for weight in transformer.parameters())
 
 

@@ -132,13 +132,13 @@ ROWS_IN_PROPORTION = {"cfamc_m3": 480, "robust_emp_crop": 2880, "simclr_freeadv_
 """Crop passes for each image in the paper (docs/reproduction.md)."""
 
 
-def test_small_evaluations_judge_all_images_and_fewer_by_autoattack():
+def test_small_evaluations_judge_all_images_and_fewer_by_the_dear_ones():
     planned = job("cfamc_m3", scale=Small())
     judged = {e: composed("robust", planned.judging(EVALUATIONS[e])) for e in EVALUATIONS}
     assert judged["standard"].max_images is None
     assert judged["standard"].head.optimizer == "lbfgs"
     assert judged["robust"].head.epochs == 2
-    assert judged["autoattack"].max_images == 1000
+    assert judged["autoattack"].max_images == judged["crops32"].max_images == 1000
 
 
 def test_small_is_for_cifar():
