@@ -104,9 +104,7 @@ def test_a_transformer_takes_other_sizes_if_it_is_told():
 
 
 def test_a_transformer_says_which_size_it_takes(transformer):
-    with pytest.raises(
-        UserError, match=r"of 32x32 pixels, and these have 40x48: resize them, as enc"
-    ):
+    with pytest.raises(UserError, match=r"of 32x32 pixels, and these have 40x48: resize them"):
         transformer(torch.rand(2, 3, 48, 40))
     with pytest.raises(UserError, match=r"of 32x32 pixels, and these have 40x48"):
         transformer.forward_features(torch.rand(2, 3, 48, 40))

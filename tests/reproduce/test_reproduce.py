@@ -14,6 +14,7 @@ from solo_adv.reproduce.plan import Request, composed, plan
 from solo_adv.reproduce.rows import EVALUATIONS, PAPER_TABLES, ROWS, TABLES
 from solo_adv.reproduce.scales import Small, Tiny, tiny_epochs
 from solo_adv.support.errors import UserError
+from solo_adv.support.progress import duration
 from solo_adv.support.settings import plain
 from tests.reproduce.jobs import job, leave_run
 
@@ -338,12 +339,21 @@ def test_a_trained_row_is_printed_with_its_checkpoint(monkeypatch, capsys, tmp_p
     assert f"checkpoint='{done}'" in captured.out
 
 
-def test_without_a_throughput_it_is_measured(monkeypatch, capsys):
-    monkeypatch.setattr("solo_adv.cost.network.measured_throughput", lambda: 30.0)
+def test_without_a_throughput_that_of_the_runs_own_network_is_measured(monkeypatch, capsys):
+    asked = []
+
+    def measured(network):
+        asked.append(network)
+        return 100.0
+
+    monkeypatch.setattr("solo_adv.cost.network.measured_throughput", measured)
     words = ("table4", "--row", "cfamc_m5", "--dataset", "cifar10", "--dry-run")
-    _, captured = command(monkeypatch, capsys, *words)
-    assert "30 passes a second" in captured.out
-    assert "measured here" in captured.out
+    _, captured = command(monkeypatch, capsys, *words, "--scale", "small")
+    assert "100 passes a second of the network that has most to do (measured" in captured.out
+    (network,) = asked
+    assert '"width": 16' in network.kwargs
+    spent = plan(Request(tables=["table4"], rows=["cfamc_m5"], scale=Small()))[0].cost()
+    assert duration((spent.pretraining + spent.evaluation) / 100) in captured.out
 
 
 @pytest.mark.slow
