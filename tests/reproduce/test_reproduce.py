@@ -352,7 +352,9 @@ def test_without_a_throughput_that_of_the_runs_own_network_is_measured(monkeypat
     assert "100 passes a second of the network that has most to do (measured" in captured.out
     (network,) = asked
     assert '"width": 16' in network.kwargs
-    spent = plan(Request(tables=["table4"], rows=["cfamc_m5"], scale=Small()))[0].cost()
+    spent = plan(
+        Request(tables=["table4"], rows=["cfamc_m5"], datasets=["cifar10"], scale=Small())
+    )[0].cost()
     assert duration((spent.pretraining + spent.evaluation) / 100) in captured.out
 
 
