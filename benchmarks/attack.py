@@ -3,7 +3,8 @@
 Measures PGD in evaluation and in training, each against two other versions in the same run.
 *naive*: the same steps written plainly, in float32 and NCHW, which also computes gradients of the
 weights. *floor*: the same number of forward passes and input gradients of the network, on ready
-images. Then it measures how bfloat16 and compilation change PGD's success, judged in float32.
+images; in evaluation, of the network with its batch norms. Then it measures how folded batch norms,
+bfloat16 and compilation change PGD's success, judged in float32.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from solo_adv.training.config import parse_cfg
 EPSILON, STEP_SIZE = 8 / 255, 0.01
 CRAFTINGS = {
     "32-true": Crafting(),
+    "32-true with batch norms": Crafting(fold=False),
     "bf16-mixed": Crafting(precision="bf16-mixed"),
     "32-true compiled": Crafting(compile=True),
     "bf16-mixed compiled": Crafting(precision="bf16-mixed", compile=True),
@@ -64,7 +66,8 @@ def evaluation(args: argparse.Namespace) -> dict[str, Any]:
 
     def ours() -> Tensor:
         with frozen(classifier):
-            return attack.perturb(last, cross_entropy_of(classifier, labels))
+            network = Crafting().network(classifier, last[:4])
+            return attack.perturb(last, cross_entropy_of(network, labels))
 
     def floor() -> None:
         with frozen(classifier):
@@ -195,7 +198,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=0, help="repetitions for the precisions")
     parser.add_argument(
-        "--craftings", nargs="+", choices=CRAFTINGS, default=["32-true", "bf16-mixed"]
+        "--craftings",
+        nargs="+",
+        choices=CRAFTINGS,
+        default=["32-true", "32-true with batch norms", "bf16-mixed"],
     )
     zoo_model.add_arguments(parser)
     parser.add_argument("overrides", nargs="*", help="overrides of the training config, key=value")
