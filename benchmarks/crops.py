@@ -30,8 +30,8 @@ import torch
 from benchmarks.crop_ways import SOURCE_SIZES, WAYS, stream, write_files
 from benchmarks.record import RESULTS, store
 from solo_adv.crops.dali import import_dali
-from solo_adv.crops.memory import keep_freed_memory
 from solo_adv.support import environment
+from solo_adv.support.allocator import keep_freed_memory
 from solo_adv.support.cli import user_errors
 from solo_adv.support.errors import UserError
 
@@ -100,7 +100,7 @@ def _work(settings: dict[str, Any]) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     torch.set_num_threads(cores)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if settings["way"] != "pil":  # performance.keep_freed_memory=true
+    if settings["way"] != "pil":  # as in training on the CPU
         keep_freed_memory()
     before = _peak_mib()
     batches = stream(**{**settings, "folder": Path(settings["folder"]), "device": device})

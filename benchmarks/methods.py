@@ -87,7 +87,7 @@ SHARED = (
     *("optimizer.batch_size=100", "knn_eval.enabled=false", "checkpoint.minutes=3"),
     *("++auto_resume.max_hours=1000000", "log_every_n_steps=50", "+limit_val_batches=0"),
     # Rows of machines with and without bfloat16 units compare, and width 16 is not slower for it.
-    *("precision=32-true", "performance.keep_freed_memory=true"),
+    "precision=32-true",
 )
 EIGHT = ("crops.num_crops=8",)
 ANNEALED = (*EIGHT, "crops.anneal.over=0.8", "crops.anneal.scale=0.86")

@@ -34,6 +34,7 @@ from solo_adv.evaluation.settings import RobustSettings
 from solo_adv.pretrained import file_of, load_pretrained
 from solo_adv.report.record import Report
 from solo_adv.report.writing import write_report, written_files
+from solo_adv.support.allocator import keep_freed_memory
 from solo_adv.support.checks import choice, flag
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path, require_writable
@@ -137,6 +138,8 @@ def _asked(cfg: DictConfig) -> _Asked:
     again = given.pop("again", False)
     flag("again", again)
     device = device_of(given.pop("accelerator"))
+    if device.type == "cpu":
+        keep_freed_memory()
     head_weights = given.pop("head_weights", None)
     foreign = given.pop("encoder", None) or {}
     built = EncoderSettings.from_config(foreign)

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from solo_adv.adversaries import Adversary, batch_norm_during_attack, parameters_frozen
 from solo_adv.crops import CropOptions, CropPipeline, CropSpec, as_unit_float, join_views
 from solo_adv.crops import build as build_crops
-from solo_adv.crops.memory import keep_freed_memory
 from solo_adv.data.loaders import number_of_images
 from solo_adv.encoders.batch_norms import CLEAN, batch_norm_branch, with_two_batch_norms
 from solo_adv.encoders.projector import Projector
@@ -27,11 +26,12 @@ from solo_adv.methods.averaging import AveragedWeights, Averaging
 from solo_adv.methods.bank import Bank, compute_bank
 from solo_adv.methods.chunks import pass_in_chunks
 from solo_adv.methods.lifecycle import Lifecycle
-from solo_adv.methods.performance import Performance
+from solo_adv.methods.performance import Performance, on_cpu
 from solo_adv.methods.replay_graph import Replayed, ReplayGraph, check_device
 from solo_adv.methods.run_length import batches_in_all
 from solo_adv.methods.teacher import FrozenTeacher, Teacher, read_teacher, start_from
 from solo_adv.objectives import Objective, Update
+from solo_adv.support.allocator import keep_freed_memory
 from solo_adv.support.compiling import compile_whole
 from solo_adv.support.errors import UserError
 from solo_adv.support.processes import world_size
@@ -614,7 +614,8 @@ class AdversarialMethod(Lifecycle):
         if self.global_rank:
             self.crops = self._build_crops(seed=self.cfg.get("seed", 0) + self.global_rank)
         performance = construct(Performance, section(self.cfg, "performance"), "performance")
-        if performance.keep_freed_memory:
+        keep = performance.keep_freed_memory
+        if keep or (keep is None and on_cpu(self.cfg)):
             keep_freed_memory()
         if stage == "fit" and performance.compile != "none":
             self._network = compile_whole(self._pass, performance.mode)

@@ -25,7 +25,7 @@ class Performance:
         graph: ``replay`` records a whole replay as one CUDA graph (``replay_graph.py``); ``none``
             does not.
         keep_freed_memory: whether freed memory of the CPU is kept for the next batch, which
-            concerns the whole process (``crops.keep_freed_memory``).
+            concerns the whole process (``support.allocator``); None keeps it if the CPU trains.
 
     Raises:
         UserError: a value is not accepted.
@@ -34,11 +34,12 @@ class Performance:
     disable_channel_last: bool = False
     compile: str = "none"
     graph: str = "none"
-    keep_freed_memory: bool = False
+    keep_freed_memory: bool | None = None
 
     def __post_init__(self) -> None:
         flag("performance.disable_channel_last", self.disable_channel_last)
-        flag("performance.keep_freed_memory", self.keep_freed_memory)
+        if self.keep_freed_memory is not None:
+            flag("performance.keep_freed_memory", self.keep_freed_memory)
         choice("performance.compile", self.compile, COMPILE)
         choice("performance.graph", self.graph, GRAPH)
 
@@ -59,9 +60,13 @@ def resolved_precision(cfg: DictConfig) -> str | int:
     precision: str | int = cfg.get("precision", "32-true")
     if precision != AUTO:
         return precision
-    on_cpu = cfg.get("accelerator") == "cpu" or not torch.cuda.is_available()
-    fast = _cpu_multiplies_bf16() if on_cpu else torch.cuda.get_device_capability() >= (8, 0)
+    fast = _cpu_multiplies_bf16() if on_cpu(cfg) else torch.cuda.get_device_capability() >= (8, 0)
     return "bf16-mixed" if fast else "32-true"
+
+
+def on_cpu(cfg: DictConfig) -> bool:
+    """Whether a run computes on the CPU."""
+    return cfg.get("accelerator") == "cpu" or not torch.cuda.is_available()
 
 
 def _cpu_multiplies_bf16() -> bool:

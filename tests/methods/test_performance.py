@@ -238,11 +238,19 @@ def test_automatic_precision_asks_the_processor(monkeypatch, amx, avx, name, exp
     assert resolved_precision(OmegaConf.create({"precision": "64-true"})) == "64-true"
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_the_allocator_is_tuned_only_if_asked(build, monkeypatch, asked):
+@pytest.mark.parametrize(
+    ("asked", "gpu", "expected"),
+    [(None, False, True), (None, True, False), (True, True, True), (False, False, False)],
+)
+def test_the_allocator_is_tuned_if_asked_or_if_the_cpu_trains(
+    build, monkeypatch, asked, gpu, expected
+):
     tuned = []
     monkeypatch.setattr(
         "solo_adv.methods.adversarial.keep_freed_memory", lambda: tuned.append(True)
     )
-    build("cfamc", **{"performance.keep_freed_memory": asked}).setup("fit")
-    assert tuned == [True] * asked
+    method = build("cfamc", **{"performance.keep_freed_memory": asked})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    method.cfg.accelerator = "auto"
+    method.setup("fit")
+    assert tuned == [True] * expected
