@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from solo_adv.encoders.backbones import architecture, build_backbone
 from solo_adv.encoders.projector import Projector
+from solo_adv.support.allocator import keep_freed_memory
 from solo_adv.support.settings import plain
 
 _SECONDS_OF_MEASUREMENT = 3.0
@@ -106,6 +107,8 @@ def measured_throughput(
         seconds: How long to measure, after a warm-up.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":  # as training does
+        keep_freed_memory()
     channels_last = {"memory_format": torch.channels_last}
     module: nn.Module = network.build().to(device, **channels_last)  # type: ignore[call-overload]
     count = min(
