@@ -11,7 +11,7 @@ from rich.table import Table
 
 from solo_adv.reproduce.commands import printed
 from solo_adv.reproduce.plan import Job, Request, plan
-from solo_adv.reproduce.rows import ALL, TABLES
+from solo_adv.reproduce.rows import ALL, EVALUATIONS, TABLES
 from solo_adv.reproduce.scales import PASSES, SCALES, YARDSTICK_ROW, scale_of
 from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.errors import UserError
@@ -107,6 +107,8 @@ def parser() -> argparse.ArgumentParser:
     row_help = "only this row, without a table by the evaluations of all; may be repeated"
     add("--row", action="append", default=[], help=row_help)
     add("--dataset", action="append", default=[], help=f"only this one of {', '.join(ALL)}")
+    judged = ", ".join(EVALUATIONS)
+    add("--evaluation", action="append", default=[], help=f"judge only by this one of {judged}")
     scale_help = "the same on digits, in minutes; small: on CIFAR with a narrow network, on a CPU"
     add("--scale", default="full", help=f"one of {', '.join(SCALES)}. tiny: {scale_help}")
     add(
@@ -153,6 +155,7 @@ def request(given: argparse.Namespace) -> Request:
         tables=[given.table] if given.table else [],
         rows=given.row,
         datasets=given.dataset,
+        evaluations=given.evaluation,
         scale=scale_of(given.scale, given.passes, given.proportional),
         preset=given.preset,
         directory=given.directory.expanduser(),

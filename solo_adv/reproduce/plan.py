@@ -128,6 +128,8 @@ class Request:
     """Names of tables. If there are none, all tables are meant, also those that ``all`` omits."""
     rows: Sequence[str] = ()
     datasets: Sequence[str] = ()
+    evaluations: Sequence[str] = ()
+    """Names of evaluations; if there are none, all that the tables have."""
     scale: Full = FULL
     preset: str | None = None
     directory: Path = Path("reproduce")
@@ -141,13 +143,15 @@ def plan(request: Request) -> list[Job]:
     """Make the jobs of a request. A run that several tables have is one job.
 
     Raises:
-        UserError: a table, row or data set does not exist, or no row is left.
+        UserError: a table, row, data set or evaluation does not exist, or no row is left.
     """
     names = PAPER_TABLES if "all" in request.tables else tuple(request.tables or TABLES)
     for name in names:
         choice("table", name, (*TABLES, "all"))
     for dataset in request.datasets:
         choice("--dataset", dataset, ALL)
+    for evaluation in request.evaluations:
+        choice("--evaluation", evaluation, EVALUATIONS)
     known = {judged.row for name in names for judged in TABLES[name]}
     for row in request.rows:
         choice(f"--row of {', '.join(names)}", row, known)
@@ -158,13 +162,21 @@ def plan(request: Request) -> list[Job]:
                 wanted = not request.datasets or dataset in request.datasets
                 if not wanted or (request.rows and judged.row not in request.rows):
                     continue
+                evaluations = [
+                    EVALUATIONS[name]
+                    for name in judged.evaluations
+                    if not request.evaluations or name in request.evaluations
+                ]
+                if not evaluations:
+                    continue
                 job = _job(request, ROWS[judged.row], dataset)
-                evaluations = [EVALUATIONS[e] for e in judged.evaluations]
                 before = jobs[job.name].evaluations if job.name in jobs else ()
-                jobs[job.name] = replace(job, evaluations=_needed([*before, *evaluations]))
+                jobs[job.name] = replace(
+                    job, evaluations=_needed([*before, *evaluations], request.scale)
+                )
     if not jobs:
         raise UserError(
-            f"No row of {', '.join(names)} is left with these --row and --dataset; "
+            f"No row of {', '.join(names)} is left with these --row, --dataset and --evaluation; "
             "without them all are run."
         )
     return list(jobs.values())
@@ -195,8 +207,10 @@ def _where(request: Request, dataset: str) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _needed(evaluations: Iterable[Evaluation]) -> tuple[Evaluation, ...]:
+def _needed(evaluations: Iterable[Evaluation], scale: Full) -> tuple[Evaluation, ...]:
     """Remove duplicates and the evaluations that another one covers."""
     unique = list(dict.fromkeys(evaluations))
+    if not scale.covers:
+        return tuple(unique)
     covered = {name for evaluation in unique for name in evaluation.covers}
     return tuple(e for e in unique if e.name not in covered)

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from solo_adv.cost import evaluation_passes, measured_throughput, passes_of_batch
+from solo_adv.evaluation import HeadRecipe
 from solo_adv.paper import MODELS, model_of
 from solo_adv.paper import TABLES as PRINTED
 from solo_adv.reproduce import __main__ as command_line
@@ -138,13 +139,32 @@ def test_small_evaluations_judge_all_images_and_fewer_by_the_dear_ones():
     judged = {e: composed("robust", planned.judging(EVALUATIONS[e])) for e in EVALUATIONS}
     assert judged["standard"].max_images is None
     assert judged["standard"].head.optimizer == "lbfgs"
-    assert judged["robust"].head.epochs == 2
+    recipe = HeadRecipe.from_config(plain(judged["robust"].head))
+    assert (recipe.epochs_for(50_000), recipe.updates_per_epoch(50_000)) == (2, 391)
     assert judged["autoattack"].max_images == judged["crops32"].max_images == 1000
 
 
 def test_small_is_for_cifar():
     with pytest.raises(UserError, match="cifar10 or cifar100; got imagenet100"):
         plan(Request(tables=["all"], datasets=["imagenet100"], scale=Small()))
+
+
+def test_judging_can_be_held_to_some_evaluations():
+    asked = {"rows": ["cfamc_m3"], "datasets": ["cifar10"]}
+    (all_of_them,) = plan(Request(**asked))
+    (one,) = plan(Request(**asked, evaluations=["standard"]))
+    assert [e.name for e in one.evaluations] == ["standard"]
+    assert one.pretraining == all_of_them.pretraining
+    assert len(all_of_them.evaluations) > 1
+    # autoattack covers robust, but not if only robust is asked for.
+    (one,) = plan(Request(**asked, evaluations=["robust"]))
+    assert [e.name for e in one.evaluations] == ["robust"]
+    (small,) = plan(Request(**asked, scale=Small()))  # its autoattack judges fewer images
+    assert [e.name for e in small.evaluations] == ["standard", "robust", "autoattack"]
+    with pytest.raises(UserError, match="No row of table2 is left"):
+        plan(Request(tables=["table2"], evaluations=["robust"]))
+    with pytest.raises(UserError, match="Unknown --evaluation 'robus'"):
+        plan(Request(evaluations=["robus"]))
 
 
 def test_a_run_can_be_looked_up_at_its_scale():
