@@ -40,6 +40,8 @@ NAME = re.compile(
     r"(?:-(?P<preset>\w+))?"
 )
 """The name of a run at small scale, as ``Job.name`` makes it."""
+LOSS = re.compile(r"train_((?!class)\w+_loss)_step")
+"""The objective's loss among the columns of ``metrics.csv``; the online classifier has another."""
 SURE = 2.0
 """A difference decides a claim if it is larger than so many standard errors."""
 
@@ -164,10 +166,11 @@ def thinned(metrics: Path) -> list[list[str]]:
     with metrics.open(encoding="utf-8", newline="") as lines:
         held = list(csv.DictReader(lines))
     keys = held[0] if held else {}
-    name = next((key for key in keys if key.endswith("_loss") and "val" not in key), None)
-    if name is None:
+    named = [(match[1], key) for key in keys for match in [LOSS.fullmatch(key)] if match]
+    if not named:
         return [["step", "loss"]]
-    told = [[row["step"], row[name]] for row in held if row.get(name)]
+    ((name, key),) = named
+    told = [[row["step"], row[key]] for row in held if row.get(key)]
     every = max(1, math.ceil(len(told) / POINTS))
     return [["step", name], *told[::every]]
 

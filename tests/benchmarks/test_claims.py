@@ -9,6 +9,7 @@ from benchmarks import claims
 from benchmarks.claims import CLAIMS, NAME, Claim, Measured, Side, measured, printed_pair, verdict
 from benchmarks.record import RESULTS
 from solo_adv import UserError
+from solo_adv.methods import MIXINS
 from solo_adv.reproduce.plan import EVALUATIONS, ROWS, Job
 from solo_adv.reproduce.scales import Small
 from tests.report.reports import make_report, measurement
@@ -110,13 +111,26 @@ def test_what_the_paper_prints_is_of_one_head_if_it_can_be():
     assert told[crops, "clean"] == "92.85 (standard) against 75.02 (standard)"
 
 
+@pytest.mark.parametrize("name", {m.objective_class.name for m in MIXINS.values()})
+def test_the_loss_of_every_objective_is_found_among_a_runs_metrics(name, tmp_path):
+    columns = [
+        "step",
+        "train_class_loss_step",
+        f"train_{name}_loss_epoch",
+        f"train_{name}_loss_step",
+    ]
+    file = tmp_path / "metrics.csv"
+    file.write_text(f"{','.join(columns)}\n9,2.3,,4.5\n19,2.2,4.1,\n")
+    assert claims.thinned(file) == [["step", f"{name}_loss"], ["9", "4.5"]]
+
+
 @pytest.fixture
 def runs(tmp_path):
     """A directory as reproduce leaves it, with one run at small scale and one on digits."""
     version = tmp_path / "trained_models/x"
     version.mkdir(parents=True)
-    rows = [f"{step},{-step / 10}," if step % 2 == 0 else f"{step},,50" for step in range(500)]
-    lines = ["step,emp_loss,val_acc1", *rows]
+    rows = [f"{step},2,{-step / 10}," if step % 2 == 0 else f"{step},,,50" for step in range(500)]
+    lines = ["step,train_class_loss_step,train_emp_loss_step,train_emp_loss_epoch", *rows]
     (version / "metrics.csv").write_text("\n".join(lines) + "\n")
     report = make_report(
         checkpoint=str(version / "a.ckpt"),
