@@ -7,6 +7,7 @@ processes that do not, and times CF-AMC-SSL steps of a ResNet-18 of width 16 in 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ NETWORK = (
 
 
 def timed(args: argparse.Namespace) -> dict[str, float]:
-    """Seconds of a step in this process, and how much of its time the system took."""
+    """Seconds of a step in this process, the system's share of its time, and the memory's peak."""
     step = rehearsed(configured("cfamc", args, "32-true", NETWORK))
     step()
     seconds, before, begun = [], os.times(), time.perf_counter()
@@ -34,7 +35,11 @@ def timed(args: argparse.Namespace) -> dict[str, float]:
         begun = time.perf_counter()
     after = os.times()
     system, user = after.system - before.system, after.user - before.user
-    return {"seconds": median(seconds), "system_share": system / (system + user)}
+    return {
+        "seconds": median(seconds),
+        "system_share": system / (system + user),
+        "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
 
 
 def measured(*, keep: bool) -> dict[str, float]:
@@ -70,11 +75,14 @@ def main() -> None:
         "returned_to_kept": median(b["seconds"] / a["seconds"] for a, b in pairs),
         "system_share_kept": median(kept["system_share"] for kept, _ in pairs),
         "system_share_returned": median(returned["system_share"] for _, returned in pairs),
+        "gib_kept": median(kept["gib"] for kept, _ in pairs),
+        "gib_returned": median(returned["gib"] for _, returned in pairs),
     }
     print(
         f"a step takes {row['kept_seconds']:.2f} s if freed memory is kept and "
         f"{row['returned_to_kept']:.2f} times as long if it is returned; the system has "
-        f"{row['system_share_kept']:.0%} and {row['system_share_returned']:.0%} of the time"
+        f"{row['system_share_kept']:.0%} and {row['system_share_returned']:.0%} of the time, "
+        f"and the process at most {row['gib_kept']:.1f} and {row['gib_returned']:.1f} GiB"
     )
     print(store(args.name or "allocator_cpu", {"benchmark": "allocator", **row}, args.output))
 

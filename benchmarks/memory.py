@@ -47,6 +47,7 @@ def configured(method: str, batch: int, views: int, precision: str, extra: list[
     """The complete config of a case."""
     sizes = [f"optimizer.batch_size={batch}", f"crops.num_crops={views}"]
     rest = [f"precision={precision}", "max_epochs=1", "knn_eval.enabled=false", *extra]
+    rest.append("performance.keep_freed_memory=false")
     cfg = parse_cfg(composed(method, [*sizes, *rest]))
     cfg.data.num_classes = 10
     return cfg
