@@ -111,7 +111,7 @@ def test_what_the_paper_prints_is_of_one_head_if_it_can_be():
     assert told[crops, "clean"] == "92.85 (standard) against 75.02 (standard)"
 
 
-@pytest.mark.parametrize("name", {m.objective_class.name for m in MIXINS.values()})
+@pytest.mark.parametrize("name", sorted({m.objective_class.name for m in MIXINS.values()}))
 def test_the_loss_of_every_objective_is_found_among_a_runs_metrics(name, tmp_path):
     columns = [
         "step",
