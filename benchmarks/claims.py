@@ -333,13 +333,13 @@ def page(rows: Sequence[Mapping[str, Any]], with_picture: bool) -> str:
     """The text of ``docs/results.md``."""
     runs = "\n".join(runs_table(rows)) if rows else "None has been run to its end yet."
     if with_picture:
-        runs += "\n\n![Training loss of each run, by step](results.png)"
+        runs += "\n\n![Training loss of each run, by batch](results.png)"
     text = TEMPLATE.read_text(encoding="utf-8")
     return text.format(sure=f"{SURE:g}", claims="\n".join(claims_table(rows)), runs=runs)
 
 
 def picture(curves: Mapping[str, Sequence[Sequence[str]]], file: Path) -> None:
-    """Draw the training losses, one panel for each kind of loss, into a PNG."""
+    """Draw the training losses by batch, one panel for each kind of loss, into a PNG."""
     kinds: dict[str, list[str]] = {}
     for name, points in curves.items():
         kinds.setdefault(points[0][1], []).append(name)
@@ -350,7 +350,7 @@ def picture(curves: Mapping[str, Sequence[Sequence[str]]], file: Path) -> None:
         for name in sorted(names):
             steps, losses = zip(*curves[name][1:], strict=True)
             axes.plot([int(s) for s in steps], [float(x) for x in losses], label=name, lw=1)
-        axes.set(xlabel="step", ylabel=kind.replace("_", " "))
+        axes.set(xlabel="batch", ylabel=kind.replace("_", " "))
         axes.legend(fontsize=6)
     figure.savefig(file)
 
