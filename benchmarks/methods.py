@@ -3,7 +3,8 @@
 Trains every arm from nothing to a budget of crop passes that includes teachers and first stages, on
 real CIFAR-10 with a ResNet-18 of width 16. Then it fits a linear head to convergence on the
 training images, without augmentation, on the backbone's and on the projector's hidden features, and
-attacks 1,000 test images with PGD-20 at 4/255 and 8/255.
+attacks 1,000 test images with PGD-20 at 4/255 and 8/255. A third head, on the backbone's features,
+is trained on attacked images (r-LE).
 
 A row of the result file is an arm, a budget, a number of images and a seed. Rows that are there
 already are not measured again, training continues where it was stopped, and arms that begin with
@@ -27,7 +28,7 @@ import torch
 
 import solo_adv
 from benchmarks.record import RESULTS, device, store
-from solo_adv.adversaries import Fast
+from solo_adv.adversaries import PGD, Fast
 from solo_adv.cost.work import IMAGES, passes_of_batch
 from solo_adv.data import ImageSet
 from solo_adv.data.labelled import load_labelled
@@ -38,6 +39,7 @@ from solo_adv.encoders.loading import encoder_from
 from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.judging import clean_accuracy, evaluate_pgd
 from solo_adv.evaluation.heads.features import extract
+from solo_adv.evaluation.heads.linear import HeadRecipe, train_head
 from solo_adv.methods.adversarial import AdversarialMethod
 from solo_adv.methods.attacked_views import AttackedViews
 from solo_adv.objectives import Supervised
@@ -54,6 +56,9 @@ from solo_adv.training.runs import find_finished
 DIGITS = Path("digits")
 TEST_IMAGES = 1_000
 EPSILONS = ("4/255", "8/255")
+FEATURES = ("backbone", "hidden")
+ROBUST_HEAD = "backbone, robust head"
+R_LE = HeadRecipe(lr=1e-3, batch_size=128, epochs=4, min_updates=0)
 
 
 class SupervisedFast(AdversarialMethod):
@@ -212,11 +217,35 @@ def judged(
     encoder = encoder.to(device())
     features, labels = extract(encoder, train_set, 500, device())
     head, steepest = fit_logistic(features, labels, train_set.num_classes)
-    bench = Bench(Classifier(encoder, head), test_set, 250, device()).drawn(test_images)
-    found = {"clean": 100 * clean_accuracy(bench).top1.accuracy, "head_gradient": steepest}
+    found = attacked(Classifier(encoder, head), test_set, test_images)
+    return {**found, "head_gradient": round(steepest, 6)}
+
+
+def judged_by_robust_head(
+    encoder: Encoder, train_set: ImageSet, test_set: ImageSet, test_images: int = TEST_IMAGES
+) -> dict[str, float]:
+    """The same of a head that is trained on images attacked by PGD-5 at 8/255."""
+    encoder = encoder.to(device())
+    head = train_head(
+        encoder,
+        train_set,
+        num_classes=train_set.num_classes,
+        features_dim=encoder.features_dim,
+        recipe=R_LE,
+        adversary=PGD("8/255", "2/255", 5, batch_norm="eval"),
+        device=device(),
+        seed=5,
+    )
+    return attacked(Classifier(encoder, head), test_set, test_images)
+
+
+def attacked(classifier: Classifier, test_set: ImageSet, test_images: int) -> dict[str, float]:
+    """Accuracy in percent of a classifier on clean and attacked test images."""
+    bench = Bench(classifier, test_set, 250, device()).drawn(test_images)
+    found = {"clean": 100 * clean_accuracy(bench).top1.accuracy}
     for epsilon in EPSILONS:
-        attacked = evaluate_pgd(bench, epsilon=epsilon, step_size="2/255", random_start=True)
-        found[epsilon] = 100 * attacked.accuracy
+        survived = evaluate_pgd(bench, epsilon=epsilon, step_size="2/255", random_start=True)
+        found[epsilon] = 100 * survived.accuracy
     return {name: round(value, 6) for name, value in found.items()}
 
 
@@ -226,11 +255,14 @@ def measured(row: Row, data: Path, work: Path) -> dict[str, Any]:
     checkpoint, passes, precision = trained(row, data, work)
     seconds = time.perf_counter() - begun
     found: dict[str, Any] = {}
-    for features in ("backbone", "hidden"):
+    for features in FEATURES:
         if features == "hidden" and "projector" not in _parts(checkpoint):
             continue
         encoder = encoder_from(checkpoint, features=features)
-        found[features] = judged(encoder, *load_labelled(encoder.config["data"], {}))
+        sets = load_labelled(encoder.config["data"], {})
+        found[features] = judged(encoder, *sets)
+        if features == "backbone":
+            found[ROBUST_HEAD] = judged_by_robust_head(encoder, *sets)
     return {
         "arm": row.arm,
         "budget": row.passes,
@@ -265,8 +297,8 @@ def best(rows: Sequence[dict[str, Any]], budget: int, count: int) -> list[str]:
 
 
 def robust(row: dict[str, Any]) -> float:
-    """The accuracy at 8/255 on the better features."""
-    return max(float(row[kind]["8/255"]) for kind in ("backbone", "hidden") if kind in row)
+    """The accuracy at 8/255 on the better features, with heads fitted to convergence."""
+    return max(float(row[kind]["8/255"]) for kind in FEATURES if kind in row)
 
 
 def rows_of(round_: int, rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[Row]:
@@ -287,7 +319,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         "|---|---:|---:|---:|---|---:|---:|---:|",
     ]
     for row in sorted(rows, key=lambda row: (row["budget"], -robust(row))):
-        for kind in ("backbone", "hidden"):
+        for kind in (*FEATURES, ROBUST_HEAD):
             if kind in row:
                 cells = [f"{row[kind][name]:.1f}" for name in ("clean", *EPSILONS)]
                 passes = f"{row['crop_passes'] / 1e6:.2f}"
@@ -314,6 +346,9 @@ def main() -> None:
     )
     parser.add_argument("--images", type=int, default=10_000, help="train images of round 1")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument(
+        "--again", action="store_true", help="judge rows again that are there; runs are kept"
+    )
     parser.add_argument("--work", type=Path, default=Path("trained_models/benchmark_methods"))
     parser.add_argument("--output", type=Path, default=RESULTS / "methods.json")
     options = parser.parse_args()
@@ -330,14 +365,15 @@ def main() -> None:
             print(table(held))
             return
         asked = rows_of(options.round, held, options)
-        done = {key(row) for row in held}
+        done = set() if options.again else {key(row) for row in held}
         missing = [row for row in asked if (row.arm, row.passes, row.images, row.seed) not in done]
         for number, row in enumerate(missing, 1):
             print(f"{number} of {len(missing)}: {row}", flush=True)
             data = options.data if options.data == DIGITS else options.data.resolve()
-            held.append(measured(row, data, options.work.resolve()))
+            found = measured(row, data, options.work.resolve())
+            held = [*(row for row in held if key(row) != key(found)), found]
             store("methods", {"test_images": TEST_IMAGES, "rows": held}, options.output)
-            print(table(held[-1:]), flush=True)
+            print(table([found]), flush=True)
     print(table(held))
 
 

@@ -90,7 +90,12 @@ def test_a_rehearsal_continues_and_measures_nothing_twice(tmp_path, monkeypatch,
     rows = json.loads(output.read_text())["rows"]
     assert [found["arm"] for found in rows] == ["deacl_fast", "cfamc"]
     assert all(abs(found["crop_passes"] - 2000) < 600 for found in rows)
-    assert {"device", "precision", "backbone"} <= set(rows[0])
+    assert {"device", "precision", "backbone", "backbone, robust head"} <= set(rows[0])
     monkeypatch.setattr(methods, "measured", lambda *arguments: 1 / 0)
     methods.main()
     assert len(json.loads(output.read_text())["rows"]) == 2
+    monkeypatch.setattr(methods, "measured", lambda row, *arguments: {**rows[0], "arm": row.arm})
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--again"])
+    methods.main()
+    again = json.loads(output.read_text())["rows"]
+    assert [found["backbone"] for found in again] == [rows[0]["backbone"]] * 2
