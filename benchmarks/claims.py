@@ -145,10 +145,8 @@ def taken(directory: Path) -> tuple[list[dict[str, Any]], dict[str, list[list[st
             "device": report.hardware["name"],
         }
         rows.append(found)
-        metrics, curve = (
-            Path(report.checkpoint).parent / "metrics.csv",
-            f"{run}-seed{found['seed']}",
-        )
+        metrics = Path(report.checkpoint).parent / "metrics.csv"
+        curve = f"{run}-seed{found['seed']}"
         if curve not in curves and metrics.exists():
             curves[curve] = thinned(metrics)
     if others:

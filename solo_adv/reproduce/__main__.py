@@ -69,13 +69,12 @@ def _rate(costs: Sequence["Cost"]) -> tuple[float, str]:
     work: Counter[Network] = Counter()
     for spent in costs:
         work[spent.network] += round(spent.seconds(1))
-    (network, _), *_ = work.most_common(1)
-    relative = next(spent.relative for spent in costs if spent.network == network)
-    made = measured_throughput(network)
+    most = max(costs, key=lambda spent: work[spent.network])
+    made = measured_throughput(most.network)
     text = (
         f"{made:,.0f} passes a second of the network that has most to do (measured here just now)"
     )
-    return made * relative, text
+    return made * most.relative, text
 
 
 def _cells(spent: "Cost", rate: float) -> list[str]:

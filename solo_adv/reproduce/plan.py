@@ -163,9 +163,9 @@ def plan(request: Request) -> list[Job]:
                 if not wanted or (request.rows and judged.row not in request.rows):
                     continue
                 evaluations = [
-                    EVALUATIONS[name]
-                    for name in judged.evaluations
-                    if not request.evaluations or name in request.evaluations
+                    EVALUATIONS[evaluation]
+                    for evaluation in judged.evaluations
+                    if not request.evaluations or evaluation in request.evaluations
                 ]
                 if not evaluations:
                     continue

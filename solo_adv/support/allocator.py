@@ -5,6 +5,7 @@ activations are such blocks. Each pass then gets them anew, page by page, filled
 """
 
 import ctypes
+import os
 from functools import cache
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of malloc.h
@@ -24,6 +25,8 @@ def keep_freed_memory() -> bool:
     Source:
         ``mallopt(3)``: ``M_MMAP_MAX=0``, ``M_TRIM_THRESHOLD=-1``.
     """
+    if os.name != "posix":  # Windows has no library of the process itself
+        return False
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "gnu_get_libc_version"):
         return False

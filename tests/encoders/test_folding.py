@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from solo_adv.encoders import folding
 from solo_adv.encoders.backbones import build_backbone
 from solo_adv.encoders.folding import folded
 
@@ -132,6 +133,7 @@ def hooked():
 )
 def test_nothing_is_folded_that_would_change_the_function(network):
     network = settled(network) if norms(network) < 2 else network.double().eval()
+    assert folding._folded(network) is network  # not only because the result would be refused
     assert folded(network, torch.rand(2, 3, 8, 8, dtype=torch.float64)) is network
 
 

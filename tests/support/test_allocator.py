@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+
+from solo_adv.support import allocator
 
 # glibc counts the blocks that it takes from the system one by one, and would give back.
 PROGRAM = """
@@ -33,6 +36,12 @@ before = libc.mallinfo2().hblkhd
 block = torch.empty(300 * 2**20, dtype=torch.uint8)
 print("returned" if libc.mallinfo2().hblkhd > before else "kept")
 """
+
+
+def test_windows_is_left_alone(monkeypatch):
+    monkeypatch.setattr(allocator, "os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: 1 / 0)
+    assert allocator.keep_freed_memory.__wrapped__() is False
 
 
 @pytest.mark.parametrize(

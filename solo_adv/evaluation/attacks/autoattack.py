@@ -53,7 +53,8 @@ def evaluate_autoattack(
 
     An image counts only if it is classified correctly without attack and after all four attacks.
     The verdicts are those of ``AutoAttack(..., seed=seed).run_standard_evaluation`` with this batch
-    size. All passes are computed in float32, even if ``bench.crafting`` says otherwise.
+    size, up to rounding if ``bench.crafting`` folds or compiles the network. All passes are
+    computed in float32, even if ``bench.crafting`` says otherwise.
 
     With fewer than ten classes, each class but the true one is a target. The DLR loss needs three
     classes, and its targeted form needs four. With three classes, APGD therefore uses the plain DLR
