@@ -308,8 +308,10 @@ def rows_of(round_: int, rows: Sequence[dict[str, Any]], options: argparse.Names
         arms = options.arms or list(ARMS)
         return [Row(arm, first, options.images, s) for arm in arms for s in options.seeds]
     if round_ == 2:
-        return [Row(arm, second, options.images, s) for s in (1, 2) for arm in best(rows, first, 4)]
-    return [Row(arm, third, IMAGES["cifar10"][0], 1) for arm in best(rows, second, 2)]
+        arms = options.arms or best(rows, first, 4)
+        return [Row(arm, second, options.images, s) for s in (1, 2) for arm in arms]
+    arms = options.arms or best(rows, second, 2)
+    return [Row(arm, third, IMAGES["cifar10"][0], 1) for arm in arms]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -337,7 +339,9 @@ def main() -> None:
         "--data", type=Path, help="directory of CIFAR-10 as Parquet files, or digits"
     )
     parser.add_argument("--round", type=int, choices=(1, 2, 3), default=1)
-    parser.add_argument("--arms", nargs="+", help=f"of round 1; all: {', '.join(ARMS)}")
+    parser.add_argument(
+        "--arms", nargs="+", help=f"instead of all, or of the best: {', '.join(ARMS)}"
+    )
     parser.add_argument(
         "--budget",
         type=int,
