@@ -24,6 +24,7 @@ from solo_adv.support.fingerprints import weights_fingerprint
 from solo_adv.support.hashes import sha256
 from solo_adv.training.runs import comparable, ends_run
 from solo_adv.zoo.card import card
+from solo_adv.zoo.folders import Folders
 
 PART_BYTES = 15 << 20
 """Larger files are stored in parts of this size, because many hosts refuse files of 16 MiB."""
@@ -51,7 +52,8 @@ def publish(
         summary: One honest sentence that says what the model is.
         zoo: Directory of the zoo, whose ``index.json`` is created or extended; it can be hosted
             as it is.
-        reports: ``report.json`` files of this encoder, or directories with them.
+        reports: ``report.json`` files of this encoder, or directories with them. The folders of
+            this machine are left out of what is published (:class:`Folders`).
         licence: Licence of the weights.
         commit: Commit of the code that trained it; the run does not record it.
         hardware: What it was trained on; the run does not record it.
@@ -77,6 +79,7 @@ def publish(
     folder = f"models/{name}"
     files = {kind: _described_file(folder, *c, part_bytes) for kind, c in content.items()}
     config = _shared(encoder.config)
+    files_of = _report_files(found)
     entry = Entry(
         **described(config),
         name=name,
@@ -94,14 +97,14 @@ def publish(
             "minutes": minutes,
         },
         evaluations=[
-            _evaluation(report, _described_file(folder, f"{stem}.json", path.read_bytes()))
-            for (path, report), stem in zip(found, _stems(found), strict=True)
+            _evaluation(report, _described_file(folder, f"{stem}.json", files_of[f"{stem}.json"]))
+            for (_, report), stem in zip(found, _stems(found), strict=True)
         ],
         date=datetime.now(timezone.utc).date().isoformat(),
     )
     entry.check()
     index = _index_with(zoo, entry)
-    _write(zoo, entry, content, found, index)
+    _write(zoo, entry, content, files_of, index)
     return entry
 
 
@@ -206,6 +209,23 @@ def _stems(found: Found) -> list[str]:
     return stems
 
 
+def _report_files(found: Found) -> dict[str, bytes]:
+    """The files of the reports by published name, without the folders of this machine."""
+    files = {}
+    for (path, report), stem in zip(found, _stems(found), strict=True):
+        held = json.loads(path.read_text(encoding="utf-8"))
+        folders = Folders(held, report.checkpoint)
+        text = json.dumps(folders.without(held), indent=2, allow_nan=False) + "\n"
+        files[f"{stem}.json"] = text.encode()
+        words, picture = path.with_suffix(".md"), path.with_suffix(".png")
+        if words.exists():
+            text = folders.without(words.read_text(encoding="utf-8"))
+            files[f"{stem}.md"] = text.replace("(report.png)", f"({stem}.png)").encode()
+        if picture.exists():
+            files[f"{stem}.png"] = picture.read_bytes()
+    return files
+
+
 def _described_file(
     folder: str, file_name: str, content: bytes, part_bytes: int | None = None
 ) -> StoredFile:
@@ -240,7 +260,7 @@ def _write(
     zoo: Path,
     entry: Entry,
     content: Mapping[str, tuple[str, bytes]],
-    found: Found,
+    reports: Mapping[str, bytes],
     index: bytes,
 ) -> None:
     """Write the model's files, then the index, so that the index names only files that exist."""
@@ -253,14 +273,8 @@ def _write(
             for piece in file.parts or (file,):
                 write_whole(zoo / piece.path, data[begin : begin + piece.size])
                 begin += piece.size
-        for (path, _), stem in zip(found, _stems(found), strict=True):
-            for suffix in (".json", ".md", ".png"):
-                source = path.with_suffix(suffix)
-                if source.exists():
-                    text = source.read_bytes()
-                    if suffix == ".md":
-                        text = text.replace(b"(report.png)", f"({stem}.png)".encode())
-                    write_whole(folder / f"{stem}{suffix}", text)
+        for name, data in reports.items():
+            write_whole(folder / name, data)
         write_whole(folder / "README.md", card(entry))
         write_whole(zoo / INDEX_FILE, index)
     except OSError as error:

@@ -181,6 +181,17 @@ def test_the_card_and_the_reports_lie_beside_the_weights(published):
     assert "| linear |" in card
 
 
+def test_reports_are_published_without_the_folders_of_the_machine(attempt, trained):
+    runs = trained.checkpoint.parents[2]
+    assert runs.is_absolute()
+    folder = attempt() / "models" / NAME
+    for file in [*folder.glob("*.json"), *folder.glob("*.md")]:
+        assert str(runs) not in file.read_text(), file
+    published = Report.read(folder / "report_linear.json")
+    assert published.checkpoint == trained.checkpoint.relative_to(runs).as_posix()
+    assert f"`{published.checkpoint}`" in (folder / "report_linear.md").read_text()
+
+
 def test_large_files_are_split_and_load_all_the_same(attempt, trained, monkeypatch):
     zoo = attempt(part_bytes=3000)
     entry = read_index(zoo / "index.json")[NAME]
