@@ -191,7 +191,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--head", help="with --to onnx: linear or robust_linear")
     command.add_argument("--push", metavar="USER/REPO", help="with --to hf: upload it as well")
 
-    command = add("publish", _publish, "Add a finished, evaluated run to a zoo directory.")
+    command = add(
+        "publish",
+        _publish,
+        "Add a finished, evaluated run to a zoo directory, its reports without the folders of this "
+        "machine.",
+    )
     command.add_argument("run", type=given_path, metavar="RUN_DIR")
     command.add_argument("--name", required=True)
     command.add_argument("--summary", required=True, help="one honest sentence")
