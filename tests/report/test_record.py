@@ -13,6 +13,7 @@ from solo_adv.support.errors import UserError
 from tests.report.reports import make_report
 
 PACKAGED = sorted((places.PACKAGED / "models").rglob("report_*.json"))
+FIRST_FORMAT = [file for file in PACKAGED if "format" not in json.loads(file.read_text())]
 
 
 def written(report, path, change=None):
@@ -43,10 +44,9 @@ def test_a_report_is_read_back_unchanged(tmp_path):
     assert Report.read(written(report, tmp_path / "report.json")) == report
 
 
-@pytest.mark.parametrize("file", PACKAGED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("file", FIRST_FORMAT, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_packaged_reports_of_the_first_format_have_the_same_figures(file):
     held, report = json.loads(file.read_text()), Report.read(file)
-    assert "format" not in held
     figures = {m.label: m.accuracy for m in report.measurements}
     assert figures == {
         "kNN": held["knn"],
@@ -71,7 +71,7 @@ def test_the_page_of_a_packaged_report_shows_what_is_packaged(file):
         sorted(figure.findall(text)) for text in (page(Report.read(file)), _page_of(file))
     )
     assert shown == before
-    assert len(shown) >= 7
+    assert len(shown) >= 6
 
 
 def _page_of(file: Path) -> str:
@@ -79,7 +79,7 @@ def _page_of(file: Path) -> str:
 
 
 def test_a_report_older_than_its_optional_parts_is_read(tmp_path):
-    held = json.loads(PACKAGED[0].read_text())
+    held = json.loads(FIRST_FORMAT[0].read_text())
     for name in ("weights", "probes"):
         del held[name]
     for attack in held["attacks"]:
