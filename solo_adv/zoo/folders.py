@@ -1,5 +1,6 @@
 """Takes the folders of the machine that made a report out of it, before others read it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -12,13 +13,12 @@ class Folders:
     directory stays, and of any other its last part.
 
     Args:
-        report: the plain values of a report.
-        checkpoint: the checkpoint that it is of, in ``METHOD/VERSION/`` below the directory of all
-            runs.
+        report: the plain values of a report. Its checkpoint lies in ``METHOD/VERSION/`` below the
+            directory of all runs.
     """
 
-    def __init__(self, report: Mapping[str, Any], checkpoint: str) -> None:
-        given = _absolute(checkpoint)
+    def __init__(self, report: Mapping[str, Any]) -> None:
+        given = _absolute(report["checkpoint"])
         runs = given.parents[2] if given is not None and len(given.parents) > 2 else None
         found = {}
         for text in _texts(report):
@@ -27,16 +27,20 @@ class Folders:
                 inside = runs is not None and type(path) is type(runs) and runs in path.parents
                 kept = path.relative_to(runs).as_posix() if inside and runs else path.name
                 found[text] = kept
-        self.published = dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
+        self.published = found
+        longest_first = sorted(map(re.escape, found), key=len, reverse=True)
+        # A path that is part of another name, as /data is of my/data and of /database, stays.
+        self._paths = re.compile(rf"(?<![\w.\-/\\])(?:{'|'.join(longest_first)})(?![\w\-])")
 
     def without(self, value: Any) -> Any:
         """The same value with published paths; also inside longer texts, lists and mappings."""
         if isinstance(value, str):
-            for path, kept in self.published.items():
-                value = value.replace(path, kept)
-        elif isinstance(value, Mapping):
+            if not self.published:
+                return value
+            return self._paths.sub(lambda match: self.published[match[0]], value)
+        if isinstance(value, Mapping):
             return {name: self.without(item) for name, item in value.items()}
-        elif isinstance(value, list):
+        if isinstance(value, list):
             return [self.without(item) for item in value]
         return value
 

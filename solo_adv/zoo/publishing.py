@@ -212,9 +212,9 @@ def _stems(found: Found) -> list[str]:
 def _report_files(found: Found) -> dict[str, bytes]:
     """The files of the reports by published name, without the folders of this machine."""
     files = {}
-    for (path, report), stem in zip(found, _stems(found), strict=True):
+    for (path, _), stem in zip(found, _stems(found), strict=True):
         held = json.loads(path.read_text(encoding="utf-8"))
-        folders = Folders(held, report.checkpoint)
+        folders = Folders(held)
         text = json.dumps(folders.without(held), indent=2, allow_nan=False) + "\n"
         files[f"{stem}.json"] = text.encode()
         words, picture = path.with_suffix(".md"), path.with_suffix(".png")

@@ -17,7 +17,7 @@ REPORT = {
 
 
 def test_of_a_run_the_part_below_the_runs_stays_and_of_others_the_name():
-    published = Folders(REPORT, REPORT["checkpoint"]).without(REPORT)
+    published = Folders(REPORT).without(REPORT)
     assert published == {
         "checkpoint": "cfamc/v1/e.ckpt",
         "config": {"head_weights": "head.safetensors", "epsilons": ["8/255"]},
@@ -39,5 +39,12 @@ def test_of_a_run_the_part_below_the_runs_stays_and_of_others_the_name():
     ],
 )
 def test_paths_of_either_system(checkpoint, kept):
-    folders = Folders({"checkpoint": checkpoint}, checkpoint)
+    folders = Folders({"checkpoint": checkpoint})
     assert folders.without(f"`{checkpoint}` is it") == f"`{kept}` is it"
+
+
+@pytest.mark.parametrize("text", ["my/data/x", "/database", "/data-2/x"])
+def test_a_path_that_is_part_of_another_name_stays(text):
+    folders = Folders({"checkpoint": "runs/cfamc/v1/e.ckpt", "train_path": "/data"})
+    assert folders.without(text) == text
+    assert folders.without("in '/data', '/data/x'.") == "in 'data', 'data/x'."
