@@ -13,7 +13,7 @@ from solo_adv.support.lazy import lazy_names
 if TYPE_CHECKING:
     from solo_adv.catalogue.loading import load
     from solo_adv.zoo.export.hf import push_to_hub
-    from solo_adv.zoo.publishing import publish
+    from solo_adv.zoo.publishing import extend, publish
     from solo_adv.zoo.remeasuring import evaluate
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "StoredFile",
     "entries",
     "evaluate",
+    "extend",
     "find",
     "list",
     "load",
@@ -33,6 +34,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "evaluate": "solo_adv.zoo.remeasuring",
+        "extend": "solo_adv.zoo.publishing",
         "load": "solo_adv.catalogue.loading",
         "publish": "solo_adv.zoo.publishing",
         "push_to_hub": "solo_adv.zoo.export.hf",

@@ -1,4 +1,4 @@
-"""``python -m solo_adv.zoo list|info|download|verify|evaluate|export|publish``."""
+"""``python -m solo_adv.zoo list|info|download|verify|evaluate|export|publish|extend``."""
 
 import argparse
 import sys
@@ -131,6 +131,13 @@ def _publish(given: argparse.Namespace) -> None:
     print(given.zoo / "models" / entry.name)
 
 
+def _extend(given: argparse.Namespace) -> None:
+    from solo_adv.zoo.publishing import extend
+
+    entry = extend(given.name, zoo=given.zoo, reports=given.reports)
+    print(given.zoo / "models" / entry.name)
+
+
 def _settings(pairs: list[str]) -> dict[str, object]:
     from omegaconf import OmegaConf
 
@@ -214,6 +221,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--commit", help="commit of the code that trained the run")
     command.add_argument("--hardware", help="hardware of the training")
     command.add_argument("--minutes", type=float, help="duration of the training")
+
+    command = add("extend", _extend, "Add reports to a model of a zoo directory.")
+    command.add_argument("name")
+    command.add_argument("--reports", nargs="+", type=given_path, required=True, metavar="DIR")
+    command.add_argument(
+        "--zoo", type=given_path, default=PACKAGED, metavar="DIR", help="default: the package's zoo"
+    )
     return parser
 
 

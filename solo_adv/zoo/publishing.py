@@ -1,30 +1,35 @@
-"""Makes a model of a zoo from a finished run and its reports: files, hashes, entry, model card."""
+"""Makes a model of a zoo from a finished run and its reports: files, hashes, entry, model card.
 
-import json
+:func:`publish` makes it, and :func:`extend` adds reports to it later.
+"""
+
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.torch import load
 
-from solo_adv.catalogue.entry import HEAD_OF, Entry, Evaluation, StoredFile, described
-from solo_adv.catalogue.index import EMPTY, FORMAT, INDEX_FILE, ZOO_NAME, parse
+from solo_adv.catalogue.entry import Entry, described
+from solo_adv.catalogue.index import INDEX_FILE, ZOO_NAME, read_index
 from solo_adv.encoders.checkpoint import find_checkpoint
-from solo_adv.encoders.encoder import Encoder
 from solo_adv.encoders.loading import encoder_from
-from solo_adv.encoders.weights import read_weights
-from solo_adv.report.record import FILE, Report
-from solo_adv.report.words import labels_words, threat_model
-from solo_adv.report.writing import HEAD_FILE
-from solo_adv.support.errors import UserError
-from solo_adv.support.files import write_whole
+from solo_adv.support.errors import UserError, unknown
 from solo_adv.support.fingerprints import weights_fingerprint
-from solo_adv.support.hashes import sha256
+from solo_adv.support.progress import say
 from solo_adv.training.runs import comparable, ends_run
-from solo_adv.zoo.card import card
-from solo_adv.zoo.folders import Folders
+from solo_adv.zoo.reports import (
+    evaluations_of,
+    features_of,
+    files_of_reports,
+    heads_of,
+    judged,
+    place_of,
+    stems_of,
+    takes_place,
+)
+from solo_adv.zoo.storing import described_file, index_with, stored, weights_file, write_model
 
 PART_BYTES = 15 << 20
 """Larger files are stored in parts of this size, because many hosts refuse files of 16 MiB."""
@@ -70,16 +75,17 @@ def publish(
     encoder = encoder_from(checkpoint)
     if not ends_run(checkpoint, encoder.config):
         raise UserError(f"{checkpoint} is not the end of its run: let the run finish first.")
-    found = _judged(reports, encoder, checkpoint)
+    state = encoder.state_dict()
+    found = judged(reports, weights_fingerprint(state), str(checkpoint), checkpoint.parent)
     zoo = Path(zoo)
-    content, heads, features = {}, _heads(found), _features(found)
-    content["encoder"] = ("encoder.safetensors", save(_contiguous(encoder.state_dict())))
-    for head, state in heads.items():
-        content[head] = (f"{head}.safetensors", save(_contiguous(state)))
+    features = features_of(found)
+    content = {"encoder": weights_file("encoder", state)}
+    content |= {head: weights_file(head, state) for head, state in heads_of(found, {}).items()}
     folder = f"models/{name}"
-    files = {kind: _described_file(folder, *c, part_bytes) for kind, c in content.items()}
+    files = {kind: described_file(folder, *c, part_bytes) for kind, c in content.items()}
     config = _shared(encoder.config)
-    files_of = _report_files(found)
+    stems = stems_of(found, ())
+    files_of = files_of_reports(found, stems)
     entry = Entry(
         **described(config),
         name=name,
@@ -96,85 +102,78 @@ def publish(
             "hardware": hardware,
             "minutes": minutes,
         },
-        evaluations=[
-            _evaluation(report, _described_file(folder, f"{stem}.json", files_of[f"{stem}.json"]))
-            for (_, report), stem in zip(found, _stems(found), strict=True)
-        ],
-        date=datetime.now(timezone.utc).date().isoformat(),
+        evaluations=evaluations_of(found, stems, folder, files_of),
+        date=_today(),
     )
     entry.check()
-    index = _index_with(zoo, entry)
-    _write(zoo, entry, content, files_of, index)
+    index = index_with(zoo, entry)
+    write_model(zoo, entry, content, files_of, index)
     return entry
 
 
-Found = Sequence[tuple[Path, Report]]
+def extend(
+    name: str,
+    *,
+    zoo: str | Path,
+    reports: Sequence[str | Path],
+    part_bytes: int = PART_BYTES,
+) -> Entry:
+    """Add reports to a model of a zoo directory; its run is not needed.
 
+    A report takes the place of an earlier one of the same head if it measures all that the earlier
+    one did, with the same settings and on at least as many images. All others stay, and the
+    standard error says which went.
 
-def _judged(reports: Sequence[str | Path], encoder: Encoder, checkpoint: Path) -> Found:
-    """Read the reports and check that each may be published with this encoder."""
-    paths: list[Path] = []
-    for given in map(Path, reports):
-        paths += sorted(given.rglob(FILE)) if given.is_dir() else [given]
-    if not paths or not all(path.is_file() for path in paths):
-        missing = next((str(path) for path in paths if not path.is_file()), FILE)
-        raise UserError(
-            f"There is no evaluation report ({missing}), and publishing needs one. "
-            f"Run: python main_robust.py checkpoint={checkpoint.parent}"
-        )
-    weights = weights_fingerprint(encoder.state_dict())
-    found = []
-    for path in paths:
-        report = Report.read(path)
-        if report.weights is None:
-            raise UserError(f"{path} does not say which weights it is of: repeat the evaluation.")
-        if report.weights["encoder"] != weights:
-            raise UserError(
-                f"{path} is of other weights ({report.weights['encoder']}) than {checkpoint} "
-                f"({weights}): evaluate that checkpoint."
-            )
-        if report.alarms:
-            raise UserError(
-                f"{path} carries an alarm, so its figures are not published: {report.alarms[0]}"
-            )
-        if few := labels_words(report.data):
-            raise UserError(f"{path} used {few}; published heads have all labels.")
-        found.append((path, report))
-    return sorted(found, key=lambda pair: _place_in_tables(pair[1].config))
+    Args:
+        name: A model of the zoo.
+        zoo: Directory of the zoo.
+        reports: ``report.json`` files of this model, or directories with them; see
+            :func:`publish`. ``main_robust.py checkpoint=NAME`` evaluates a model of a zoo, with a
+            published head if ``head_weights`` names its file.
+        part_bytes: Files larger than this are split.
 
-
-def _place_in_tables(config: Mapping[str, Any]) -> tuple[bool, bool]:
-    """For sorting: reports without AutoAttack first, and standard before robust heads."""
-    return config["autoattack"], config["linear"] != "standard"
-
-
-def _heads(found: Found) -> dict[str, dict[str, Tensor]]:
-    """The heads by name; only heads for whole images on the frozen encoder are published."""
-    heads: dict[str, dict[str, Tensor]] = {}
+    Raises:
+        UserError: There is no such model, its files are damaged, or a report is missing, carries an
+            alarm, or is of other weights, another head, other features or other classes. Nothing is
+            written then.
+    """
+    zoo = Path(zoo)
+    models = read_index(zoo / INDEX_FILE)
+    if name not in models:
+        raise unknown(f"model of {zoo}", name, models)
+    entry = models[name]
+    held = {kind: load(stored(zoo, file)) for kind, file in entry.files.items()}
+    found = judged(reports, weights_fingerprint(held.pop("encoder")), name, name)
+    if (features := features_of(found)) != entry.features:
+        raise UserError(f"The reports are of features={features}; {name} has {entry.features}.")
     for path, report in found:
-        if report.config["protocol"] != "central" or report.config["finetune"] != "none":
-            continue
-        assert report.weights is not None
-        name, wanted = HEAD_OF[report.config["linear"]], report.weights["head"]
-        if name in heads:
-            if weights_fingerprint(heads[name]) != wanted:
-                raise UserError(
-                    f"{path} is of another {name} head than an earlier report: repeat that "
-                    f"evaluation with head_weights set to the earlier report's {HEAD_FILE}."
-                )
-            continue
-        state = read_weights(path.with_name(HEAD_FILE))
-        if weights_fingerprint(state) != wanted:
-            raise UserError(f"{path.with_name(HEAD_FILE)} is not the head that {path} is of.")
-        heads[name] = state
-    return heads
-
-
-def _features(found: Found) -> str:
-    features = sorted({report.config["features"] for _, report in found})
-    if len(features) > 1:
-        raise UserError(f"The reports are of several features ({', '.join(features)}): choose one.")
-    return features[0]
+        if report.data["classes"] != entry.classes:
+            raise UserError(
+                f"{path} is of {report.data['classes']} classes; {name} has {entry.classes}."
+            )
+    new = {head: state for head, state in heads_of(found, held).items() if head not in held}
+    content = {head: weights_file(head, state) for head, state in new.items()}
+    folder = f"models/{name}"
+    files = {kind: described_file(folder, *c, part_bytes) for kind, c in content.items()}
+    gone = [e for e in entry.evaluations if any(takes_place(r, e) for _, r in found)]
+    staying = [e for e in entry.evaluations if e not in gone]
+    stems = stems_of(found, [Path(e.report.path).stem for e in staying])
+    files_of = files_of_reports(found, stems)
+    evaluations = [*staying, *evaluations_of(found, stems, folder, files_of)]
+    entry = replace(
+        entry,
+        files=entry.files | files,
+        evaluations=sorted(evaluations, key=place_of),
+        date=_today(),
+    )
+    for evaluation in gone:
+        say(f"Replaced: {evaluation.report.path}")
+    write_model(zoo, entry, content, files_of, index_with(zoo, entry))
+    kept = {Path(e.report.path).stem for e in entry.evaluations}
+    for stem in {Path(e.report.path).stem for e in gone} - kept:
+        for suffix in (".json", ".md", ".png"):
+            (zoo / folder / stem).with_suffix(suffix).unlink(missing_ok=True)
+    return entry
 
 
 def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,98 +183,5 @@ def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _evaluation(report: Report, file: StoredFile) -> Evaluation:
-    judged = {name: report.config[name] for name in ("linear", "protocol", "features", "finetune")}
-    return Evaluation(
-        **judged,
-        threat_model=threat_model(report.config),
-        test_images=report.data["test_images"],
-        measurements=tuple(m.figure for m in report.measurements),
-        test_data=report.data["fingerprint_test"],
-        report=file,
-    )
-
-
-def _stems(found: Found) -> list[str]:
-    """A file name for each report, from what was evaluated; equal names are numbered."""
-    stems: list[str] = []
-    for _, report in found:
-        stem = f"report_{HEAD_OF[report.config['linear']]}"
-        stem += "_crops" if report.config["protocol"] == "crops" else ""
-        stem += "_finetuned" if report.config["finetune"] != "none" else ""
-        stem += "_autoattack" if report.config["autoattack"] else ""
-        alike = sum(other.rstrip("0123456789") == stem for other in stems)
-        stems.append(f"{stem}{alike + 1 if alike else ''}")
-    return stems
-
-
-def _report_files(found: Found) -> dict[str, bytes]:
-    """The files of the reports by published name, without the folders of this machine."""
-    files = {}
-    for (path, _), stem in zip(found, _stems(found), strict=True):
-        held = json.loads(path.read_text(encoding="utf-8"))
-        folders = Folders(held)
-        text = json.dumps(folders.without(held), indent=2, allow_nan=False) + "\n"
-        files[f"{stem}.json"] = text.encode()
-        words, picture = path.with_suffix(".md"), path.with_suffix(".png")
-        if words.exists():
-            text = folders.without(words.read_text(encoding="utf-8"))
-            files[f"{stem}.md"] = text.replace("(report.png)", f"({stem}.png)").encode()
-        if picture.exists():
-            files[f"{stem}.png"] = picture.read_bytes()
-    return files
-
-
-def _described_file(
-    folder: str, file_name: str, content: bytes, part_bytes: int | None = None
-) -> StoredFile:
-    path = f"{folder}/{file_name}"
-    parts = []
-    if part_bytes is not None and len(content) > part_bytes:
-        pieces = [content[i : i + part_bytes] for i in range(0, len(content), part_bytes)]
-        parts = [
-            StoredFile(path=f"{path}.part{i}", size=len(p), sha256=sha256([p]))
-            for i, p in enumerate(pieces)
-        ]
-    digest = sha256([content])
-    return StoredFile(path=path, size=len(content), sha256=digest, parts=tuple(parts))
-
-
-def _contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-
-
-def _index_with(zoo: Path, entry: Entry) -> bytes:
-    file = zoo / INDEX_FILE
-    index = parse(file.read_text(encoding="utf-8"), file) if file.exists() else dict(EMPTY)
-    others = [model for model in index["models"] if model["name"] != entry.name]
-    models = sorted([*others, entry.to_dict()], key=lambda model: str(model["name"]))
-    index |= {"format": FORMAT, "models": models}
-    text = json.dumps(index, indent=2, allow_nan=False) + "\n"
-    parse(text, "of the new model")
-    return text.encode()
-
-
-def _write(
-    zoo: Path,
-    entry: Entry,
-    content: Mapping[str, tuple[str, bytes]],
-    reports: Mapping[str, bytes],
-    index: bytes,
-) -> None:
-    """Write the model's files, then the index, so that the index names only files that exist."""
-    folder = zoo / "models" / entry.name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for kind, (_, data) in content.items():
-            file = entry.files[kind]
-            begin = 0
-            for piece in file.parts or (file,):
-                write_whole(zoo / piece.path, data[begin : begin + piece.size])
-                begin += piece.size
-        for name, data in reports.items():
-            write_whole(folder / name, data)
-        write_whole(folder / "README.md", card(entry))
-        write_whole(zoo / INDEX_FILE, index)
-    except OSError as error:
-        raise UserError(f"Cannot write into '{zoo}' ({error.strerror}).") from error
+def _today() -> str:
+    return datetime.now(timezone.utc).date().isoformat()

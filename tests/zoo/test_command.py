@@ -35,6 +35,10 @@ def test_publish_then_everything_else(run, trained, tmp_path, monkeypatch):
     assert output.strip() == str(zoo / "models" / NAME)
     monkeypatch.setenv("SOLO_ADV_ZOO_URL", str(zoo))
 
+    status, output, error = run("extend", NAME, "--zoo", zoo, "--reports", trained.reports)
+    assert (status, output.strip()) == (0, str(zoo / "models" / NAME))
+    assert error.count("Replaced: ") == 2
+
     assert f"{NAME}: A tiny encoder of the tests." in run("list", "--dataset", "digits")[1]
     assert run("list", "--dataset", "nothing")[1] == "No such model.\n"
     assert "## Limits" in run("info", NAME)[1]

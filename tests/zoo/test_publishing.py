@@ -14,7 +14,7 @@ from solo_adv.evaluation.evaluating import evaluate
 from solo_adv.report.measurement import under_attack
 from solo_adv.report.record import Report
 from solo_adv.zoo import evaluate as remeasure
-from solo_adv.zoo import find, publish
+from solo_adv.zoo import extend, find, publish
 from tests.published import NAME, QUICK, config
 
 
@@ -169,6 +169,107 @@ def test_a_model_of_the_same_name_is_replaced_and_others_stay(attempt, published
     attempt(name="another")
     attempt()
     assert sorted(read_index(zoo / "index.json")) == ["another", NAME]
+
+
+@pytest.fixture
+def extended(attempt, tmp_path, monkeypatch, capsys):
+    """A function that judges a published model by its name and adds the report to its zoo."""
+    zoo = attempt()
+    monkeypatch.setenv("SOLO_ADV_ZOO_URL", str(zoo))
+
+    def run(*overrides, head="linear", name=NAME):
+        linear = {"linear": "standard", "robust_linear": "robust"}[head]
+        results = tmp_path / f"more{len(list(tmp_path.iterdir()))}"
+        given = f"head_weights={zoo / 'models' / NAME / head}.safetensors"
+        cfg = config(
+            "robust", *QUICK, f"linear={linear}", given, f"results_dir={results}", *overrides
+        )
+        cfg.checkpoint = name
+        evaluate(cfg, quiet=True)
+        capsys.readouterr()
+        return extend(name, zoo=zoo, reports=[results]), capsys.readouterr().err
+
+    return run
+
+
+def test_a_report_is_added_to_a_model_without_its_run(extended, tmp_path):
+    before = find(NAME)
+    entry, told = extended("steps=4", head="robust_linear")
+    assert told == ""
+    assert entry == read_index(tmp_path / "zoo" / "index.json")[NAME]
+    assert [e.linear for e in entry.evaluations] == ["standard", "robust", "robust"]
+    assert [e for e in entry.evaluations if e in before.evaluations] == before.evaluations
+    file = tmp_path / "zoo" / entry.evaluations[-1].report.path
+    assert file.name == "report_robust_linear2.json"
+    assert str(tmp_path) not in file.read_text()
+    assert "PGD-4 at 2/255" in (file.parent / "README.md").read_text()
+    assert entry.files == before.files
+    assert all(comparison.holds for comparison in remeasure(entry, quiet=True))
+
+
+def test_a_report_of_more_images_takes_the_place_of_one_of_fewer(extended):
+    before = find(NAME)
+    entry, told = extended("max_images=70")
+    assert told == f"Replaced: models/{NAME}/report_linear.json\n"
+    assert [e.measurements[0].total for e in entry.evaluations] == [70, 60]
+    assert entry.evaluations[0].report.path == before.evaluations[0].report.path
+    entry, told = extended("max_images=40")  # adds to it
+    assert told == ""
+    assert [e.measurements[0].total for e in entry.evaluations] == [70, 40, 60]
+    entry, told = extended("max_images=80", "epsilons=[2/255,4/255,8/255]")  # replaces both
+    assert told.count("Replaced") == 2
+    assert [Path(e.report.path).name for e in entry.evaluations] == [
+        "report_linear.json",
+        "report_robust_linear.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_alarmed, "carries an alarm"),
+        (_of_other_weights, "is of other weights"),
+        (_of_another_head, "of another (robust_)?linear head than an earlier report"),
+        (lambda held, file: held["data"].update(classes=3), "is of 3 classes; cfamc.* has 10"),
+        (lambda held, file: held["config"].update(features="backbone"), "has hidden"),
+    ],
+)
+def test_a_report_that_does_not_fit_the_model_is_not_added(
+    attempt, trained, tmp_path, change, words
+):
+    zoo = attempt()
+    index = (zoo / "index.json").read_bytes()
+    shutil.copytree(trained.reports, tmp_path / "changed")
+    for file in (tmp_path / "changed").rglob("report.json"):
+        held = json.loads(file.read_text())
+        change(held, file)
+        file.write_text(json.dumps(held))
+    with pytest.raises(UserError, match=words):
+        extend(NAME, zoo=zoo, reports=[tmp_path / "changed"])
+    with pytest.raises(UserError, match=r"no evaluation report.*checkpoint=" + NAME):
+        extend(NAME, zoo=zoo, reports=[])
+    with pytest.raises(UserError, match="Unknown model of"):
+        extend("nobody", zoo=zoo, reports=[trained.reports])
+    (zoo / "models" / NAME / "encoder.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"encoder\.safetensors is damaged"):
+        extend(NAME, zoo=zoo, reports=[trained.reports])
+    assert (zoo / "index.json").read_bytes() == index
+
+
+def test_a_head_that_was_missing_is_added(attempt, trained, tmp_path):
+    standard = [
+        file for file in trained.reports.rglob("report.json") if _linear(file) == "standard"
+    ]
+    zoo = attempt(reports=standard)
+    assert read_index(zoo / "index.json")[NAME].heads == ["linear"]
+    entry = extend(NAME, zoo=zoo, reports=[trained.reports], part_bytes=100)
+    assert entry.heads == ["linear", "robust_linear"]
+    assert entry.files["robust_linear"].parts
+    assert [e.linear for e in entry.evaluations] == ["standard", "robust"]
+
+
+def _linear(file):
+    return json.loads(file.read_text())["config"]["linear"]
 
 
 def test_the_card_and_the_reports_lie_beside_the_weights(published):
