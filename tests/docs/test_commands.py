@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from solo_adv.catalogue.places import PACKAGED
+
 ROOT = Path(__file__).parents[2]
 MODEL = "cfamc_resnet10w16_digits_m3"
 
@@ -80,6 +82,7 @@ def runnable(command):
     there = {
         r"^(checkpoint|teacher\.checkpoint)=.*": rf"\1={MODEL}",
         r"^corruptions=/.*": "corruptions=generated",
+        r"^head_weights=.*": f"head_weights={PACKAGED / 'models' / MODEL / 'linear.safetensors'}",
     }
     for wrong, right in there.items():
         kept = [re.sub(wrong, right, argument) for argument in kept]
