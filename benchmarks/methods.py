@@ -21,6 +21,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,9 @@ PROJECTOR = ("method_kwargs.proj_hidden_dim=512", "method_kwargs.proj_output_dim
 SHARED = (
     *("optimizer.batch_size=100", "knn_eval.enabled=false", "checkpoint.minutes=3"),
     *("++auto_resume.max_hours=1000000", "log_every_n_steps=50", "+limit_val_batches=0"),
-    # Rows of machines with and without bfloat16 units compare, and width 16 is not slower for it.
-    "precision=32-true",
 )
+PRECISION = "32-true"
+"""So that rows of machines with and without bfloat16 units compare."""
 EIGHT = ("crops.num_crops=8",)
 ANNEALED = (*EIGHT, "crops.anneal.over=0.8", "crops.anneal.scale=0.86")
 LARGE_STEP = "adversary.step_size=4/255"
@@ -163,11 +164,13 @@ class Row:
     """Crop passes of all stages together."""
     images: int
     seed: int
+    precision: str = PRECISION
 
     def directory(self, stages: Sequence[Stage]) -> str:
         """Name of the directory of the run that these stages end with."""
         words = stages[-1].method
-        what = fingerprint(tuple(stages), self.passes, self.images, self.seed)
+        other = () if self.precision == PRECISION else (self.precision,)
+        what = fingerprint(tuple(stages), self.passes, self.images, self.seed, *other)
         return f"{words}-{self.passes}-{self.images}-{self.seed}-{what[:8]}"
 
 
@@ -187,6 +190,7 @@ def trained(row: Row, data: Path, work: Path) -> tuple[Path, int, str]:
         overrides = [
             *(*source, f"data.fraction={images / whole:g}", f"seed={row.seed}"),
             *(*(PROJECTOR if objective.projector else ()), *SHARED, *stage.overrides),
+            f"precision={row.precision}",
             f"checkpoint.dir='{work / row.directory(stages[: number + 1])}'",
         ]
         base = stage.method
@@ -304,14 +308,15 @@ def robust(row: dict[str, Any]) -> float:
 def rows_of(round_: int, rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[Row]:
     """The rows that a round measures."""
     first, second, third = (options.budget * share // 3 for share in (3, 6, 25))
+    row = partial(Row, precision=options.precision)
     if round_ == 1:
         arms = options.arms or list(ARMS)
-        return [Row(arm, first, options.images, s) for arm in arms for s in options.seeds]
+        return [row(arm, first, options.images, s) for arm in arms for s in options.seeds]
     if round_ == 2:
         arms = options.arms or best(rows, first, 4)
-        return [Row(arm, second, options.images, s) for s in (1, 2) for arm in arms]
+        return [row(arm, second, options.images, s) for s in (1, 2) for arm in arms]
     arms = options.arms or best(rows, second, 2)
-    return [Row(arm, third, IMAGES["cifar10"][0], 1) for arm in arms]
+    return [row(arm, third, IMAGES["cifar10"][0], 1) for arm in arms]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -352,6 +357,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument(
         "--again", action="store_true", help="judge rows again that are there; runs are kept"
+    )
+    parser.add_argument(
+        "--precision", default=PRECISION, help=f"of training; {PRECISION} if left out"
     )
     parser.add_argument("--work", type=Path, default=Path("trained_models/benchmark_methods"))
     parser.add_argument("--output", type=Path, default=RESULTS / "methods.json")

@@ -34,7 +34,9 @@ def test_the_best_arms_are_the_most_robust_ones_and_cfamc():
 
 
 def test_rounds_have_the_budgets_that_are_promised():
-    options = argparse.Namespace(budget=600_000, images=10_000, seeds=[1], arms=None)
+    options = argparse.Namespace(
+        budget=600_000, images=10_000, seeds=[1], arms=None, precision="32-true"
+    )
     rows = [{**held, "budget": held["budget"] * 1000} for held in ROWS]
     assert [r.arm for r in rows_of(1, rows, options)] == list(ARMS)
     second = rows_of(2, rows, options)
@@ -58,6 +60,7 @@ def test_arms_share_what_they_begin_with():
     assert len(teachers) == 1
     assert len({found[-1] for found in directories.values()}) == len(ARMS)
     assert Row("deacl", 600, 100, 2).directory(ARMS["deacl"][:1]) not in teachers
+    assert Row("deacl", 600, 100, 1, "bf16-mixed").directory(ARMS["deacl"][:1]) not in teachers
 
 
 def test_the_table_in_the_docs_is_that_of_the_result_file():
