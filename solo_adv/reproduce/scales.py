@@ -150,7 +150,8 @@ class Small(Full):
     def judging(self, overrides: Sequence[str]) -> list[str]:
         """All test images, and 1,000 for AutoAttack or many crops; heads have cheaper recipes.
 
-        Many crops are attacked at 8/255 only, because 32 crops cost as much as 32 images.
+        Many crops are attacked at 8/255 only, and 64 images are probed for alarms, because 32 crops
+        cost as much as 32 images.
         A standard head is fitted to convergence. A robust head takes two epochs of Adam at 1e-3
         with batches of 128, because each of its epochs costs as much as 270,000 crop passes.
         """
@@ -159,8 +160,9 @@ class Small(Full):
         head = short if robust else ("head.optimizer=lbfgs",)
         dear = {"autoattack=true", "protocol=crops"}.intersection(overrides)
         few = ("max_images=1000",) if dear else ()
-        one = ("epsilons=[8/255]",) if "protocol=crops" in overrides else ()
-        return [*overrides, *head, *few, *one]
+        crops = "protocol=crops" in overrides
+        cheap = ("epsilons=[8/255]", "alarm_images=64") if crops else ()
+        return [*overrides, *head, *few, *cheap]
 
 
 _WITHOUT_OUTPUT_DIM = ("supervised_freeadv",)

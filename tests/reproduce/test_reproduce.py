@@ -142,7 +142,7 @@ def test_small_evaluations_judge_all_images_and_fewer_by_the_dear_ones():
     recipe = HeadRecipe.from_config(plain(judged["robust"].head))
     assert (recipe.epochs_for(50_000), recipe.updates_per_epoch(50_000)) == (2, 391)
     assert judged["autoattack"].max_images == judged["crops32"].max_images == 1000
-    assert list(judged["crops32"].epsilons) == ["8/255"]
+    assert (list(judged["crops32"].epsilons), judged["crops32"].alarm_images) == (["8/255"], 64)
     assert judged["autoattack"].epsilons == "auto"
 
 
