@@ -166,13 +166,12 @@ def extend(
         evaluations=sorted(evaluations, key=place_of),
         date=_today(),
     )
-    for evaluation in gone:
-        say(f"Replaced: {evaluation.report.path}")
     write_model(zoo, entry, content, files_of, index_with(zoo, entry))
-    kept = {Path(e.report.path).stem for e in entry.evaluations}
-    for stem in {Path(e.report.path).stem for e in gone} - kept:
-        for suffix in (".json", ".md", ".png"):
-            (zoo / folder / stem).with_suffix(suffix).unlink(missing_ok=True)
+    named = {evaluation.report.path for evaluation in entry.evaluations}
+    for replaced in (evaluation.report.path for evaluation in gone):
+        say(f"Replaced: {replaced}")
+        for suffix in (".json", ".md", ".png") if replaced not in named else ():
+            (zoo / replaced).with_suffix(suffix).unlink(missing_ok=True)
     return entry
 
 

@@ -142,7 +142,7 @@ def _evaluation(report: Report, file: StoredFile) -> Evaluation:
 def place_of(evaluation: Evaluation) -> tuple[bool, bool]:
     """For sorting: the same order as that of reports."""
     attacked = any(measurement.name == AUTOATTACK for measurement in evaluation.measurements)
-    return attacked, evaluation.linear != "standard"
+    return _place_in_tables({"autoattack": attacked, "linear": evaluation.linear})
 
 
 def takes_place(report: Report, earlier: Evaluation) -> bool:
