@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from solo_adv.catalogue.download import locate
-from solo_adv.catalogue.entry import HEAD_OF, Entry
+from solo_adv.catalogue.entry import HEAD_OF, Entry, Evaluation
 from solo_adv.catalogue.loading import load_encoder
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.weights import read_head
 from solo_adv.evaluation import RobustSettings, evaluate_robustness
-from solo_adv.report.measurement import AUTOATTACK, Measurement
+from solo_adv.report.measurement import AUTOATTACK, Measurement, by_label
 from solo_adv.report.record import Report
 from solo_adv.report.uncertainty import margin
 from solo_adv.support.errors import UserError
@@ -54,7 +54,8 @@ def evaluate(
         entry: The model.
         data: Settings that replace those of the training run's ``data`` section, such as the path.
         max_images: Number of test images, at most; None: as many as in the published evaluation.
-        autoattack: Whether to repeat AutoAttack as well, if it was published.
+        autoattack: Whether to repeat AutoAttack as well, if it was published. Without it, a report
+            that adds only AutoAttack to another of the same head is not repeated.
         device: Device to evaluate on.
         quiet: Whether to show no progress.
 
@@ -65,10 +66,8 @@ def evaluate(
         entry.training["config"]["data"], dict(data or {}), input_size=entry.image_size
     )
     comparisons: list[Comparison] = []
-    for evaluation in entry.evaluations:
+    for evaluation in _repeated(entry, autoattack):
         name = HEAD_OF[evaluation.linear]
-        if evaluation.protocol != "central" or evaluation.finetune != "none":
-            continue  # such heads are not part of the zoo
         if test_set.fingerprint() != evaluation.test_data:
             raise UserError(
                 f"{test_set.name} is not the test set on which {entry.name} was evaluated "
@@ -95,6 +94,23 @@ def evaluate(
         ).report
         comparisons += _compared(name, published, measured)
     return comparisons
+
+
+def _repeated(entry: Entry, autoattack: bool) -> list[Evaluation]:
+    """The evaluations to repeat: those of whole images with published heads.
+
+    Without AutoAttack, one whose other figures another evaluation of the same head has is left out.
+    """
+    of_heads = [e for e in entry.evaluations if e.protocol == "central" and e.finetune == "none"]
+    if autoattack:
+        return of_heads
+    rest: list[Evaluation] = []
+    for one in sorted(of_heads, key=lambda e: AUTOATTACK in {m.name for m in e.measurements}):
+        own = {label for label, m in by_label(one.measurements).items() if m.name != AUTOATTACK}
+        others = (by_label(other.measurements) for other in rest if other.linear == one.linear)
+        if not any(own <= set(other) for other in others):
+            rest.append(one)
+    return rest
 
 
 def _compared(head: str, published: Report, measured: Report) -> list[Comparison]:
@@ -126,14 +142,15 @@ def expected_seconds(
         Seconds on the machine of the published evaluations, and the part of them for AutoAttack.
     """
     total = attacked = 0.0
-    for evaluation in entry.evaluations:
-        if evaluation.protocol != "central" or evaluation.finetune != "none":
-            continue
+    for evaluation in _repeated(entry, autoattack):
         report = Report.read(locate(evaluation.report, entry.base_urls))
         share = min(max_images or report.num_images, report.num_images) / report.num_images
         ensemble = share * sum(m.seconds for m in report.attacks if m.name == AUTOATTACK)
         heads = sum(s for stage, s in report.seconds.items() if stage.endswith(" head"))
-        whole = share * (report.seconds["total"] - heads)  # published heads are not trained again
+        # Features of the training images and probes take as long for few test images as for many.
+        fixed = sum(report.seconds.get(stage, 0.0) for stage in ("features", "probes"))
+        # Published heads are not trained again.
+        whole = fixed + share * (report.seconds["total"] - heads - fixed)
         attacked += ensemble if autoattack else 0.0
         total += whole if autoattack else max(0.0, whole - ensemble)
     return total, attacked

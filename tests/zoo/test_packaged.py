@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,11 +14,11 @@ from solo_adv import UserError, load_pretrained
 from solo_adv.catalogue import download, places
 from solo_adv.catalogue.entry import HEAD_OF
 from solo_adv.catalogue.index import packaged
-from solo_adv.report.measurement import TOP5, under_attack
+from solo_adv.report.measurement import AUTOATTACK, TOP5, under_attack
 from solo_adv.report.record import Report
 from solo_adv.support.fingerprints import weights_fingerprint
 from solo_adv.support.hashes import sha256_of_file
-from solo_adv.zoo import evaluate, find, table
+from solo_adv.zoo import evaluate, find, remeasuring, table
 from tests.published import NAME
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +92,48 @@ def test_the_figures_of_digits_hold():
     assert {c.head for c in comparisons} == {"linear", "robust_linear"}
     assert {c.figure for c in comparisons} >= {"clean", "kNN", "PGD-20 at 8/255"}
     assert all(c.holds for c in comparisons)
+
+
+def test_without_autoattack_each_head_is_judged_once(monkeypatch):
+    entry = find("cfamc_best_resnet18w16_cifar10")
+    alone = [[0.0, 0.0], [0.0, 0.0]]  # seconds of the reports without and with AutoAttack
+    for evaluation in entry.evaluations:
+        report = Report.read(download.locate(evaluation.report))
+        attacked = AUTOATTACK in {m.name for m in report.measurements}
+        fixed = report.seconds["features"] + report.seconds["probes"]
+        heads = sum(s for stage, s in report.seconds.items() if stage.endswith(" head"))
+        alone[attacked][0] += fixed
+        alone[attacked][1] += report.seconds["total"] - fixed - heads
+    seconds, attacks = remeasuring.expected_seconds(entry, max_images=1000, autoattack=False)
+    assert attacks == 0
+    assert seconds == pytest.approx(alone[0][0] + alone[0][1] / 10)
+    seconds, attacks = remeasuring.expected_seconds(entry, max_images=1000)
+    assert 0 < attacks < seconds
+    assert seconds == pytest.approx(alone[0][0] + alone[0][1] / 10 + sum(alone[1]))
+
+    judged = []
+    monkeypatch.setattr(remeasuring, "load_labelled", lambda *_, **__: [_TestSet(entry)] * 2)
+    monkeypatch.setattr(remeasuring, "_compared", lambda *_: [])
+    monkeypatch.setattr(
+        *(remeasuring, "evaluate_robustness"),
+        lambda *given, **_: judged.append(given[3]) or SimpleNamespace(report=None),
+    )
+    evaluate(entry, autoattack=False)
+    assert [(s.linear, s.autoattack, len(s.epsilons)) for s in judged] == [
+        ("standard", False, 3),
+        ("robust", False, 3),
+    ]
+    evaluate(entry)
+    assert [s.autoattack for s in judged[2:]] == [False, False, True, True]
+
+
+class _TestSet:
+    """Images that are as good as those of the published reports."""
+
+    name = "cifar10"
+
+    def __init__(self, entry):
+        self.fingerprint = lambda: entry.evaluations[0].test_data
 
 
 def test_figures_that_do_not_hold_are_found(published, tmp_path, monkeypatch):
