@@ -227,6 +227,7 @@ def test_public_names():
             "StoredFile",
             "entries",
             "evaluate",
+            "extend",
             "find",
             "list",
             "load",
