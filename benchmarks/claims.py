@@ -78,7 +78,7 @@ def _claims() -> tuple[Claim, ...]:
     cfamc, emp, simclr = Side("cfamc_m3"), Side("robust_emp_crop"), Side("robust_simclr_crop")
     clean, small, usual, large = ("clean", *(f"PGD-20 at {e}/255" for e in (4, 8, 16)))
 
-    def robust(row: str) -> Side:  # for radii at which standard heads are near 0
+    def robust(row: str) -> Side:
         return Side(row, "robust")
 
     many = "Many crops make up for epochs: under PGD-5, 16 crops are ahead of 2"
@@ -99,6 +99,7 @@ def _claims() -> tuple[Claim, ...]:
         Claim(free, cfamc, emp, small, "proportional"),
         Claim(free, cfamc, emp, usual, "proportional"),
         Claim("CF-AMC-SSL is ahead of SimCLR-FreeAdv", cfamc, Side("simclr_freeadv_m3"), usual),
+        # At this radius standard heads are near 0.
         Claim("5 replays are ahead of 3 at 16/255", robust("cfamc_m5"), robust("cfamc_m3"), large),
         Claim(
             "12 replays are ahead of 3 at 16/255", robust("cfamc_m12"), robust("cfamc_m3"), large
