@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from solo_adv.catalogue.download import locate
@@ -14,6 +15,7 @@ from solo_adv.report.measurement import AUTOATTACK, Measurement, by_label
 from solo_adv.report.record import Report
 from solo_adv.report.uncertainty import margin
 from solo_adv.support.errors import UserError
+from solo_adv.support.progress import say
 
 DEVIATIONS = 3.0
 """Width of the intervals in which two measurements of one accuracy agree; 99.7 % do."""
@@ -50,6 +52,8 @@ def evaluate(
 ) -> list[Comparison]:
     """Repeat a model's published evaluations on whole images and compare every figure.
 
+    Says which published evaluations are not repeated, unless ``quiet``.
+
     Args:
         entry: The model.
         data: Settings that replace those of the training run's ``data`` section, such as the path.
@@ -66,7 +70,10 @@ def evaluate(
         entry.training["config"]["data"], dict(data or {}), input_size=entry.image_size
     )
     comparisons: list[Comparison] = []
-    for evaluation in _repeated(entry, autoattack):
+    repeated, left_out = _repeated(entry, autoattack)
+    if left_out and not quiet:
+        say(f"Not repeated: {'; '.join(left_out)}.")
+    for evaluation in repeated:
         name = HEAD_OF[evaluation.linear]
         if test_set.fingerprint() != evaluation.test_data:
             raise UserError(
@@ -96,21 +103,32 @@ def evaluate(
     return comparisons
 
 
-def _repeated(entry: Entry, autoattack: bool) -> list[Evaluation]:
-    """The evaluations to repeat: those of whole images with published heads.
+def _repeated(entry: Entry, autoattack: bool) -> tuple[list[Evaluation], list[str]]:
+    """The evaluations to repeat, and of the others the reports' names with the reason.
 
-    Without AutoAttack, one whose other figures another evaluation of the same head has is left out.
+    Only evaluations of whole images with published heads can be repeated. Without AutoAttack, one
+    whose other figures another evaluation of the same head has is left out as well.
     """
-    of_heads = [e for e in entry.evaluations if e.protocol == "central" and e.finetune == "none"]
-    if autoattack:
-        return of_heads
-    rest: list[Evaluation] = []
-    for one in sorted(of_heads, key=lambda e: AUTOATTACK in {m.name for m in e.measurements}):
+    repeated: list[Evaluation] = []
+    left_out: list[str] = []
+    for one in sorted(entry.evaluations, key=lambda e: not autoattack and _has_autoattack(e)):
+        others = (by_label(other.measurements) for other in repeated if other.linear == one.linear)
         own = {label for label, m in by_label(one.measurements).items() if m.name != AUTOATTACK}
-        others = (by_label(other.measurements) for other in rest if other.linear == one.linear)
-        if not any(own <= set(other) for other in others):
-            rest.append(one)
-    return rest
+        if one.finetune != "none":
+            reason = "its fine-tuned network is not published"
+        elif one.protocol != "central":
+            reason = "it is not of whole images"
+        elif not autoattack and any(own <= set(other) for other in others):
+            reason = "another report has all of its figures but AutoAttack"
+        else:
+            repeated.append(one)
+            continue
+        left_out.append(f"{Path(one.report.path).name} ({reason})")
+    return repeated, left_out
+
+
+def _has_autoattack(evaluation: Evaluation) -> bool:
+    return AUTOATTACK in {m.name for m in evaluation.measurements}
 
 
 def _compared(head: str, published: Report, measured: Report) -> list[Comparison]:
@@ -142,7 +160,7 @@ def expected_seconds(
         Seconds on the machine of the published evaluations, and the part of them for AutoAttack.
     """
     total = attacked = 0.0
-    for evaluation in _repeated(entry, autoattack):
+    for evaluation in _repeated(entry, autoattack)[0]:
         report = Report.read(locate(evaluation.report, entry.base_urls))
         share = min(max_images or report.num_images, report.num_images) / report.num_images
         ensemble = share * sum(m.seconds for m in report.attacks if m.name == AUTOATTACK)

@@ -94,7 +94,7 @@ def test_the_figures_of_digits_hold():
     assert all(c.holds for c in comparisons)
 
 
-def test_without_autoattack_each_head_is_judged_once(monkeypatch):
+def test_without_autoattack_each_head_is_judged_once_and_the_rest_is_said(monkeypatch, capsys):
     entry = find("cfamc_best_resnet18w16_cifar10")
     alone = [[0.0, 0.0], [0.0, 0.0]]  # seconds of the reports without and with AutoAttack
     for evaluation in entry.evaluations:
@@ -123,7 +123,13 @@ def test_without_autoattack_each_head_is_judged_once(monkeypatch):
         ("standard", False, 3),
         ("robust", False, 3),
     ]
+    told = capsys.readouterr().err
+    for evaluation in entry.evaluations:
+        if AUTOATTACK in {m.name for m in evaluation.measurements}:
+            reason = "another report has all of its figures but AutoAttack"
+            assert f"{Path(evaluation.report.path).name} ({reason})" in " ".join(told.split())
     evaluate(entry)
+    assert "Not repeated" not in capsys.readouterr().err
     assert [s.autoattack for s in judged[2:]] == [False, False, True, True]
 
 
