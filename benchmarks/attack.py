@@ -21,7 +21,8 @@ from solo_adv.adversaries import PGD
 from solo_adv.encoders.classifier import frozen
 from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.crafting import Crafting
-from solo_adv.evaluation.attacks.judging import cross_entropy_of, evaluate_pgd
+from solo_adv.evaluation.attacks.judging import evaluate_pgd
+from solo_adv.evaluation.attacks.losses import cross_entropy_of
 from solo_adv.host import METHODS
 from solo_adv.reproduce.plan import composed
 from solo_adv.training.config import parse_cfg

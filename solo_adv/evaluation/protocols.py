@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from solo_adv.evaluation.attacks.autoattack import evaluate_autoattack
 from solo_adv.evaluation.attacks.bench import Bench
-from solo_adv.evaluation.attacks.judging import clean_accuracy, evaluate_pgd
+from solo_adv.evaluation.attacks.judging import clean_accuracy, pgd_in_turn, pgd_runs
+from solo_adv.evaluation.attacks.losses import CHOICES
 from solo_adv.evaluation.corruptions.judging import evaluate_corruptions
 from solo_adv.evaluation.corruptions.sources import Source
 from solo_adv.evaluation.heads.knn import knn_accuracy
@@ -50,18 +51,14 @@ def clean(case: Case) -> Iterator[Measurement]:
 
 
 def pgd(case: Case) -> Iterator[Measurement]:
-    """Attack by PGD on the cross-entropy, in every norm and at every radius."""
+    """Attack by PGD in every norm and at every radius."""
     settings = case.settings
     for ball, step_size in settings.attacks:
-        yield evaluate_pgd(
-            case.bench,
-            epsilon=ball.epsilon,
+        attacks = pgd_runs(
+            *(ball.epsilon, step_size, settings.steps, settings.random_start, settings.restarts),
             norm=ball.norm,
-            steps=settings.steps,
-            step_size=step_size,
-            random_start=settings.random_start,
-            restarts=settings.restarts,
         )
+        yield from pgd_in_turn(case.bench, attacks, CHOICES[settings.attack_loss])
 
 
 def corruptions(case: Case) -> Iterator[Measurement]:

@@ -107,6 +107,7 @@ def directory_name(
 _WORDS = {
     "steps": lambda value: f"steps{value}",
     "restarts": lambda value: f"restarts{value}",
+    "attack_loss": lambda value: f"loss-{value}",
     "random_start": lambda value: "random-start",
     "autoattack": lambda value: "autoattack",
     "corruptions": lambda value: f"corruptions-{Path(value).name}",

@@ -1,6 +1,6 @@
 """Evaluates a frozen encoder: runs the protocols and the probes, and makes the report."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,6 +15,7 @@ from solo_adv.data.labelled import check_labelled
 from solo_adv.encoders.classifier import frozen
 from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.examples import attack_examples
+from solo_adv.evaluation.attacks.losses import LOSSES
 from solo_adv.evaluation.corruptions.sources import source_of
 from solo_adv.evaluation.heads.linear import unsettled
 from solo_adv.evaluation.images import select
@@ -22,9 +23,10 @@ from solo_adv.evaluation.protocols import ON_CLASSIFIER, ON_FEATURES, Case
 from solo_adv.evaluation.settings import RobustSettings
 from solo_adv.evaluation.subject import classifier_of, subject_of
 from solo_adv.evaluation.trust.alarms import all_alarms
-from solo_adv.evaluation.trust.probes import probe
+from solo_adv.evaluation.trust.probes import Probes, probe
+from solo_adv.evaluation.trust.remarks import other_loss_breaks_more
 from solo_adv.report.examples import Examples
-from solo_adv.report.measurement import CLEAN, Measurement
+from solo_adv.report.measurement import AUTOATTACK, CLEAN, Measurement
 from solo_adv.report.record import Report
 from solo_adv.support import environment
 from solo_adv.support.errors import UserError
@@ -150,6 +152,7 @@ def evaluate_robustness(
                     steps=settings.steps,
                     step_size=settings.step_size,
                 )
+            measurements = _with_remark(measurements, probes, settings)
         with stage("examples"):
             adversary = PGD(
                 settings.shown.epsilon,
@@ -180,6 +183,23 @@ def evaluate_robustness(
         weights=weights_on_record(encoder, head_state, given=head is not None),
     )
     return Outcome(report, examples, head_state)
+
+
+def _with_remark(
+    measurements: Sequence[Measurement], probes: Probes, settings: RobustSettings
+) -> list[Measurement]:
+    """Add to the figures of PGD that another loss would lower them, where nothing stronger ran."""
+    loss = settings.attack_loss
+    remark = other_loss_breaks_more(probes, loss) if loss in LOSSES else None
+    if remark is None:
+        return list(measurements)
+    stronger = [m.ball for m in measurements if m.name == AUTOATTACK]
+    return [
+        replace(m, notes=(*m.notes, remark))
+        if m.ball is not None and m.name != AUTOATTACK and m.ball not in stronger
+        else m
+        for m in measurements
+    ]
 
 
 def weights_on_record(

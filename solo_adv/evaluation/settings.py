@@ -7,6 +7,7 @@ from typing import Any
 from solo_adv.adversaries import AUTO, NORMS, Ball
 from solo_adv.evaluation.aggregation import AUGMENTATIONS, SPACES
 from solo_adv.evaluation.attacks.crafting import Crafting
+from solo_adv.evaluation.attacks.losses import CHOICES
 from solo_adv.evaluation.corruptions.severities import GENERATED
 from solo_adv.evaluation.heads.finetune import FinetuneRecipe
 from solo_adv.evaluation.heads.linear import HeadRecipe
@@ -66,6 +67,9 @@ class RobustSettings:
     """Length of each step."""
     restarts: int = 1
     """How often PGD attacks an image. The worst case counts."""
+    attack_loss: str = "cross_entropy"
+    """What PGD ascends: ``cross_entropy``, ``margin`` (between the largest other logit and the true
+    one), or ``both``, in the worst case."""
     random_start: bool = False
     """Whether PGD's first run starts at random instead of at zero. Later runs always do."""
     autoattack: bool = False
@@ -117,6 +121,7 @@ class RobustSettings:
         choice("crop_augmentation", self.crop_augmentation, AUGMENTATIONS)
         choice("finetune", self.finetune, FINETUNINGS)
         choice("norm", self.norm, NORMS)
+        choice("attack_loss", self.attack_loss, CHOICES)
         norm = NORMS[self.norm]
         object.__setattr__(self, "epsilons", _epsilons("epsilons", norm, self.epsilons))
         object.__setattr__(self, "other_norms", _other_norms(self.norm, self.other_norms))

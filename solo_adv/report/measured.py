@@ -6,7 +6,7 @@ from typing import Any
 from solo_adv.adversaries import Ball
 from solo_adv.data.transfer import transfer_words
 from solo_adv.report.record import Report
-from solo_adv.report.words import drawn_words, threat_model
+from solo_adv.report.words import LOSS_WORDS, drawn_words, threat_model
 
 
 def as_measured(report: Report) -> dict[str, str]:
@@ -18,8 +18,9 @@ def as_measured(report: Report) -> dict[str, str]:
     config, data = report.config, report.data
     head = config["head"]
     start = "random" if config["random_start"] else "zero"
+    loss = LOSS_WORDS[config.get("attack_loss", "cross_entropy")]  # older reports lack it
     attack = (
-        f"PGD on the cross-entropy, {config['steps']} steps of {config['step_size']:g}, {start} "
+        f"PGD on {loss}, {config['steps']} steps of {config['step_size']:g}, {start} "
         f"start, worst case of {config['restarts']}"
     )
     if config["autoattack"]:
@@ -82,10 +83,13 @@ def _representation(config: Mapping[str, Any]) -> str:
 
 
 def _probes(probes: Mapping[str, Any]) -> str:
+    margin = ""
+    if "margin_correct" in probes:  # older reports lack it
+        margin = f", {probes['margin_correct']} on the margin between logits"
     return (
         f"{probes['images']} images: {probes['clean_correct']} right without attack, "
         f"{probes['zero_epsilon_correct']} at epsilon 0; at {probes['epsilon_text']} "
         f"{probes['steps_correct']} after {probes['steps']} steps, {probes['more_steps_correct']} "
-        f"after twice as many; {probes['unbounded_correct']} with all pixels free; gradient zero "
-        f"on {probes['zero_gradients']}"
+        f"after twice as many{margin}; {probes['unbounded_correct']} with all pixels free; gradient "
+        f"zero on {probes['zero_gradients']}"
     )

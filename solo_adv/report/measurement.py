@@ -119,11 +119,15 @@ class Measurement:
         return "" if self.ball is None else self.ball.text
 
     @property
+    def title(self) -> str:
+        """Name and variant, such as ``PGD-20 (margin)``."""
+        variant = self.settings.get("variant")
+        return self.name if variant is None else f"{self.name} ({variant})"
+
+    @property
     def label(self) -> str:
         """Name, variant and radius, such as ``PGD-20 at 8/255``; unique within a report."""
-        variant = self.settings.get("variant")
-        name = self.name if variant is None else f"{self.name} ({variant})"
-        return f"{name} at {self.radius}" if self.radius else name
+        return f"{self.title} at {self.radius}" if self.radius else self.title
 
 
 def by_label(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
@@ -137,9 +141,9 @@ def under_attack(measurements: Iterable[Measurement]) -> list[Measurement]:
 
 
 def by_attack(measurements: Iterable[Measurement]) -> dict[tuple[str, str], list[Measurement]]:
-    """The measurements of each attack by its name and norm, sorted by increasing radius."""
+    """The measurements of each attack by its title and norm, sorted by increasing radius."""
     found: dict[tuple[str, str], list[Measurement]] = {}
     for measurement in measurements:
         if measurement.ball is not None:
-            found.setdefault((measurement.name, measurement.ball.norm), []).append(measurement)
+            found.setdefault((measurement.title, measurement.ball.norm), []).append(measurement)
     return {attack: sorted(same, key=lambda m: m.epsilon) for attack, same in found.items()}

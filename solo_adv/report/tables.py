@@ -22,7 +22,7 @@ def _place(measurement: Measurement) -> tuple[Any, ...]:
     if measurement.ball is None:  # equal keys keep the order of the report
         return (0,)
     norm = list(NORMS).index(measurement.ball.norm)
-    return (1, measurement.name == AUTOATTACK, measurement.name, norm, measurement.epsilon)
+    return (1, measurement.name == AUTOATTACK, measurement.title, norm, measurement.epsilon)
 
 
 def screen(entries: list[Entry]) -> Table:

@@ -5,6 +5,13 @@ from typing import Any
 
 from solo_adv.adversaries import NORMS
 
+LOSS_WORDS = {
+    "cross_entropy": "the cross-entropy",
+    "margin": "the margin between logits",
+    "both": "the cross-entropy, then on the margin between logits",
+}
+"""What PGD ascends, by the setting ``attack_loss``."""
+
 
 def head_words(config: Mapping[str, Any]) -> str:
     """Describe the classifier, for a title."""

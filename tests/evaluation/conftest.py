@@ -8,7 +8,8 @@ from torch import nn
 from solo_adv.adversaries import PGD
 from solo_adv.data import ImageSet
 from solo_adv.data.sources import ArraySources
-from solo_adv.encoders.classifier import Classifier
+from solo_adv.encoders.classifier import Classifier, predict
+from solo_adv.evaluation import Bench
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +47,27 @@ def streamed():
     def make(image_set):
         sources = ArraySources(image_set.images.permute(0, 2, 3, 1).numpy())
         return ImageSet(image_set.name, image_set.labels, image_set.classes, sources=sources)
+
+    return make
+
+
+@pytest.fixture
+def linear_bench(random_set):
+    """A function that makes a linear classifier into ten classes, and images that it gets right.
+
+    The logits are proportional to ``scale``. Where it is small, the softmax is flat.
+    """
+
+    def make(scale, count=400):
+        generator = torch.Generator().manual_seed(3)
+        head = nn.Linear(48, 10)
+        with torch.no_grad():
+            head.weight.copy_(scale * torch.randn(10, 48, generator=generator))
+            head.bias.zero_()
+        classifier = Classifier(nn.Flatten(), head).eval().requires_grad_(False)
+        image_set = random_set(count, num_classes=10)
+        image_set.labels = predict(classifier, image_set.images / 255)
+        return Bench(classifier, image_set, batch_size=64)
 
     return make
 

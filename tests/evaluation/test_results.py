@@ -46,7 +46,7 @@ CHANGES = {
     "epsilons": ("8/255",), "steps": 50, "step_size": "1/255", "restarts": 3, "random_start": True,
     "autoattack": True, "alarm_images": 10, "max_images": 100, "head": HeadRecipe(epochs=2),
     "corruptions": "generated", "other_norms": {"l2": (0.5,)},
-    "precision": "bf16-mixed", "knn_k": 5, "knn_temperature": 0.1, "seed": 6,
+    "precision": "bf16-mixed", "knn_k": 5, "knn_temperature": 0.1, "seed": 6, "attack_loss": "both",
 }  # fmt: skip
 """Each setting that changes the result of the default evaluation."""
 
@@ -159,6 +159,7 @@ def test_names_in_words():
     crops = {"protocol": "crops", "num_crops": 4, "space": "image"}
     settings = replace(SETTINGS, **crops, crop_augmentation="geometric", linear="robust")
     assert "-crops4-image-geometric-robust-hidden-" in name(settings)
+    assert name(replace(SETTINGS, attack_loss="both")).endswith("-hidden-loss-both-00000000")
     settings = replace(
         SETTINGS, finetune="adversarial", epsilons=("4/255", 0.05), steps=50, restarts=3,
         random_start=True, autoattack=True, max_images=1000, seed=6, precision="bf16-mixed",

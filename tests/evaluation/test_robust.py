@@ -175,7 +175,7 @@ def test_alarms_reach_the_report(monkeypatch, two_features, two_feature_set):
         )
         for epsilon, correct in ((4 / 255, 12), (8 / 255, 16))
     )
-    monkeypatch.setattr("solo_adv.evaluation.protocols.evaluate_pgd", lambda *_, **__: next(fake))
+    monkeypatch.setattr("solo_adv.evaluation.protocols.pgd_in_turn", lambda *_: [next(fake)])
     report = evaluate(two_features, two_feature_set(), two_feature_set(60, 1, "toy test"))
     assert len(report.alarms) == 1
 

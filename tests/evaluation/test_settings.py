@@ -90,6 +90,7 @@ def test_further_norms():
         ({"step_size": -1}, "step_size is a fraction"),
         ({"restarts": 0}, "restarts must be"),
         ({"random_start": "no"}, "random_start must be true or false"),
+        ({"attack_loss": "dlr"}, "attack_loss 'dlr'"),
         ({"max_images": 0}, "max_images must be"),
         ({"batch_size": 1.5}, "batch_size must be"),
         ({"train_epsilon": 8}, "train_epsilon is a fraction"),

@@ -6,7 +6,7 @@ from torch import Tensor
 from solo_adv.adversaries import PGD
 from solo_adv.encoders.classifier import frozen, predict
 from solo_adv.evaluation.attacks.bench import Bench
-from solo_adv.evaluation.attacks.judging import cross_entropy_of
+from solo_adv.evaluation.attacks.losses import cross_entropy_of
 from solo_adv.evaluation.images import batches
 from solo_adv.report.examples import Examples
 

@@ -1,23 +1,22 @@
 """Measures accuracy without attack and under white-box attacks end to end."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import NamedTuple, Protocol
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from solo_adv.adversaries import AUTO, PGD, Ball, LossOf
 from solo_adv.encoders.classifier import class_of, frozen, predict
 from solo_adv.evaluation.attacks.bench import Bench
+from solo_adv.evaluation.attacks.losses import CHOICES, LOSSES, USUAL_LOSS
 from solo_adv.evaluation.attacks.seeds import generator_for
 from solo_adv.evaluation.images import my_share
 from solo_adv.report.classes import Classes
 from solo_adv.report.measurement import CLEAN, TOP5, Measurement
-from solo_adv.support.checks import whole
-from solo_adv.support.errors import UserError
+from solo_adv.support.checks import choice, whole
 from solo_adv.support.hits import hits
 from solo_adv.support.processes import merged, most
 from solo_adv.support.progress import track
@@ -55,10 +54,11 @@ def evaluate_pgd(
     step_size: float | str = AUTO,
     random_start: bool = False,
     restarts: int = 1,
+    loss: str = USUAL_LOSS,
 ) -> Measurement:
-    """Measure the accuracy under PGD on the cross-entropy, in the worst case over ``restarts``.
+    """Measure the accuracy under PGD, in the worst case over ``restarts`` and losses.
 
-    An image counts only if it is classified correctly without attack and after every restart.
+    An image counts only if it is classified correctly without attack and after every run.
 
     Args:
         bench: the classifier and the images.
@@ -68,7 +68,10 @@ def evaluate_pgd(
         step_size: length of each step, as :meth:`Ball.length` takes it.
         random_start: whether the first run starts at random instead of at zero. Later runs always
             start at random.
-        restarts: how often to attack.
+        restarts: how often to attack on each loss.
+        loss: what PGD ascends: ``cross_entropy``, ``margin`` (between the largest other logit and
+            the true one), or ``both``. The cross-entropy is usual, but misses images where logits
+            are small.
 
     Raises:
         UserError: a setting is out of range, part of the classifier is in training mode, or there
@@ -77,47 +80,94 @@ def evaluate_pgd(
     Source:
         Paper section 3.2 (PGD-20); Madry et al. 2017, https://arxiv.org/abs/1706.06083
     """
+    choice("loss", loss, CHOICES)
+    attacks = pgd_runs(epsilon, step_size, steps, random_start, restarts, norm=norm)
+    *_, worst = pgd_in_turn(bench, attacks, CHOICES[loss])
+    return worst
+
+
+def pgd_runs(
+    epsilon: float | str,
+    step_size: float | str,
+    steps: int,
+    random_start: bool,
+    restarts: int,
+    *,
+    norm: str,
+) -> list[PGD]:
+    """The runs of one attack by PGD; for the arguments see :func:`evaluate_pgd`.
+
+    Raises:
+        UserError: a setting is out of range.
+    """
     whole("restarts", restarts, 1)
-    attacks = [
-        PGD(
-            epsilon,
-            step_size,
-            steps,
-            random_start or restart > 0,
-            norm=norm,
-            batch_norm="eval",
-        )
-        for restart in range(restarts)
-    ]
-    ball, epsilon, step_size = attacks[0].ball, attacks[0].epsilon, attacks[0].step_size
-    begun = time.perf_counter()
-    seen, notes = seen_under(bench, attacks, ball=ball, stage=f"PGD-{steps} at {ball.text}")
-    survived = seen == labels_of(bench)
-    notes += [bench.crafting.note] if bench.crafting.note else []
-    if steps * step_size < epsilon * (1 - 1e-9):
+    starts = [random_start, *[True] * (restarts - 1)]
+    return [PGD(epsilon, step_size, steps, s, norm=norm, batch_norm="eval") for s in starts]
+
+
+def pgd_in_turn(
+    bench: Bench, attacks: Sequence[PGD], losses: Sequence[str]
+) -> Iterator[Measurement]:
+    """Measure the accuracy under PGD on one loss, then in the worst case with each further loss.
+
+    Args:
+        bench: the classifier and the images.
+        attacks: the runs of PGD, from :func:`pgd_runs`.
+        losses: keys of ``LOSSES``.
+
+    Yields:
+        A measurement after each loss.
+    """
+    first = attacks[0]
+    ball, steps, step_size = first.ball, first.steps, first.step_size
+    notes = [bench.crafting.note] if bench.crafting.note else []
+    if steps * step_size < ball.epsilon * (1 - 1e-9):
         notes.append(
             f"{steps} steps of {step_size:g} reach only {steps * step_size:g}, less than epsilon "
-            f"({epsilon:g}): the attack is weaker than its epsilon says. Take more or longer steps."
+            f"({ball.epsilon:g}): the attack is weaker than its epsilon says. Take more or longer "
+            "steps."
         )
-    return Measurement(
-        name=f"PGD-{steps}",
-        correct=int(survived.sum()),
-        total=len(survived),
-        settings={
-            **asdict(ball),
-            "steps": steps,
-            "step_size": step_size,
-            "restarts": restarts,
-            "random_start": random_start,
-        },
-        notes=tuple(notes),
-        seconds=round(time.perf_counter() - begun, 3),
-        classes=by_class(bench, survived, seen),
-    )
+    seen: Tensor | None = None
+    broken: dict[str, int] = {}
+    for loss in losses:
+        begun = time.perf_counter()
+        before = seen
+        seen, left = seen_under(
+            bench, attacks, ball=ball, stage=f"PGD-{steps} at {ball.text}", loss=loss, seen=seen
+        )
+        notes = [*left, *notes]
+        survived = seen == labels_of(bench)
+        if before is not None:
+            broken[loss] = int((before == labels_of(bench)).sum() - survived.sum())
+        variant = {"loss": loss, "variant": loss}
+        if broken:
+            variant = {"loss": "both", "variant": "both losses"}
+        yield Measurement(
+            name=f"PGD-{steps}",
+            correct=int(survived.sum()),
+            total=len(survived),
+            settings={
+                **asdict(ball),
+                "steps": steps,
+                "step_size": step_size,
+                "restarts": len(attacks),
+                "random_start": first.random_start,
+                **({} if variant["loss"] == USUAL_LOSS else variant),
+            },
+            notes=tuple(notes),
+            details=dict(broken),
+            seconds=round(time.perf_counter() - begun, 3),
+            classes=by_class(bench, survived, seen),
+        )
 
 
 def survivors(
-    bench: Bench, attacks: Sequence[Attack], *, ball: Ball, stage: str = "Attack"
+    bench: Bench,
+    attacks: Sequence[Attack],
+    *,
+    ball: Ball,
+    stage: str = "Attack",
+    loss: str = USUAL_LOSS,
 ) -> tuple[Tensor, list[str]]:
     """Find the images that are classified correctly without attack and after each of ``attacks``.
 
@@ -126,16 +176,23 @@ def survivors(
         attacks: the attacks, in their order.
         ball: the perturbations that are allowed.
         stage: name of the attacks for the progress bar.
+        loss: what the attacks ascend, a key of ``LOSSES``.
 
     Returns:
         For each image whether it survived, bool (N,), and notes for the reader of the result.
     """
-    seen, notes = seen_under(bench, attacks, ball=ball, stage=stage)
+    seen, notes = seen_under(bench, attacks, ball=ball, stage=stage, loss=loss)
     return seen == labels_of(bench), notes
 
 
 def seen_under(
-    bench: Bench, attacks: Sequence[Attack], *, ball: Ball, stage: str = "Attack"
+    bench: Bench,
+    attacks: Sequence[Attack],
+    *,
+    ball: Ball,
+    stage: str = "Attack",
+    loss: str = USUAL_LOSS,
+    seen: Tensor | None = None,
 ) -> tuple[Tensor, list[str]]:
     """Find what each image is seen as after ``attacks``, in the worst case.
 
@@ -148,6 +205,8 @@ def seen_under(
         attacks: the attacks, in their order.
         ball: the perturbations that are allowed.
         stage: name of the attacks for the progress bar.
+        loss: what the attacks ascend, a key of ``LOSSES``.
+        seen: what each image was seen as under attacks before these; None if there were none.
 
     Returns:
         The class that each image is seen as, long (N,), -1 where the scores are not finite; and
@@ -158,13 +217,15 @@ def seen_under(
     excess = torch.zeros(())
     with frozen(bench.classifier):
         network = bench.network_of_attacks()
-        seen = seen_as_they_are(bench)
-        for number, attack in enumerate(attacks):
+        seen = seen_as_they_are(bench) if seen is None else seen
+        shown = stage if loss == USUAL_LOSS else f"{stage} ({loss})"
+        first = len(attacks) * list(LOSSES).index(loss)  # runs on each loss start elsewhere
+        for number, attack in enumerate(attacks, first):
             places = (seen == labels).nonzero().squeeze(1)
             found = torch.zeros(len(seen), dtype=torch.long)
             share = my_share(len(places), bench.batch_size)
-            for batch in track(bench.my_batches(places), stage, share):
-                loss_of = cross_entropy_of(network, batch.labels)
+            for batch in track(bench.my_batches(places), shown, share):
+                loss_of = LOSSES[loss](network, batch.labels)
                 generator = generator_for(bench.seed, number, batch.number, device=bench.device)
                 delta = attack.perturb(batch.images, loss_of, generator)
                 judged, beyond = admitted(batch.images, batch.images + delta, ball)
@@ -200,26 +261,6 @@ def admitted(images: Tensor, attacked: Tensor, ball: Ball) -> tuple[Tensor, Tens
     return judged, torch.where(outside, beyond, 0).max().cpu()
 
 
-def cross_entropy_of(classifier: nn.Module, labels: Tensor) -> LossOf:
-    """The loss that attacks ascend.
-
-    It is the sum, not the mean, over the images, so that an image's gradient does not depend on the
-    size of the batch.
-    """
-
-    def loss_of(images: Tensor) -> Tensor:
-        loss = F.cross_entropy(classifier(images), labels, reduction="sum")
-        if images.requires_grad and not loss.requires_grad:
-            raise UserError(
-                "The classifier's outputs have no gradient with respect to the image (a detach, "
-                "no_grad or conversion inside), so that no attack can follow it: remove that."
-            )
-        return loss
-
-    return loss_of
-
-
-@torch.no_grad()
 def clean_accuracy(bench: Bench) -> CleanAccuracy:
     """Measure the accuracy without attack.
 

@@ -12,7 +12,7 @@ from torch import nn
 from solo_adv.adversaries import PGD
 from solo_adv.data import ImageSet
 from solo_adv.encoders.classifier import predict
-from solo_adv.evaluation.attacks.judging import cross_entropy_of
+from solo_adv.evaluation.attacks.losses import cross_entropy_of
 from solo_adv.evaluation.images import batches
 from solo_adv.support.checks import flag, number
 from solo_adv.support.errors import UserError

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from solo_adv.adversaries import LossOf
 from solo_adv.data import ImageSet
-from solo_adv.evaluation.attacks.judging import cross_entropy_of
+from solo_adv.evaluation.attacks.losses import cross_entropy_of
 from solo_adv.evaluation.heads.low_rank import LowRankBranch
 from solo_adv.evaluation.images import batches
 from solo_adv.objectives.trades import divergence_of, trades_loss

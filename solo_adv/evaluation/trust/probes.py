@@ -9,7 +9,8 @@ from solo_adv.adversaries import PGD, Ball
 from solo_adv.encoders.classifier import frozen
 from solo_adv.evaluation.attacks.bench import Bench
 from solo_adv.evaluation.attacks.crafting import IN_FLOAT32
-from solo_adv.evaluation.attacks.judging import cross_entropy_of, survivors
+from solo_adv.evaluation.attacks.judging import survivors
+from solo_adv.evaluation.attacks.losses import USUAL_LOSS, cross_entropy_of
 
 UNBOUNDED_STEPS, UNBOUNDED_STEP_SIZE = 40, 0.05
 """Number and length of the steps of the unbounded attack. The length is a share of the radius."""
@@ -48,6 +49,13 @@ class Probes:
     """Images that the shorter attack broke and the longer one did not."""
     broken_by_more_steps: int
     """Images that the longer attack broke and the shorter one did not."""
+    margin_correct: int
+    """Images that are correct after the shorter attack if it ascends the margin between logits
+    instead of the cross-entropy."""
+    repaired_by_margin: int
+    """Images that the attack on the cross-entropy broke and that on the margin did not."""
+    broken_by_margin: int
+    """Images that the attack on the margin broke and that on the cross-entropy did not."""
     unbounded_correct: int
     """Images that are correct under an attack that may change every pixel to any value."""
 
@@ -80,14 +88,15 @@ def probe(bench: Bench, *, num_classes: int, ball: Ball, steps: int, step_size: 
         first = torch.cat(outputs)
         right = first.argmax(dim=1) == torch.cat(labels)
 
-        def under(ball: Ball, step_size: float, steps: int) -> Tensor:
+        def under(ball: Ball, step_size: float, steps: int, loss: str = USUAL_LOSS) -> Tensor:
             attack = PGD(ball.epsilon, step_size, steps, norm=ball.norm, batch_norm="eval")
-            survived, _ = survivors(in_float32, [attack], ball=ball, stage="Probes")
+            survived, _ = survivors(in_float32, [attack], ball=ball, stage="Probes", loss=loss)
             return survived
 
         in_float32 = replace(bench, crafting=IN_FLOAT32)
         free = ball.largest(images)
         few, many = (under(ball, step_size, count) for count in (steps, 2 * steps))
+        margin = under(ball, step_size, steps, "margin")
         return Probes(
             images=len(bench.images),
             classes=num_classes,
@@ -104,6 +113,9 @@ def probe(bench: Bench, *, num_classes: int, ball: Ball, steps: int, step_size: 
             more_steps_correct=int(many.sum()),
             repaired_by_more_steps=int((many & ~few).sum()),
             broken_by_more_steps=int((few & ~many).sum()),
+            margin_correct=int(margin.sum()),
+            repaired_by_margin=int((margin & ~few).sum()),
+            broken_by_margin=int((few & ~margin).sum()),
             unbounded_correct=int(
                 under(free, UNBOUNDED_STEP_SIZE * free.epsilon, UNBOUNDED_STEPS).sum()
             ),

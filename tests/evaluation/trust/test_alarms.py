@@ -73,6 +73,17 @@ def test_images_that_more_steps_repair_and_break_are_counted_apart(pattern_net, 
     assert probes.broken_by_more_steps == probes.steps_correct - probes.more_steps_correct > 0
 
 
+def test_the_margin_is_probed_too(linear_bench):
+    bench = linear_bench(1e-3)
+    probes = measure(bench.classifier, bench.images, ball=Ball("linf", 4 / 255), steps=3)
+    settings = {"epsilon": 4 / 255, "steps": 3}
+    assert probes.margin_correct == evaluate_pgd(bench, **settings, loss="margin").correct
+    worst = evaluate_pgd(bench, **settings, loss="both")
+    assert probes.broken_by_margin == worst.details["margin"] > 0
+    moved = probes.repaired_by_margin - probes.broken_by_margin
+    assert moved == probes.margin_correct - probes.steps_correct
+
+
 MASKED = {
     "saturated logits": ({"of_output": lambda z: 1e5 * z}, "Zero gradients"),
     "quantised input": ({"of_input": lambda x: (x * 8).round() / 8}, "Zero gradients"),
@@ -147,6 +158,9 @@ SOUND = Probes(
     more_steps_correct=99,
     repaired_by_more_steps=1,
     broken_by_more_steps=2,
+    margin_correct=101,
+    repaired_by_margin=2,
+    broken_by_margin=1,
     unbounded_correct=0,
 )
 
