@@ -90,6 +90,6 @@ def _probes(probes: Mapping[str, Any]) -> str:
         f"{probes['images']} images: {probes['clean_correct']} right without attack, "
         f"{probes['zero_epsilon_correct']} at epsilon 0; at {probes['epsilon_text']} "
         f"{probes['steps_correct']} after {probes['steps']} steps, {probes['more_steps_correct']} "
-        f"after twice as many{margin}; {probes['unbounded_correct']} with all pixels free; gradient "
-        f"zero on {probes['zero_gradients']}"
+        f"after twice as many{margin}; {probes['unbounded_correct']} with all pixels free; "
+        f"gradient zero on {probes['zero_gradients']}"
     )

@@ -25,8 +25,8 @@ def other_loss_breaks_more(probes: Probes, loss: str) -> str | None:
         return None
     (other,) = set(LOSSES) - {loss}
     return (
-        f"An upper bound. PGD-{probes.steps} at {probes.epsilon_text} on {LOSS_WORDS[loss]}, as here, "
-        f"leaves {left[loss]} of {probes.images} probed images right, and {left[other]} on "
-        f"{LOSS_WORDS[other]}. attack_loss=both takes the worst case, and autoattack=true is stronger "
-        "still."
+        f"An upper bound. PGD-{probes.steps} at {probes.epsilon_text} on {LOSS_WORDS[loss]}, as "
+        f"here, leaves {left[loss]} of {probes.images} probed images right, and {left[other]} on "
+        f"{LOSS_WORDS[other]}. attack_loss=both takes the worst case, and autoattack=true is "
+        "stronger still."
     )
