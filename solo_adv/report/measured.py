@@ -18,9 +18,9 @@ def as_measured(report: Report) -> dict[str, str]:
     config, data = report.config, report.data
     head = config["head"]
     start = "random" if config["random_start"] else "zero"
-    loss = LOSS_WORDS[config.get("attack_loss", "cross_entropy")]  # older reports lack it
+    ascended = LOSS_WORDS[config.get("attack_loss", "cross_entropy")]  # older reports lack it
     attack = (
-        f"PGD on {loss}, {config['steps']} steps of {config['step_size']:g}, {start} "
+        f"PGD on {ascended}, {config['steps']} steps of {config['step_size']:g}, {start} "
         f"start, worst case of {config['restarts']}"
     )
     if config["autoattack"]:
