@@ -261,6 +261,7 @@ def admitted(images: Tensor, attacked: Tensor, ball: Ball) -> tuple[Tensor, Tens
     return judged, torch.where(outside, beyond, 0).max().cpu()
 
 
+@torch.no_grad()
 def clean_accuracy(bench: Bench) -> CleanAccuracy:
     """Measure the accuracy without attack.
 
