@@ -214,16 +214,17 @@ def _by_budget(
 
 
 def measured(rows: Sequence[Mapping[str, Any]], side: Side, claim: Claim) -> Measured | None:
-    """The accuracy of a side, or None if it has not been run.
+    """The accuracy of a side, or None if it has not been run at a budget of the other side.
 
     It is of the largest budget at which all sides of the claim were run in its series, on CIFAR-10,
-    or at which this side was if there is none. The row that proportional budgets are measured by
+    or at which this side was if the other one was run at none. The row that proportional budgets are measured by
     has the same budget in both series. The standard error is that of the mean over seeds if there
     are several, and at least that of the drawn images.
     """
     own = _by_budget(rows, side, claim)
     others = [set(_by_budget(rows, other, claim)) for other in claim.sides]
-    budget = max(set(own).intersection(*others) or own, default=0)
+    common = set(own).intersection(*others)
+    budget = max(common or (() if all(others) else own), default=0)
     counts = own.get(budget)
     if not counts:
         return None

@@ -76,6 +76,13 @@ def test_the_largest_budget_of_the_series_counts():
     assert measured([row(preset="reference")], Side("cfamc_m3"), CLAIM) is None
 
 
+def test_runs_of_different_budgets_are_not_compared():
+    rows = [row(), row("robust_emp_crop", 300, budget=250_000)]
+    found = [measured(rows, side, CLAIM) for side in CLAIM.sides]
+    assert found == [None, None]
+    assert verdict(CLAIM, found) == "not run"
+
+
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [
