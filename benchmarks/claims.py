@@ -217,9 +217,9 @@ def measured(rows: Sequence[Mapping[str, Any]], side: Side, claim: Claim) -> Mea
     """The accuracy of a side, or None if it has not been run at a budget of the other side.
 
     It is of the largest budget at which all sides of the claim were run in its series, on CIFAR-10,
-    or at which this side was if the other one was run at none. The row that proportional budgets are measured by
-    has the same budget in both series. The standard error is that of the mean over seeds if there
-    are several, and at least that of the drawn images.
+    or at which this side was if the other one was run at none. The row that proportional budgets
+    are measured by has the same budget in both series. The standard error is that of the mean over
+    seeds if there are several, and at least that of the drawn images.
     """
     own = _by_budget(rows, side, claim)
     others = [set(_by_budget(rows, other, claim)) for other in claim.sides]
