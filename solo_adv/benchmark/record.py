@@ -96,7 +96,7 @@ def _figure(measurement: Measurement, usual: Ball) -> str | None:
         return {CLEAN: "SA", KNN: "kNN", CORRUPTIONS: "CA"}.get(measurement.name)
     if measurement.ball != usual:
         return None
-    return {AUTOATTACK: "RA", "PGD-20": "PGD-20"}.get(measurement.name)
+    return {AUTOATTACK: "RA", "PGD-20": "PGD-20"}.get(measurement.title)
 
 
 def page(benchmark: Benchmark) -> str:

@@ -72,6 +72,16 @@ def test_corruptions_and_other_norms(tmp_path):
     assert f"PGD-20 at 0.25 (L2) (slf): {100 * done.others['PGD-20 at 0.25 (L2)']:.2f}" in text
 
 
+def test_both_losses_stand_beside_the_usual_figure(tmp_path):
+    usual, _ = running.run(config(tmp_path))
+    both, files = running.run(config(tmp_path, attack_loss="both"))
+    assert both.protocols["slf"].figures == usual.protocols["slf"].figures
+    ((label, accuracy),) = both.protocols["slf"].others.items()
+    assert label == "PGD-20 (both losses) at 8/255"
+    assert accuracy <= usual.protocols["slf"].figures["PGD-20"]
+    assert f"- {label} (slf): {100 * accuracy:.2f}" in files["md"].read_text()
+
+
 def test_what_is_done_is_written_before_the_next_protocol(tmp_path, monkeypatch):
     evaluate = running.evaluate
 
