@@ -29,41 +29,29 @@ from typing import Any
 import torch
 
 import solo_adv
+from benchmarks.judging import BOTH, EPSILONS, TEST_IMAGES, judged, judged_by_robust_head
 from benchmarks.record import RESULTS, device, store
-from solo_adv.adversaries import PGD, Fast
+from solo_adv.adversaries import Fast
 from solo_adv.cost.work import IMAGES, passes_of_batch
-from solo_adv.data import ImageSet
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.checkpoint import read_checkpoint
-from solo_adv.encoders.classifier import Classifier
-from solo_adv.encoders.encoder import Encoder
-from solo_adv.encoders.loading import encoder_from
-from solo_adv.evaluation.attacks.bench import Bench
-from solo_adv.evaluation.attacks.judging import clean_accuracy, pgd_in_turn, pgd_runs
-from solo_adv.evaluation.attacks.losses import CHOICES
-from solo_adv.evaluation.heads.features import extract
-from solo_adv.evaluation.heads.linear import HeadRecipe, train_head
 from solo_adv.methods.adversarial import AdversarialMethod
 from solo_adv.methods.attacked_views import AttackedViews
 from solo_adv.objectives import Supervised
+from solo_adv.pretrained import file_of, load_pretrained
 from solo_adv.reproduce.plan import composed
 from solo_adv.support.checks import choice
 from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.environment import hardware
+from solo_adv.support.errors import UserError
 from solo_adv.support.fingerprints import fingerprint
-from solo_adv.support.logistic import fit_logistic
 from solo_adv.training.config import parse_cfg
 from solo_adv.training.pretraining import pretrain
 from solo_adv.training.runs import find_finished
 
 DIGITS = Path("digits")
-TEST_IMAGES = 1_000
-EPSILONS = ("4/255", "8/255")
-BOTH = "both losses"
-"""Under PGD on the cross-entropy and then also on the margin between logits."""
 FEATURES = ("backbone", "hidden")
 ROBUST_HEAD = "backbone, robust head"
-R_LE = HeadRecipe(lr=1e-3, batch_size=128, epochs=4, min_updates=0)
 
 
 class SupervisedFast(AdversarialMethod):
@@ -97,6 +85,8 @@ SHARED = (
     *("optimizer.batch_size=100", "knn_eval.enabled=false", "checkpoint.minutes=3"),
     *("++auto_resume.max_hours=1000000", "log_every_n_steps=50", "+limit_val_batches=0"),
 )
+NEAR = 0.02
+"""By what share the crop passes of a run may differ from its row's budget."""
 PRECISION = "32-true"
 """So that rows of machines with and without bfloat16 units compare."""
 EIGHT = ("crops.num_crops=8",)
@@ -218,57 +208,50 @@ def trained(row: Row, data: Path, work: Path) -> tuple[Path, int, str]:
     return checkpoint, passes, precision
 
 
-def judged(
-    encoder: Encoder, train_set: ImageSet, test_set: ImageSet, test_images: int = TEST_IMAGES
-) -> dict[str, float]:
-    """Accuracy in percent of a converged linear head on clean and attacked test images."""
-    encoder = encoder.to(device())
-    features, labels = extract(encoder, train_set, 500, device())
-    head, steepest = fit_logistic(features, labels, train_set.num_classes)
-    found = attacked(Classifier(encoder, head), test_set, test_images)
-    return {**found, "head_gradient": round(steepest, 6)}
+def trained_before(row: Row, given: str) -> tuple[int, str]:
+    """The crop passes and the precision of a run or model of the zoo that is to stand for a row.
+
+    Raises:
+        UserError: it was trained otherwise than the row says.
+    """
+    encoder = load_pretrained(given, features="backbone")
+    config, passes = encoder.config, encoder.crop_passes or 0
+    whole = IMAGES[config["data"]["dataset"]][0]
+    fraction = config["data"].get("fraction", -1)
+    found = {
+        "method": config["method"],
+        "seed": config.get("seed"),
+        "images": whole if fraction == -1 else round(fraction * whole),
+        "budget": row.passes if abs(passes - row.passes) < NEAR * row.passes else passes,
+    }
+    wanted = {
+        "method": ARMS[row.arm][-1].method,
+        "seed": row.seed,
+        "images": row.images,
+        "budget": row.passes,
+    }
+    if found != wanted:
+        raise UserError(f"--trained {given} has {found}, and the row has {wanted}.")
+    return passes, str(config["precision"])
 
 
-def judged_by_robust_head(
-    encoder: Encoder, train_set: ImageSet, test_set: ImageSet, test_images: int = TEST_IMAGES
-) -> dict[str, float]:
-    """The same of a head that is trained on images attacked by PGD-5 at 8/255."""
-    encoder = encoder.to(device())
-    head = train_head(
-        encoder,
-        train_set,
-        num_classes=train_set.num_classes,
-        features_dim=encoder.features_dim,
-        recipe=R_LE,
-        adversary=PGD("8/255", "2/255", 5, batch_norm="eval"),
-        device=device(),
-        seed=5,
-    )
-    return attacked(Classifier(encoder, head), test_set, test_images)
-
-
-def attacked(classifier: Classifier, test_set: ImageSet, test_images: int) -> dict[str, float]:
-    """Accuracy in percent of a classifier on clean and attacked test images."""
-    bench = Bench(classifier, test_set, 250, device()).drawn(test_images)
-    found = {"clean": 100 * clean_accuracy(bench).top1.accuracy}
-    for epsilon in EPSILONS:
-        runs = pgd_runs(epsilon, "2/255", 20, random_start=True, restarts=1, norm="linf")
-        usual, worst = pgd_in_turn(bench, runs, CHOICES["both"])
-        found |= {epsilon: 100 * usual.accuracy, f"{epsilon}, {BOTH}": 100 * worst.accuracy}
-    return {name: round(value, 6) for name, value in found.items()}
-
-
-def measured(row: Row, data: Path, work: Path) -> dict[str, Any]:
-    """Train and judge a row."""
+def measured(row: Row, data: Path, work: Path, given: str | None = None) -> dict[str, Any]:
+    """Train and judge a row, or judge the run or model of the zoo that is ``given`` for it."""
     begun = time.perf_counter()
-    checkpoint, passes, precision = trained(row, data, work)
-    seconds = time.perf_counter() - begun
+    if given is None:
+        checkpoint, passes, precision = trained(row, data, work)
+        source = str(checkpoint)
+    else:
+        passes, precision = trained_before(row, given)
+        source = given
+    seconds = None if given else round(time.perf_counter() - begun)
+    place = {} if data == DIGITS else {"train_path": str(data)}
     found: dict[str, Any] = {}
     for features in FEATURES:
-        if features == "hidden" and "projector" not in _parts(checkpoint):
+        if features == "hidden" and "projector" not in _parts(source):
             continue
-        encoder = encoder_from(checkpoint, features=features)
-        sets = load_labelled(encoder.config["data"], {})
+        encoder = load_pretrained(source, features=features)
+        sets = load_labelled(encoder.config["data"], place)
         found[features] = judged(encoder, *sets)
         if features == "backbone":
             found[ROBUST_HEAD] = judged_by_robust_head(encoder, *sets)
@@ -278,15 +261,20 @@ def measured(row: Row, data: Path, work: Path) -> dict[str, Any]:
         "images": row.images,
         "seed": row.seed,
         "crop_passes": passes,
-        "seconds": round(seconds),
+        "seconds": seconds,
         "device": hardware(device())["name"],
         "precision": precision,
+        **({"trained": given} if given else {}),
         **found,
     }
 
 
-def _parts(checkpoint: Path) -> set[str]:
-    return {name.partition(".")[0] for name in read_checkpoint(checkpoint)["state_dict"]}
+def _parts(source: str) -> set[str]:
+    """The parts of a checkpoint; a model of the zoo has the features that were published."""
+    file = file_of(source)
+    if file is None:
+        return {"backbone"}
+    return {name.partition(".")[0] for name in read_checkpoint(file)["state_dict"]}
 
 
 def key(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -368,6 +356,11 @@ def main() -> None:
     parser.add_argument(
         "--precision", default=PRECISION, help=f"of training; {PRECISION} if left out"
     )
+    parser.add_argument(
+        "--trained",
+        metavar="RUN",
+        help="judge this run or model of the zoo for the row of one arm, instead of training",
+    )
     parser.add_argument("--work", type=Path, default=Path("trained_models/benchmark_methods"))
     parser.add_argument("--output", type=Path, default=RESULTS / "methods.json")
     options = parser.parse_args()
@@ -386,13 +379,18 @@ def main() -> None:
         asked = rows_of(options.round, held, options)
         done = set() if options.again else {key(row) for row in held}
         missing = [row for row in asked if (row.arm, row.passes, row.images, row.seed) not in done]
+        if options.trained and len(asked) != 1:
+            raise UserError(
+                f"--trained stands for one row, and {len(asked)} are asked for: name one of --arms "
+                "and, in round 1, one of --seeds."
+            )
         for number, row in enumerate(missing, 1):
             print(f"{number} of {len(missing)}: {row}", flush=True)
             data = options.data if options.data == DIGITS else options.data.resolve()
-            found = measured(row, data, options.work.resolve())
+            found = measured(row, data, options.work.resolve(), options.trained)
             for before in held:
                 if key(before) == key(found):  # its run was kept and took no time now
-                    found["seconds"] = max(found["seconds"], before["seconds"])
+                    found["seconds"] = max(found["seconds"] or 0, before["seconds"] or 0) or None
             held = [*(before for before in held if key(before) != key(found)), found]
             store("methods", {"test_images": TEST_IMAGES, "rows": held}, options.output)
             print(table([found]), flush=True)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torchvision.transforms.v2.functional import resized_crop
 
-from benchmarks.methods import EPSILONS, TEST_IMAGES, judged
+from benchmarks.judging import EPSILONS, TEST_IMAGES, judged
 from benchmarks.record import RESULTS, store
 from solo_adv import load_pretrained
 from solo_adv.data import ImageSet

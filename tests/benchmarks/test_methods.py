@@ -9,6 +9,7 @@ import pytest
 from benchmarks import methods
 from benchmarks.methods import ARMS, Row, best, rows_of
 from benchmarks.record import RESULTS
+from solo_adv import load_pretrained
 
 
 def row(arm, budget, robust, seed=1):
@@ -47,6 +48,56 @@ def test_rounds_have_the_budgets_that_are_promised():
     assert [(r.arm, r.passes, r.images) for r in third] == [
         (arm, 5_000_000, 50_000) for arm in ("dynacl", "cfamc, step 4/255", "cfamc")
     ]
+
+
+def arguments(tmp_path, *more):
+    return [
+        *("methods", "--data", "digits", "--arms", "cfamc", "--images", "1297", "--seeds", "5"),
+        *("--output", str(tmp_path / "methods.json"), *more),
+    ]
+
+
+def test_a_model_that_is_there_stands_for_a_row(tmp_path, monkeypatch, capsys):
+    model = "cfamc_resnet10w16_digits_m3"
+    passes = load_pretrained(model).crop_passes
+    judged, heads = [], {"judged": 30.0, "judged_by_robust_head": 40.0}
+    for name, clean in heads.items():
+
+        def fake(encoder, train_set, test_set, clean=clean):
+            judged.append((encoder.features, len(train_set), len(test_set)))
+            return {"clean": clean, "4/255": 20.0, "8/255": 10.0, "8/255, both losses": 9.0}
+
+        monkeypatch.setattr(methods, name, fake)
+    given = ("--trained", model, "--budget", str(passes + 1))
+    monkeypatch.setattr(sys, "argv", arguments(tmp_path, *given))
+    methods.main()
+    (found,) = json.loads((tmp_path / "methods.json").read_text())["rows"]
+    assert found["trained"] == model
+    assert found["crop_passes"] == passes
+    assert found["backbone"]["clean"] == 30
+    assert found["backbone, robust head"]["8/255, both losses"] == 9
+    assert "hidden" not in found
+    assert judged == [("backbone", 1297, 500)] * 2
+    assert "| 20.0 | 10.0 | 9.0 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["--budget", "600"], "'budget': 600"),
+        (["--budget", "288000", "--seeds", "6"], "'seed': 6"),
+        (["--budget", "288000", "--images", "600"], "'images': 600"),
+        (["--budget", "288000", "--arms", "acl"], "'method': 'acl'"),
+        (["--arms", "acl", "cfamc"], "one row, and 2 are asked for"),
+    ],
+)
+def test_a_model_of_another_row_is_refused(tmp_path, monkeypatch, capsys, changes, words):
+    given = ("--trained", "cfamc_resnet10w16_digits_m3", *changes)
+    monkeypatch.setattr(sys, "argv", arguments(tmp_path, *given))
+    with pytest.raises(SystemExit):
+        methods.main()
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "methods.json").exists()
 
 
 def test_arms_share_what_they_begin_with():
