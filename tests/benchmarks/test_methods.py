@@ -50,6 +50,11 @@ def test_rounds_have_the_budgets_that_are_promised():
     ]
 
 
+@pytest.fixture
+def no_own_methods(monkeypatch):
+    monkeypatch.setattr(methods, "OWN_METHODS", {})  # other tests walk through all methods
+
+
 def arguments(tmp_path, *more):
     return [
         *("methods", "--data", "digits", "--arms", "cfamc", "--images", "1297", "--seeds", "5"),
@@ -57,6 +62,7 @@ def arguments(tmp_path, *more):
     ]
 
 
+@pytest.mark.usefixtures("no_own_methods")
 def test_a_model_that_is_there_stands_for_a_row(tmp_path, monkeypatch, capsys):
     model = "cfamc_resnet10w16_digits_m3"
     passes = load_pretrained(model).crop_passes
@@ -91,6 +97,7 @@ def test_a_model_that_is_there_stands_for_a_row(tmp_path, monkeypatch, capsys):
         (["--arms", "acl", "cfamc"], "one row, and 2 are asked for"),
     ],
 )
+@pytest.mark.usefixtures("no_own_methods")
 def test_a_model_of_another_row_is_refused(tmp_path, monkeypatch, capsys, changes, words):
     given = ("--trained", "cfamc_resnet10w16_digits_m3", *changes)
     monkeypatch.setattr(sys, "argv", arguments(tmp_path, *given))
@@ -121,6 +128,7 @@ def test_the_table_in_the_docs_is_that_of_the_result_file():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_own_methods")
 def test_a_rehearsal_continues_and_measures_nothing_twice(tmp_path, monkeypatch, capsys):
     output = tmp_path / "methods.json"
     monkeypatch.setattr(
@@ -130,7 +138,6 @@ def test_a_rehearsal_continues_and_measures_nothing_twice(tmp_path, monkeypatch,
             *("--output", str(output), "--arms", "deacl_fast", "cfamc"),
         ],
     )
-    monkeypatch.setattr(methods, "OWN_METHODS", {})  # other tests walk through all methods
     judged = methods.judged
     monkeypatch.setattr(methods, "judged", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
