@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.judging import cell, under_pgd
 from benchmarks.record import RESULTS, device, store
 from solo_adv import load_pretrained
 from solo_adv.catalogue import index
@@ -23,8 +24,7 @@ from solo_adv.catalogue.entry import Entry
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.classifier import Classifier
 from solo_adv.evaluation.attacks.bench import Bench
-from solo_adv.evaluation.attacks.judging import clean_accuracy, pgd_in_turn, pgd_runs
-from solo_adv.evaluation.attacks.losses import CHOICES
+from solo_adv.evaluation.attacks.judging import clean_accuracy
 from solo_adv.evaluation.heads.features import extract
 from solo_adv.report.measurement import AUTOATTACK, by_label
 from solo_adv.support.cli import quiet_libraries, user_errors
@@ -43,12 +43,14 @@ def judged(bench: Bench, features: Tensor) -> dict[str, float]:
     head: Any = bench.classifier.head
     with torch.no_grad():
         sure = head(features).softmax(1).amax(1).mean()
-    runs = pgd_runs(EPSILON, "2/255", 20, random_start=True, restarts=1, norm="linf")
-    usual, both = pgd_in_turn(bench, runs, CHOICES["both"])
-    clean = clean_accuracy(bench).top1
-    found = {"clean": clean, "cross_entropy": usual, "both_losses": both}
-    accuracies = {name: round(100 * m.accuracy, 6) for name, m in found.items()}
-    return {**accuracies, "mean_probability": round(float(sure), 6)}
+    usual, both = under_pgd(bench, EPSILON)
+    found = {
+        "clean": 100 * clean_accuracy(bench).top1.accuracy,
+        "cross_entropy": usual,
+        "both_losses": both,
+        "mean_probability": float(sure),
+    }
+    return {name: round(value, 6) for name, value in found.items()}
 
 
 def autoattack(entry: Entry, linear: str, images: int) -> float | None:
@@ -68,8 +70,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         told = [row["clean"], row["cross_entropy"], row["both_losses"], row["autoattack"]]
-        cells = ["-" if figure is None else f"{figure:.1f}" for figure in told]
-        lines.append(f"| {row['head']} | {row['mean_probability']:.2f} | {' | '.join(cells)} |")
+        cells = " | ".join(map(cell, told))
+        lines.append(f"| {row['head']} | {row['mean_probability']:.2f} | {cells} |")
     return "\n".join(lines)
 
 
@@ -97,8 +99,10 @@ def main() -> None:
             name = ROBUST if penalty is None else f"penalty {penalty:g}"
             if (options.model, name, options.test_images) in done:
                 continue
-            head: Any = load_pretrained(options.model, head="robust_linear").head
-            if penalty is not None:
+            head: Any
+            if penalty is None:
+                head = load_pretrained(options.model, head="robust_linear").head
+            else:
                 head, _ = fit_logistic(features, labels, sets[0].num_classes, penalty=penalty)
             classifier = Classifier(encoder, head.to(device()))
             bench = Bench(classifier, sets[1], 250, device()).drawn(options.test_images)

@@ -29,7 +29,7 @@ from typing import Any
 import torch
 
 import solo_adv
-from benchmarks.judging import BOTH, EPSILONS, TEST_IMAGES, judged, judged_by_robust_head
+from benchmarks.judging import BOTH, EPSILONS, TEST_IMAGES, cell, judged, judged_by_robust_head
 from benchmarks.record import RESULTS, device, store
 from solo_adv.adversaries import Fast
 from solo_adv.cost.work import IMAGES, passes_of_batch
@@ -45,6 +45,7 @@ from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.environment import hardware
 from solo_adv.support.errors import UserError
 from solo_adv.support.fingerprints import fingerprint
+from solo_adv.support.progress import say
 from solo_adv.training.config import parse_cfg
 from solo_adv.training.pretraining import pretrain
 from solo_adv.training.runs import find_finished
@@ -232,6 +233,10 @@ def trained_before(row: Row, given: str) -> tuple[int, str]:
     }
     if found != wanted:
         raise UserError(f"--trained {given} has {found}, and the row has {wanted}.")
+    say(
+        f"{given} agrees with the row in {', '.join(wanted)}. The options of the arm "
+        f"({' '.join(ARMS[row.arm][-1].overrides)}) are not compared: make sure that it has them."
+    )
     return passes, str(config["precision"])
 
 
@@ -323,7 +328,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             if kind in row:
                 names = ("clean", *EPSILONS, f"{EPSILONS[-1]}, {BOTH}")
                 found = [row[kind].get(name) for name in names]
-                cells = ["-" if figure is None else f"{figure:.1f}" for figure in found]
+                cells = map(cell, found)
                 passes = f"{row['crop_passes'] / 1e6:.2f}"
                 told = (row["arm"], f"{row['images']:,}", str(row["seed"]), passes, kind, *cells)
                 lines.append(f"| {' | '.join(told)} |")
