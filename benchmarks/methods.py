@@ -9,7 +9,9 @@ margin between logits. A third head, on the backbone's features, is trained on a
 
 A row of the result file is an arm, a budget, a number of images and a seed. Rows that are there
 already are not measured again, training continues where it was stopped, and arms that begin with
-the same run share it, so the benchmark can be killed at any time.
+the same run share it, so the benchmark can be killed at any time. If an arm fails, the next one
+runs, and the command ends with an error. Several processes can fill one result file, for instance on one GPU:
+give each of them arms of its own, and arms that share a teacher to the same one.
 
 ``--round 1`` trains every arm with 0.6 M crop passes on 10,000 images, ``--round 2`` the best four
 and ``cfamc`` with 1.2 M and two seeds, and ``--round 3`` the best two and ``cfamc`` with 5 M on all
@@ -17,12 +19,16 @@ images. ``--data digits`` rehearses on the packaged digits.
 """
 
 import argparse
+import fcntl
 import json
 import math
+import os
+import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +39,7 @@ from benchmarks.judging import BOTH, EPSILONS, TEST_IMAGES, cell, judged, judged
 from benchmarks.record import RESULTS, device, store
 from solo_adv.adversaries import Fast
 from solo_adv.cost.work import IMAGES, passes_of_batch
+from solo_adv.data import ImageSet
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.checkpoint import read_checkpoint
 from solo_adv.methods.adversarial import AdversarialMethod
@@ -256,7 +263,7 @@ def measured(row: Row, data: Path, work: Path, given: str | None = None) -> dict
         if features == "hidden" and "projector" not in _parts(source):
             continue
         encoder = load_pretrained(source, features=features)
-        sets = load_labelled(encoder.config["data"], place)
+        sets = _labelled(json.dumps(encoder.config["data"]), json.dumps(place))
         found[features] = judged(encoder, *sets)
         if features == "backbone":
             found[ROBUST_HEAD] = judged_by_robust_head(encoder, *sets)
@@ -274,6 +281,12 @@ def measured(row: Row, data: Path, work: Path, given: str | None = None) -> dict
     }
 
 
+@lru_cache(maxsize=1)
+def _labelled(data: str, place: str) -> tuple[ImageSet, ImageSet]:
+    """The sets that judge an encoder, kept for the next one because decoding takes long."""
+    return load_labelled(json.loads(data), json.loads(place))
+
+
 def _parts(source: str) -> set[str]:
     """The parts of a checkpoint; a model of the zoo has the features that were published."""
     file = file_of(source)
@@ -285,6 +298,37 @@ def _parts(source: str) -> set[str]:
 def key(row: dict[str, Any]) -> tuple[Any, ...]:
     """What tells a row of the result file from the others."""
     return row["arm"], row["budget"], row["images"], row["seed"]
+
+
+def stored(file: Path) -> list[dict[str, Any]]:
+    """The rows of a result file; none if there is no such file."""
+    rows: list[dict[str, Any]] = json.loads(file.read_text())["rows"] if file.exists() else []
+    return rows
+
+
+def added(found: dict[str, Any], file: Path) -> list[dict[str, Any]]:
+    """Write a row into a result file, in the place of the same row if there is one.
+
+    Another process may write to the same file.
+
+    Returns:
+        All rows of the file.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    directory = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        others = []
+        for before in stored(file):
+            if key(before) != key(found):
+                others.append(before)
+            else:  # its run was kept and took no time now
+                found["seconds"] = max(found["seconds"] or 0, before["seconds"] or 0) or None
+        rows = [*others, found]
+        store("methods", {"test_images": TEST_IMAGES, "rows": rows}, file)
+    finally:
+        os.close(directory)  # and release the lock
+    return rows
 
 
 def best(rows: Sequence[dict[str, Any]], budget: int, count: int) -> list[str]:
@@ -377,7 +421,7 @@ def main() -> None:
     with user_errors():
         for arm in options.arms or ():
             choice("--arms", arm, ARMS)
-        held = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+        held = stored(options.output)
         if options.data is None:
             print(table(held))
             return
@@ -389,17 +433,25 @@ def main() -> None:
                 f"--trained stands for one row, and {len(asked)} are asked for: name one of --arms "
                 "and, in round 1, one of --seeds."
             )
+        failed: list[str] = []
         for number, row in enumerate(missing, 1):
             print(f"{number} of {len(missing)}: {row}", flush=True)
             data = options.data if options.data == DIGITS else options.data.resolve()
-            found = measured(row, data, options.work.resolve(), options.trained)
-            for before in held:
-                if key(before) == key(found):  # its run was kept and took no time now
-                    found["seconds"] = max(found["seconds"] or 0, before["seconds"] or 0) or None
-            held = [*(before for before in held if key(before) != key(found)), found]
-            store("methods", {"test_images": TEST_IMAGES, "rows": held}, options.output)
+            try:
+                found = measured(row, data, options.work.resolve(), options.trained)
+            except Exception as error:  # the other arms do not depend on this one
+                if len(missing) == 1:
+                    raise
+                if not isinstance(error, UserError):
+                    traceback.print_exc()
+                print(f"{row.arm}: {error}", file=sys.stderr, flush=True)
+                failed.append(row.arm)
+                continue
+            held = added(found, options.output)
             print(table([found]), flush=True)
-    print(table(held))
+        print(table(held))
+        if failed:
+            raise UserError(f"Failed: {', '.join(failed)}. The same command tries them again.")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,12 @@ def encoder_from(
                 f"{file} says itself how its encoder is built; encoder.{next(iter(named))} is for "
                 "checkpoints of other repositories."
             )
-        encoder = Encoder(saved["config"], features, crop_passes=saved["crop_passes"])
+        encoder = Encoder(
+            saved["config"],
+            features,
+            with_projector=False if saved.get("without_projector") else None,
+            crop_passes=saved["crop_passes"],
+        )
         state = _judged_weights(checkpoint["state_dict"], saved["config"])
     elif is_solo_learns(file, checkpoint["state_dict"]):
         config, state = solo_learn_config(file, checkpoint["state_dict"], named)

@@ -1,4 +1,4 @@
-"""``python -m solo_adv.zoo list|info|download|verify|evaluate|export|publish|extend``."""
+"""``python -m solo_adv.zoo list|info|download|verify|evaluate|export|compact|publish|extend``."""
 
 import argparse
 import sys
@@ -114,6 +114,12 @@ def _export(given: argparse.Namespace) -> None:
         print(push(directory, given.push))
 
 
+def _compact(given: argparse.Namespace) -> None:
+    from solo_adv.zoo.compacting import compacted
+
+    print(compacted(given.run, given.directory, with_projector=not given.without_projector))
+
+
 def _publish(given: argparse.Namespace) -> None:
     from solo_adv.zoo.publishing import publish
 
@@ -197,6 +203,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--output", type=given_path, metavar="DIR", help="default: NAME-TARGET")
     command.add_argument("--head", help="with --to onnx: linear or robust_linear")
     command.add_argument("--push", metavar="USER/REPO", help="with --to hf: upload it as well")
+
+    command = add(
+        "compact",
+        _compact,
+        "Copy a finished run with weights of two bytes, to be judged and published in its place.",
+    )
+    command.add_argument("run", type=given_path, metavar="RUN_DIR")
+    command.add_argument("directory", type=given_path, metavar="DIR", help="where the copy goes")
+    command.add_argument(
+        "--without-projector", action="store_true", help="keep the backbone's features only"
+    )
 
     command = add(
         "publish",

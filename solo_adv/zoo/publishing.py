@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load
+from torch import Tensor
 
 from solo_adv.catalogue.entry import Entry, described
 from solo_adv.catalogue.index import INDEX_FILE, ZOO_NAME, read_index
@@ -142,7 +143,7 @@ def extend(
     if name not in models:
         raise unknown(f"model of {zoo}", name, models)
     entry = models[name]
-    held = {kind: load(stored(zoo, file)) for kind, file in entry.files.items()}
+    held = {kind: _weights(stored(zoo, file)) for kind, file in entry.files.items()}
     found = judged(reports, weights_fingerprint(held.pop("encoder")), name, name)
     if (features := features_of(found)) != entry.features:
         raise UserError(f"The reports are of features={features}; {name} has {entry.features}.")
@@ -173,6 +174,13 @@ def extend(
         for suffix in (".json", ".md", ".png") if replaced not in named else ():
             (zoo / replaced).with_suffix(suffix).unlink(missing_ok=True)
     return entry
+
+
+def _weights(content: bytes) -> dict[str, Tensor]:
+    """The weights of a file, in the type in which they are judged."""
+    return {
+        name: t.float() if t.is_floating_point() else t for name, t in load(content).items()
+    }
 
 
 def _shared(config: Mapping[str, Any]) -> dict[str, Any]:

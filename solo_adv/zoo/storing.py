@@ -13,6 +13,7 @@ from solo_adv.support.errors import UserError
 from solo_adv.support.files import write_whole
 from solo_adv.support.hashes import sha256
 from solo_adv.zoo.card import card
+from solo_adv.zoo.compacting import smallest
 
 
 def described_file(
@@ -31,12 +32,15 @@ def described_file(
 
 
 def weights_file(kind: str, state: Mapping[str, Tensor]) -> tuple[str, bytes]:
-    """Name and contents of the file with the weights of an encoder or a head."""
-    return f"{kind}.safetensors", save(_contiguous(state))
+    """Name and contents of the file with the weights of an encoder or a head.
+
+    Matrices that bfloat16 holds exactly are stored as such; see ``compacting.py``.
+    """
+    return f"{kind}.safetensors", save({name: _shortest(t) for name, t in state.items()})
 
 
-def _contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+def _shortest(tensor: Tensor) -> Tensor:
+    return smallest(tensor.detach().cpu()).contiguous().clone()
 
 
 def stored(zoo: Path, file: StoredFile) -> bytes:

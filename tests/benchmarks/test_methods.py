@@ -107,6 +107,38 @@ def test_a_model_of_another_row_is_refused(tmp_path, monkeypatch, capsys, change
     assert not (tmp_path / "methods.json").exists()
 
 
+@pytest.mark.usefixtures("no_own_methods")
+def test_an_arm_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
+    def fake(row, *arguments):
+        if row.arm == "acl":
+            raise ValueError("broken")
+        found = {"seconds": 1, "crop_passes": 600, "backbone": {"8/255": 9.0}}
+        return {"arm": row.arm, "budget": 600, "images": 1297, "seed": row.seed, **found}
+
+    monkeypatch.setattr(methods, "measured", fake)
+    monkeypatch.setattr(sys, "argv", arguments(tmp_path, "--arms", "acl", "cfamc", "deacl"))
+    with pytest.raises(SystemExit) as ended:
+        methods.main()
+    assert ended.value.code == 2
+    shown = capsys.readouterr()
+    assert "ValueError: broken" in shown.err
+    assert "Failed: acl." in shown.err
+    assert [row["arm"] for row in methods.stored(tmp_path / "methods.json")] == ["cfamc", "deacl"]
+
+
+def test_a_row_of_another_process_is_kept(tmp_path):
+    file = tmp_path / "methods.json"
+    first = {**row("cfamc", 600, 9.0), "seconds": 5}
+    assert methods.added(first, file) == [first]
+    assert methods.added({**row("acl", 600, 1.0), "seconds": 1}, file)[0] == first
+    again = methods.added({**row("cfamc", 600, 8.0), "seconds": 0}, file)
+    assert [(r["arm"], r["seconds"], r["backbone"]["8/255"]) for r in again] == [
+        ("acl", 1, 1.0),
+        ("cfamc", 5, 8.0),
+    ]
+    assert methods.stored(file) == again
+
+
 def test_arms_share_what_they_begin_with():
     directories = {
         arm: [
@@ -139,8 +171,12 @@ def test_a_rehearsal_continues_and_measures_nothing_twice(tmp_path, monkeypatch,
         ],
     )
     judged = methods.judged
-    monkeypatch.setattr(methods, "judged", lambda *arguments: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(methods, "judged", killed)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
         methods.main()
     monkeypatch.setattr(methods, "judged", judged)
     methods.main()
