@@ -10,8 +10,8 @@ margin between logits. A third head, on the backbone's features, is trained on a
 A row of the result file is an arm, a budget, a number of images and a seed. Rows that are there
 already are not measured again, training continues where it was stopped, and arms that begin with
 the same run share it, so the benchmark can be killed at any time. If an arm fails, the next one
-runs, and the command ends with an error. Several processes can fill one result file, for instance on one GPU:
-give each of them arms of its own, and arms that share a teacher to the same one.
+runs, and the command ends with an error. Several processes can fill one result file, for instance
+on one GPU: give each of them arms of its own, and arms that share a teacher to the same one.
 
 ``--round 1`` trains every arm with 0.6 M crop passes on 10,000 images, ``--round 2`` the best four
 and ``cfamc`` with 1.2 M and two seeds, and ``--round 3`` the best two and ``cfamc`` with 5 M on all
@@ -167,6 +167,8 @@ class Row:
     images: int
     seed: int
     precision: str = PRECISION
+    settings: tuple[str, ...] = ()
+    """Further overrides of every training, which change nothing but its speed."""
 
     def directory(self, stages: Sequence[Stage]) -> str:
         """Name of the directory of the run that these stages end with."""
@@ -194,6 +196,7 @@ def trained(row: Row, data: Path, work: Path) -> tuple[Path, int, str]:
             *(*(PROJECTOR if objective.projector else ()), *SHARED, *stage.overrides),
             f"precision={row.precision}",
             f"checkpoint.dir='{work / row.directory(stages[: number + 1])}'",
+            *row.settings,
         ]
         base = stage.method
         if stage.method in OWN_METHODS:
@@ -277,6 +280,7 @@ def measured(row: Row, data: Path, work: Path, given: str | None = None) -> dict
         "device": hardware(device())["name"],
         "precision": precision,
         **({"trained": given} if given else {}),
+        **({"settings": list(row.settings)} if row.settings else {}),
         **found,
     }
 
@@ -350,7 +354,7 @@ def robust(row: dict[str, Any]) -> float:
 def rows_of(round_: int, rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[Row]:
     """The rows that a round measures."""
     first, second, third = (options.budget * share // 3 for share in (3, 6, 25))
-    row = partial(Row, precision=options.precision)
+    row = partial(Row, precision=options.precision, settings=tuple(options.settings))
     if round_ == 1:
         arms = options.arms or list(ARMS)
         return [row(arm, first, options.images, s) for arm in arms for s in options.seeds]
@@ -404,6 +408,13 @@ def main() -> None:
     )
     parser.add_argument(
         "--precision", default=PRECISION, help=f"of training; {PRECISION} if left out"
+    )
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="overrides of every training that change its speed, such as performance.graph=replay",
     )
     parser.add_argument(
         "--trained",

@@ -199,7 +199,7 @@ class AttackedViews:
             return [Group(join(clean, attacked), ATTACKED)]
 
         def pieces(part: Tensor) -> Sequence[Tensor]:
-            if self.forward == "by_view":
+            if self.forward == "by_view" and len(part):  # some fake tensors cannot split nothing
                 return part.split(batch)
             return (part[:batch], part[batch:]) if momentum else (part,)
 

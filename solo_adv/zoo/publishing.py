@@ -178,9 +178,7 @@ def extend(
 
 def _weights(content: bytes) -> dict[str, Tensor]:
     """The weights of a file, in the type in which they are judged."""
-    return {
-        name: t.float() if t.is_floating_point() else t for name, t in load(content).items()
-    }
+    return {name: t.float() if t.is_floating_point() else t for name, t in load(content).items()}
 
 
 def _shared(config: Mapping[str, Any]) -> dict[str, Any]:

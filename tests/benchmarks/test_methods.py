@@ -36,7 +36,7 @@ def test_the_best_arms_are_the_most_robust_ones_and_cfamc():
 
 def test_rounds_have_the_budgets_that_are_promised():
     options = argparse.Namespace(
-        budget=600_000, images=10_000, seeds=[1], arms=None, precision="32-true"
+        budget=600_000, images=10_000, seeds=[1], arms=None, precision="32-true", settings=[]
     )
     rows = [{**held, "budget": held["budget"] * 1000} for held in ROWS]
     assert [r.arm for r in rows_of(1, rows, options)] == list(ARMS)
