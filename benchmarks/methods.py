@@ -50,7 +50,7 @@ from solo_adv.reproduce.plan import composed
 from solo_adv.support.checks import choice
 from solo_adv.support.cli import quiet_libraries, user_errors
 from solo_adv.support.environment import hardware
-from solo_adv.support.errors import UserError
+from solo_adv.support.errors import RunStopped, UserError
 from solo_adv.support.fingerprints import fingerprint
 from solo_adv.support.progress import say
 from solo_adv.training.config import parse_cfg
@@ -169,6 +169,11 @@ class Row:
     precision: str = PRECISION
     settings: tuple[str, ...] = ()
     """Further overrides of every training, which change nothing but its speed."""
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells the row from the others, as :func:`key` finds it in the result file."""
+        return self.arm, self.passes, self.images, self.seed, self.precision
 
     def directory(self, stages: Sequence[Stage]) -> str:
         """Name of the directory of the run that these stages end with."""
@@ -301,7 +306,7 @@ def _parts(source: str) -> set[str]:
 
 def key(row: dict[str, Any]) -> tuple[Any, ...]:
     """What tells a row of the result file from the others."""
-    return row["arm"], row["budget"], row["images"], row["seed"]
+    return row["arm"], row["budget"], row["images"], row["seed"], row["precision"]
 
 
 def stored(file: Path) -> list[dict[str, Any]]:
@@ -336,11 +341,23 @@ def added(found: dict[str, Any], file: Path) -> list[dict[str, Any]]:
 
 
 def best(rows: Sequence[dict[str, Any]], budget: int, count: int) -> list[str]:
-    """The arms without labels that keep the most accuracy at 8/255, and ``cfamc``."""
+    """The arms without labels that keep the most accuracy at 8/255, and ``cfamc``.
+
+    Robust heads decide, under both losses. Standard heads do if an arm has no robust head, because
+    the two cannot be compared; a line on the standard error says so.
+    """
+    of_budget = [r for r in rows if r["budget"] == budget and "ceiling" not in r["arm"]]
+    lacking = {row["arm"] for row in of_budget if by_robust_head(row) is None}
+    lacking -= {row["arm"] for row in of_budget if by_robust_head(row) is not None}
+    if lacking:
+        say(
+            f"Standard heads rank the arms, because {', '.join(sorted(lacking))} lack a robust one."
+        )
     scores: dict[str, list[float]] = {}
-    for row in rows:
-        if row["budget"] == budget and "ceiling" not in row["arm"]:
-            scores.setdefault(row["arm"], []).append(robust(row))
+    for row in of_budget:
+        score = robust(row) if lacking else by_robust_head(row)
+        if score is not None:  # an arm may have further rows from before robust heads
+            scores.setdefault(row["arm"], []).append(score)
     means = {arm: sum(found) / len(found) for arm, found in scores.items()}
     ranked = sorted(means, key=lambda arm: -means[arm])[:count]
     return list(dict.fromkeys([*ranked, "cfamc"]))
@@ -349,6 +366,12 @@ def best(rows: Sequence[dict[str, Any]], budget: int, count: int) -> list[str]:
 def robust(row: dict[str, Any]) -> float:
     """The accuracy at 8/255 on the better features, with heads fitted to convergence."""
     return max(float(row[kind]["8/255"]) for kind in FEATURES if kind in row)
+
+
+def by_robust_head(row: dict[str, Any]) -> float | None:
+    """The accuracy of the robust head at 8/255 under both losses; None if it was not measured."""
+    found: float | None = row.get(ROBUST_HEAD, {}).get(f"{EPSILONS[-1]}, {BOTH}")
+    return found
 
 
 def rows_of(round_: int, rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[Row]:
@@ -368,8 +391,9 @@ def rows_of(round_: int, rows: Sequence[dict[str, Any]], options: argparse.Names
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows in Markdown, the most robust first, for each budget."""
     lines = [
-        f"| arm | images | seed | M passes | features | clean | 4/255 | 8/255 | 8/255, {BOTH} |",
-        "|---|---:|---:|---:|---|---:|---:|---:|---:|",
+        f"| arm | images | seed | precision | M passes | features | clean | 4/255 | 8/255 "
+        f"| 8/255, {BOTH} |",
+        "|---|---:|---:|---|---:|---|---:|---:|---:|---:|",
     ]
     for row in sorted(rows, key=lambda row: (row["budget"], -robust(row))):
         for kind in (*FEATURES, ROBUST_HEAD):
@@ -378,7 +402,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
                 found = [row[kind].get(name) for name in names]
                 cells = map(cell, found)
                 passes = f"{row['crop_passes'] / 1e6:.2f}"
-                told = (row["arm"], f"{row['images']:,}", str(row["seed"]), passes, kind, *cells)
+                run = (row["arm"], f"{row['images']:,}", str(row["seed"]), row["precision"])
+                told = (*run, passes, kind, *cells)
                 lines.append(f"| {' | '.join(told)} |")
     return "\n".join(lines)
 
@@ -438,7 +463,7 @@ def main() -> None:
             return
         asked = rows_of(options.round, held, options)
         done = set() if options.again else {key(row) for row in held}
-        missing = [row for row in asked if (row.arm, row.passes, row.images, row.seed) not in done]
+        missing = [row for row in asked if row.key not in done]
         if options.trained and len(asked) != 1:
             raise UserError(
                 f"--trained stands for one row, and {len(asked)} are asked for: name one of --arms "
@@ -450,6 +475,8 @@ def main() -> None:
             data = options.data if options.data == DIGITS else options.data.resolve()
             try:
                 found = measured(row, data, options.work.resolve(), options.trained)
+            except RunStopped:
+                raise
             except Exception as error:  # the other arms do not depend on this one
                 if len(missing) == 1:
                     raise

@@ -225,6 +225,7 @@ def test_public_names():
         *(
             "Entry",
             "StoredFile",
+            "compact",
             "entries",
             "evaluate",
             "extend",

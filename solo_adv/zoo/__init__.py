@@ -12,6 +12,7 @@ from solo_adv.support.lazy import lazy_names
 
 if TYPE_CHECKING:
     from solo_adv.catalogue.loading import load
+    from solo_adv.zoo.compacting import compact
     from solo_adv.zoo.export.hf import push_to_hub
     from solo_adv.zoo.publishing import extend, publish
     from solo_adv.zoo.remeasuring import evaluate
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Entry",
     "StoredFile",
+    "compact",
     "entries",
     "evaluate",
     "extend",
@@ -33,6 +35,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        "compact": "solo_adv.zoo.compacting",
         "evaluate": "solo_adv.zoo.remeasuring",
         "extend": "solo_adv.zoo.publishing",
         "load": "solo_adv.catalogue.loading",

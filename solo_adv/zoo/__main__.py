@@ -115,9 +115,9 @@ def _export(given: argparse.Namespace) -> None:
 
 
 def _compact(given: argparse.Namespace) -> None:
-    from solo_adv.zoo.compacting import compacted
+    from solo_adv.zoo.compacting import compact
 
-    print(compacted(given.run, given.directory, with_projector=not given.without_projector))
+    print(compact(given.run, given.directory, with_projector=not given.without_projector))
 
 
 def _publish(given: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ STORED = torch.bfloat16
 _ONLY_FOR_TRAINING = ("optimizer_states", "lr_schedulers", "callbacks")
 
 
-def compacted(run: str | Path, directory: str | Path, *, with_projector: bool = True) -> Path:
+def compact(run: str | Path, directory: str | Path, *, with_projector: bool = True) -> Path:
     """Copy the last checkpoint of a run, with weights that bfloat16 holds exactly.
 
     :func:`solo_adv.zoo.publishing.publish` stores such weights in half the bytes. They are rounded

@@ -14,7 +14,7 @@ from solo_adv import load_pretrained
 
 def row(arm, budget, robust, seed=1):
     return {
-        **{"arm": arm, "budget": budget, "images": 10_000, "seed": seed},
+        **{"arm": arm, "budget": budget, "images": 10_000, "seed": seed, "precision": "32-true"},
         **{"backbone": {"clean": 50.0, "4/255": 30.0, "8/255": robust}},
     }
 
@@ -32,6 +32,19 @@ ROWS = [
 def test_the_best_arms_are_the_most_robust_ones_and_cfamc():
     assert best(ROWS, 600, 2) == ["dynacl", "cfamc, step 4/255", "cfamc"]
     assert best(ROWS, 600, 4) == ["dynacl", "cfamc, step 4/255", "cfamc", "deacl"]
+
+
+def test_robust_heads_decide_if_all_arms_have_them(capsys):
+    def judged(held, both):
+        return {**held, "backbone, robust head": {"8/255, both losses": both}}
+
+    rows = [judged(held, both) for held, both in zip(ROWS, [5, 9, 12, 10, 20, 40, 1], strict=True)]
+    assert best(rows, 600, 2) == ["deacl", "cfamc, step 4/255", "cfamc"]
+    assert capsys.readouterr().err == ""
+    before = row("deacl", 600, 90.0)  # a row from before robust heads, of an arm that has one
+    assert best([before, *rows], 600, 2) == ["deacl", "cfamc, step 4/255", "cfamc"]
+    assert best([*rows, row("fare", 600, 30.0)], 600, 1) == ["fare", "cfamc"]
+    assert "because fare lack" in capsys.readouterr().err
 
 
 def test_rounds_have_the_budgets_that_are_promised():
@@ -113,7 +126,8 @@ def test_an_arm_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsy
         if row.arm == "acl":
             raise ValueError("broken")
         found = {"seconds": 1, "crop_passes": 600, "backbone": {"8/255": 9.0}}
-        return {"arm": row.arm, "budget": 600, "images": 1297, "seed": row.seed, **found}
+        run = {"images": 1297, "seed": row.seed, "precision": row.precision}
+        return {"arm": row.arm, "budget": 600, **run, **found}
 
     monkeypatch.setattr(methods, "measured", fake)
     monkeypatch.setattr(sys, "argv", arguments(tmp_path, "--arms", "acl", "cfamc", "deacl"))
@@ -131,9 +145,12 @@ def test_a_row_of_another_process_is_kept(tmp_path):
     first = {**row("cfamc", 600, 9.0), "seconds": 5}
     assert methods.added(first, file) == [first]
     assert methods.added({**row("acl", 600, 1.0), "seconds": 1}, file)[0] == first
+    other = {**row("cfamc", 600, 7.0), "seconds": 2, "precision": "bf16-mixed"}
+    assert len(methods.added(other, file)) == 3  # another run
     again = methods.added({**row("cfamc", 600, 8.0), "seconds": 0}, file)
     assert [(r["arm"], r["seconds"], r["backbone"]["8/255"]) for r in again] == [
         ("acl", 1, 1.0),
+        ("cfamc", 2, 7.0),
         ("cfamc", 5, 8.0),
     ]
     assert methods.stored(file) == again
