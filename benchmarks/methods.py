@@ -201,7 +201,7 @@ def trained(row: Row, data: Path, work: Path) -> tuple[Path, int, str]:
             *(*(PROJECTOR if objective.projector else ()), *SHARED, *stage.overrides),
             f"precision={row.precision}",
             f"checkpoint.dir='{work / row.directory(stages[: number + 1])}'",
-            *row.settings,
+            *_usable(row.settings, stage),
         ]
         base = stage.method
         if stage.method in OWN_METHODS:
@@ -222,6 +222,15 @@ def trained(row: Row, data: Path, work: Path) -> tuple[Path, int, str]:
         precision = str(planned.precision)
     assert checkpoint is not None
     return checkpoint, passes, precision
+
+
+def _usable(settings: Sequence[str], stage: Stage) -> list[str]:
+    """The settings without CUDA graphs if epsilon rises, because a graph would keep its value."""
+    rises = any(override.startswith("adversary.ramp=") for override in stage.overrides)
+    left_out = [s for s in settings if rises and s.startswith("performance.graph=")]
+    if left_out:
+        say(f"{stage.method} with {' '.join(stage.overrides)} runs without {left_out[0]}.")
+    return [setting for setting in settings if setting not in left_out]
 
 
 def trained_before(row: Row, given: str) -> tuple[int, str]:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.record import RESULTS
-from solo_adv.support.errors import TRY_AGAIN
+from solo_adv.methods.tensor_rates import check_takes_tensors
+from solo_adv.support.errors import TRY_AGAIN, UserError
 
 SPARE_SECONDS = 15.0
 """Time reserved for a stopped command to write its checkpoint."""
@@ -48,6 +49,16 @@ class Item:
     resumes: bool = False
 
 
+def graph() -> str:
+    """The setting that makes a replay one CUDA graph, or none if this LARS cannot be in it."""
+    try:
+        check_takes_tensors("lars")
+    except UserError as error:
+        print(f"Trainings run without CUDA graphs: {error}", file=sys.stderr)
+        return "performance.graph=none"
+    return "performance.graph=replay"
+
+
 def items(
     data: str, work: Path, *, rehearsal: bool = False, settings: Sequence[str] = ()
 ) -> list[Item]:
@@ -60,6 +71,7 @@ def items(
             arguments in ``toy`` do the same.
         settings: Overrides of every training, such as ``performance.compile=default``.
     """
+    fast = tuple(settings) if rehearsal else (graph(), *settings)
     if rehearsal:
         where: tuple[str, ...] = ("--scale", "tiny", "max_epochs=1")
     else:
@@ -71,7 +83,7 @@ def items(
             module="solo_adv.reproduce",
             arguments=(
                 *(table, "--row", name, "--dataset", "cifar10"),
-                *("--directory", str(work / "reproduce"), *where, *settings),
+                *("--directory", str(work / "reproduce"), *where, *fast),
             ),
             resumes=True,
         )
@@ -92,7 +104,9 @@ def items(
             arguments=(
                 *("--data", "digits" if rehearsal else data, "--round", str(number)),
                 *("--work", str(work / "methods")),
-                *("--output", str((work if rehearsal else RESULTS) / "methods_cuda.json")),
+                *("--output", str((work if rehearsal else RESULTS) / "methods.json")),
+                *(() if rehearsal else ("--precision", "bf16-mixed")),
+                *(("--settings", *fast) if fast else ()),
             ),
             toy=("--budget", "3000", *toy),
             resumes=True,

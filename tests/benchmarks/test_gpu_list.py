@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu.__main__ import SPARE_SECONDS, Item, State, command, items, main, run
+from solo_adv import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,7 +112,23 @@ def test_evaluations_judge_the_run_that_was_trained(tmp_path):
 def test_settings_reach_every_training(tmp_path):
     for item in items("DATA", tmp_path, settings=["performance.compile=default"]):
         asked = "performance.compile=default" in item.arguments
-        assert asked == (item.module == "solo_adv.reproduce")
+        assert asked == (item.module in ("solo_adv.reproduce", "benchmarks.methods"))
+
+
+def test_trainings_use_graphs_where_lars_can_be_in_one(tmp_path, monkeypatch, capsys):
+    def graphs():
+        trained = [item for item in items("DATA", tmp_path) if item.resumes]
+        return {a for item in trained for a in item.arguments if a.startswith("performance.")}
+
+    assert graphs() == {"performance.graph=replay"}
+    assert capsys.readouterr().err == ""
+
+    def old(name):
+        raise UserError("install a newer timm")
+
+    monkeypatch.setattr("benchmarks.gpu.__main__.check_takes_tensors", old)
+    assert graphs() == {"performance.graph=none"}
+    assert "without CUDA graphs: install a newer timm" in capsys.readouterr().err
 
 
 def test_a_rehearsal_needs_no_data_and_is_small(tmp_path):

@@ -156,6 +156,15 @@ def test_a_row_of_another_process_is_kept(tmp_path):
     assert methods.stored(file) == again
 
 
+def test_a_rising_epsilon_is_trained_without_graph(capsys):
+    settings = ("performance.graph=replay", "checkpoint.minutes=1")
+    (rising,), (plain,) = ARMS["cfamc, epsilon rises over half"], ARMS["cfamc"]
+    assert methods._usable(settings, rising) == ["checkpoint.minutes=1"]
+    assert "adversary.ramp=0.5 runs without performance.graph=replay" in capsys.readouterr().err
+    assert methods._usable(settings, plain) == list(settings)
+    assert capsys.readouterr().err == ""
+
+
 def test_arms_share_what_they_begin_with():
     directories = {
         arm: [
