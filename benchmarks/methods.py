@@ -26,13 +26,14 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 
 import solo_adv
 from benchmarks.judging import BOTH, EPSILONS, TEST_IMAGES, cell, judged, judged_by_robust_head
@@ -53,9 +54,10 @@ from solo_adv.support.environment import hardware
 from solo_adv.support.errors import RunStopped, UserError
 from solo_adv.support.fingerprints import fingerprint
 from solo_adv.support.progress import say
+from solo_adv.support.settings import plain
 from solo_adv.training.config import parse_cfg
 from solo_adv.training.pretraining import pretrain
-from solo_adv.training.runs import find_finished
+from solo_adv.training.runs import comparable, differences, find_finished
 
 DIGITS = Path("digits")
 FEATURES = ("backbone", "hidden")
@@ -93,6 +95,11 @@ SHARED = (
     *("optimizer.batch_size=100", "knn_eval.enabled=false", "checkpoint.minutes=3"),
     *("++auto_resume.max_hours=1000000", "log_every_n_steps=50", "+limit_val_batches=0"),
 )
+COMPARED = (
+    *("backbone", "method_kwargs", "optimizer", "scheduler"),
+    *("crops", "adversary", "averaging"),
+)
+"""The sections of a config in which a run that is there already must agree with its row."""
 NEAR = 0.02
 """By what share the crop passes of a run may differ from its row's budget."""
 PRECISION = "32-true"
@@ -183,43 +190,66 @@ class Row:
         return f"{words}-{self.passes}-{self.images}-{self.seed}-{what[:8]}"
 
 
+def planned(
+    row: Row, number: int, data: Path, work: Path, teacher: str | None = None
+) -> tuple[DictConfig, str]:
+    """The config of a stage of a row, counted from 0, and its precision.
+
+    Args:
+        row: the row.
+        number: which of its arm's stages.
+        data: directory of CIFAR-10, or the digits.
+        work: directory of the runs.
+        teacher: the checkpoint of the stage before.
+    """
+    whole = IMAGES["digits" if data == DIGITS else "cifar10"][0]
+    images = min(row.images, whole)
+    stages = ARMS[row.arm]
+    stage = stages[number]
+    method: Any = solo_adv.methods.MIXINS[stage.method]
+    objective = method.objective_class
+    overrides = [
+        *(*_source(data), f"data.fraction={images / whole:g}", f"seed={row.seed}"),
+        *(*(PROJECTOR if objective.projector else ()), *SHARED, *stage.overrides),
+        f"precision={row.precision}",
+        f"checkpoint.dir='{work / row.directory(stages[: number + 1])}'",
+        *_usable(row.settings, stage),
+    ]
+    base = _base(stage.method)
+    if base != stage.method:
+        overrides = [f"method={stage.method}", *overrides]
+    cfg = composed(base, overrides)
+    if base != stage.method:  # its config has the keys of another adversary
+        cfg.adversary = RS_FGSM
+    if stage.taught:
+        cfg.teacher.checkpoint = teacher
+    parsed = parse_cfg(cfg.copy())
+    batch = parsed.optimizer.batch_size
+    batches = stage.share * row.passes / (passes_of_batch(parsed) * batch)
+    cfg.max_epochs = math.ceil(batches / (images // batch))
+    cfg.limit_train_batches = round(batches / cfg.max_epochs)
+    return cfg, str(parsed.precision)
+
+
+def _base(method: str) -> str:
+    """The method whose config a method of the benchmark takes."""
+    return "supervised_freeadv" if method in OWN_METHODS else method
+
+
+def _source(data: Path) -> list[str]:
+    if data == DIGITS:
+        return ["data=digits"]
+    return ["data=cifar10", "data.format=parquet", f"data.train_path='{data}'", *NETWORK]
+
+
 def trained(row: Row, data: Path, work: Path) -> tuple[Path, int, str]:
     """Train the stages of a row; return the last checkpoint, all crop passes and the precision."""
     checkpoint, passes, precision = None, 0, ""
-    rehearsal = data == DIGITS
-    whole = IMAGES["digits" if rehearsal else "cifar10"][0]
-    images = min(row.images, whole)
-    source = ["data=digits"] if rehearsal else []
-    if not rehearsal:
-        source = ["data=cifar10", "data.format=parquet", f"data.train_path='{data}'", *NETWORK]
-    stages = ARMS[row.arm]
-    for number, stage in enumerate(stages):
-        method: Any = solo_adv.methods.MIXINS[stage.method]
-        objective = method.objective_class
-        overrides = [
-            *(*source, f"data.fraction={images / whole:g}", f"seed={row.seed}"),
-            *(*(PROJECTOR if objective.projector else ()), *SHARED, *stage.overrides),
-            f"precision={row.precision}",
-            f"checkpoint.dir='{work / row.directory(stages[: number + 1])}'",
-            *_usable(row.settings, stage),
-        ]
-        base = stage.method
-        if stage.method in OWN_METHODS:
-            base, overrides = "supervised_freeadv", [f"method={stage.method}", *overrides]
-        cfg = composed(base, overrides)
-        if base != stage.method:  # its config has the keys of another adversary
-            cfg.adversary = RS_FGSM
-        if stage.taught:
-            cfg.teacher.checkpoint = str(checkpoint)
-        planned = parse_cfg(cfg.copy())
-        batch = planned.optimizer.batch_size
-        batches = stage.share * row.passes / (passes_of_batch(planned) * batch)
-        cfg.max_epochs = math.ceil(batches / (images // batch))
-        cfg.limit_train_batches = round(batches / cfg.max_epochs)
+    for number in range(len(ARMS[row.arm])):
+        cfg, precision = planned(row, number, data, work, checkpoint and str(checkpoint))
         checkpoint = find_finished(parse_cfg(cfg.copy())) or pretrain(cfg)
         assert checkpoint is not None
         passes += read_checkpoint(checkpoint)["solo_adv"]["crop_passes"]
-        precision = str(planned.precision)
     assert checkpoint is not None
     return checkpoint, passes, precision
 
@@ -233,7 +263,7 @@ def _usable(settings: Sequence[str], stage: Stage) -> list[str]:
     return [setting for setting in settings if setting not in left_out]
 
 
-def trained_before(row: Row, given: str) -> tuple[int, str]:
+def trained_before(row: Row, given: str, data: Path) -> tuple[int, str]:
     """The crop passes and the precision of a run or model of the zoo that is to stand for a row.
 
     Raises:
@@ -241,6 +271,7 @@ def trained_before(row: Row, given: str) -> tuple[int, str]:
     """
     encoder = load_pretrained(given, features="backbone")
     config, passes = encoder.config, encoder.crop_passes or 0
+    last = len(ARMS[row.arm]) - 1
     whole = IMAGES[config["data"]["dataset"]][0]
     fraction = config["data"].get("fraction", -1)
     found = {
@@ -250,18 +281,38 @@ def trained_before(row: Row, given: str) -> tuple[int, str]:
         "budget": row.passes if abs(passes - row.passes) < NEAR * row.passes else passes,
     }
     wanted = {
-        "method": ARMS[row.arm][-1].method,
+        "method": ARMS[row.arm][last].method,
         "seed": row.seed,
         "images": row.images,
         "budget": row.passes,
     }
     if found != wanted:
         raise UserError(f"--trained {given} has {found}, and the row has {wanted}.")
-    say(
-        f"{given} agrees with the row in {', '.join(wanted)}. The options of the arm "
-        f"({' '.join(ARMS[row.arm][-1].overrides)}) are not compared: make sure that it has them."
-    )
+    teacher = (config.get("teacher") or {}).get("checkpoint")
+    asked = comparable(plain(parse_cfg(planned(row, last, data, Path(), teacher)[0])))
+    usual = composed(_base(config["method"]), _source(data))
+    usual.teacher.checkpoint = teacher
+    held = _filled(comparable(config), comparable(plain(parse_cfg(usual))))
+    both = [{key: side.get(key) for key in COMPARED} for side in (held, asked)]
+    if both[0] != both[1]:
+        raise UserError(
+            f"--trained {given} was trained with other options than the arm: "
+            f"{differences(both[0], both[1])}."
+        )
+    teaching = " Its teacher is not compared." if teacher else ""
+    say(f"{given} agrees with the row in {', '.join((*wanted, *COMPARED))}.{teaching}")
     return passes, str(config["precision"])
+
+
+def _filled(config: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """A config in which options that did not exist when it was written have their usual values."""
+    filled = dict(config)
+    for key, value in usual.items():
+        if key not in filled:
+            filled[key] = value
+        elif isinstance(value, Mapping) and isinstance(filled[key], Mapping):
+            filled[key] = _filled(filled[key], value)
+    return filled
 
 
 def measured(row: Row, data: Path, work: Path, given: str | None = None) -> dict[str, Any]:
@@ -271,7 +322,7 @@ def measured(row: Row, data: Path, work: Path, given: str | None = None) -> dict
         checkpoint, passes, precision = trained(row, data, work)
         source = str(checkpoint)
     else:
-        passes, precision = trained_before(row, given)
+        passes, precision = trained_before(row, given, data)
         source = given
     seconds = None if given else round(time.perf_counter() - begun)
     place = {} if data == DIGITS else {"train_path": str(data)}

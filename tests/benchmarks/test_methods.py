@@ -108,6 +108,10 @@ def test_a_model_that_is_there_stands_for_a_row(tmp_path, monkeypatch, capsys):
         (["--budget", "288000", "--images", "600"], "'images': 600"),
         (["--budget", "288000", "--arms", "acl"], "'method': 'acl'"),
         (["--arms", "acl", "cfamc"], "one row, and 2 are asked for"),
+        (
+            ["--budget", "288000", "--arms", "cfamc, step 4/255"],
+            "with other options than the arm: adversary.step_size was 0.01, is 4/255.",
+        ),
     ],
 )
 @pytest.mark.usefixtures("no_own_methods")
