@@ -213,19 +213,33 @@ def _by_budget(
     return found
 
 
-def measured(rows: Sequence[Mapping[str, Any]], side: Side, claim: Claim) -> Measured | None:
-    """The accuracy of a side, or None if it has not been run at a budget of the other side.
+def budgets(rows: Sequence[Mapping[str, Any]], claim: Claim) -> list[int]:
+    """The budgets at which a claim is looked at, the largest first.
 
-    It is of the largest budget at which all sides of the claim were run in its series, on CIFAR-10,
-    or at which this side was if the other one was run at none. The row that proportional budgets
-    are measured by has the same budget in both series. The standard error is that of the mean over
-    seeds if there are several, and at least that of the drawn images.
+    They are the largest one at which all sides of the claim were run in its series, on CIFAR-10,
+    and, if a smaller one has more seeds, the one that has most. If only one side was run, it is the
+    largest of that; if the sides have no budget in common, it is 0. The row that proportional
+    budgets are measured by has the same budget in both series.
     """
-    own = _by_budget(rows, side, claim)
-    others = [set(_by_budget(rows, other, claim)) for other in claim.sides]
-    common = set(own).intersection(*others)
-    budget = max(common or (() if all(others) else own), default=0)
-    counts = own.get(budget)
+    sides = [_by_budget(rows, side, claim) for side in claim.sides]
+    if not all(sides):
+        return [max((budget for side in sides for budget in side), default=0)]
+    common = sorted(set(sides[0]).intersection(*sides), reverse=True)
+    seeds = {budget: min(len(side[budget]) for side in sides) for budget in common}
+    most = max(common, key=lambda budget: seeds[budget], default=0)
+    largest = common[:1] or [0]
+    return largest if most == 0 or seeds[most] == seeds[common[0]] else [*largest, most]
+
+
+def measured(
+    rows: Sequence[Mapping[str, Any]], side: Side, claim: Claim, budget: int
+) -> Measured | None:
+    """The accuracy of a side at a budget, or None if it has not been run there.
+
+    The standard error is that of the mean over seeds if there are several, and at least that of the
+    drawn images.
+    """
+    counts = _by_budget(rows, side, claim).get(budget)
     if not counts:
         return None
     shares = [correct / total for correct, total in counts]
@@ -304,13 +318,14 @@ def claims_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "| claim | sides | measured | the paper prints | here | verdict |",
         "|---|---|---|---|---|---|",
     ]
-    for claim in CLAIMS:
-        found = [measured(rows, side, claim) for side in claim.sides]
+    for claim, budget in ((claim, b) for claim in CLAIMS for b in budgets(rows, claim)):
+        found = [measured(rows, side, claim, budget) for side in claim.sides]
         names = [_name(side) for side in claim.sides]
+        passes = f" of {budget / 1e6:g} M" if budget else ""
         cells = [
             claim.text,
             " against ".join(names if claim.second else [*names, f"at most {claim.limit:g}"]),
-            f"{claim.label}, {claim.series} budgets",
+            f"{claim.label}, {claim.series} budgets{passes}",
             printed_pair(claim),
             " against ".join(map(_words, found)),
             verdict(claim, found),

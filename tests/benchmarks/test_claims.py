@@ -6,7 +6,17 @@ import math
 import pytest
 
 from benchmarks import claims
-from benchmarks.claims import CLAIMS, NAME, Claim, Measured, Side, measured, printed_pair, verdict
+from benchmarks.claims import (
+    CLAIMS,
+    NAME,
+    Claim,
+    Measured,
+    Side,
+    budgets,
+    measured,
+    printed_pair,
+    verdict,
+)
 from benchmarks.record import RESULTS
 from solo_adv import UserError
 from solo_adv.methods import MIXINS
@@ -50,35 +60,53 @@ def test_claims_are_about_rows_and_evaluations_that_exist():
             assert side.evaluation in EVALUATIONS
 
 
+MILLION = 1_000_000
+
+
 def test_the_mean_and_its_error():
     rows = [row(correct=600, seed=1), row(correct=500, seed=2), row("simclr", 900)]
-    found = measured(rows, Side("cfamc_m3"), CLAIM)
+    found = measured(rows, Side("cfamc_m3"), CLAIM, MILLION)
     assert found.value == pytest.approx(55)
     assert found.error == pytest.approx(100 * 0.1 / 2)  # of two values 10 points apart
     assert found.seeds == 2
-    (one,) = [measured([row(correct=360)], Side("cfamc_m3"), CLAIM)]
+    one = measured([row(correct=360)], Side("cfamc_m3"), CLAIM, MILLION)
     assert one.error == pytest.approx(100 * math.sqrt(0.36 * 0.64 / 1000))
+    assert measured(rows, Side("cfamc_m3"), CLAIM, 500_000) is None
 
 
-def test_the_largest_budget_of_the_series_counts():
+def test_the_largest_budget_that_both_sides_have_counts():
     small = row(correct=100, budget=500_000)
     against = row("robust_emp_crop", 300, budget=500_000)
-    both = [small, row(), against]
-    assert measured(both, CLAIM.first, CLAIM).value == pytest.approx(
-        10
-    )  # the budget that both have
+    assert budgets([small, row(), against], CLAIM) == [500_000]
+    assert measured([small, row()], CLAIM.first, CLAIM, 500_000).value == pytest.approx(10)
+    assert budgets([small, row()], CLAIM) == [MILLION]  # the other side was not run
+    assert budgets([], CLAIM) == [0]
     other = row("robust_emp_crop", 700, series="proportional")
-    assert measured([small, row()], Side("cfamc_m3"), CLAIM).value == pytest.approx(50)
-    assert measured([other], CLAIM.second, CLAIM) is None
+    assert measured([other], CLAIM.second, CLAIM, MILLION) is None
+    assert measured([row(preset="reference")], CLAIM.first, CLAIM, MILLION) is None
     proportional = Claim("a", Side("cfamc_m3"), CLAIM.second, "clean", "proportional")
-    assert measured([other], CLAIM.second, proportional).value == pytest.approx(70)
-    assert measured([row()], Side("cfamc_m3"), proportional).value == pytest.approx(50)
-    assert measured([row(preset="reference")], Side("cfamc_m3"), CLAIM) is None
+    assert measured([other], CLAIM.second, proportional, MILLION).value == pytest.approx(70)
+    # the row by which proportional budgets are measured has the same budget in both series
+    assert measured([row()], CLAIM.first, proportional, MILLION).value == pytest.approx(50)
+    assert budgets([row(), other], proportional) == [MILLION]
+
+
+def test_a_smaller_budget_with_more_seeds_counts_too():
+    def rows(budget, *seeds):
+        names = ("cfamc_m3", "robust_emp_crop")
+        return [row(name, budget=budget, seed=seed) for name in names for seed in seeds]
+
+    large, small, smallest = rows(MILLION, 5), rows(500_000, 5, 6, 7), rows(250_000, 5, 6)
+    assert budgets([*smallest, *large, *small], CLAIM) == [MILLION, 500_000]
+    assert budgets([*smallest, *rows(MILLION, 5, 6)], CLAIM) == [MILLION]
+    uneven = [*large, *small[:4]]  # the other side has one seed there
+    assert budgets(uneven, CLAIM) == [MILLION]
 
 
 def test_runs_of_different_budgets_are_not_compared():
     rows = [row(), row("robust_emp_crop", 300, budget=250_000)]
-    found = [measured(rows, side, CLAIM) for side in CLAIM.sides]
+    assert budgets(rows, CLAIM) == [0]
+    found = [measured(rows, side, CLAIM, 0) for side in CLAIM.sides]
     assert found == [None, None]
     assert verdict(CLAIM, found) == "not run"
 
