@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from solo_adv.support import environment
+from solo_adv.support.files import write_whole
 
 RESULTS = Path(os.environ.get("BENCHMARK_RESULTS") or Path(__file__).parent / "results")
 """Directory of the result files; a rehearsal sets the variable."""
@@ -66,7 +67,7 @@ def store(name: str, result: dict[str, Any], path: Path | None = None) -> Path:
     }
     path = path or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=2) + "\n")
+    write_whole(path, json.dumps(record, indent=2) + "\n")
     return path
 
 
