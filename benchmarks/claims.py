@@ -318,7 +318,7 @@ def claims_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "| claim | sides | measured | the paper prints | here | verdict |",
         "|---|---|---|---|---|---|",
     ]
-    for claim, budget in ((claim, b) for claim in CLAIMS for b in budgets(rows, claim)):
+    for claim, budget in [(each, b) for each in CLAIMS for b in budgets(rows, each)]:
         found = [measured(rows, side, claim, budget) for side in claim.sides]
         names = [_name(side) for side in claim.sides]
         passes = f" of {budget / 1e6:g} M" if budget else ""
