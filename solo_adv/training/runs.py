@@ -196,6 +196,16 @@ def ends_run(checkpoint: Path, config: Mapping[str, Any]) -> bool:
     return is_finished(checkpoint, saved_config(checkpoint.parent) or config) and checkpoint == last
 
 
+def check_ends_run(checkpoint: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint with which its run was not finished.
+
+    Raises:
+        UserError: it is one.
+    """
+    if not ends_run(checkpoint, config):
+        raise UserError(f"{checkpoint} is not the end of its run: let the run finish first.")
+
+
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that the result depends on, as plain values of JSON."""
     kept = {k: v for k, v in config.items() if k not in _NOT_PART_OF_THE_RESULT}

@@ -9,7 +9,7 @@ from torch import Tensor
 from solo_adv.encoders.checkpoint import find_checkpoint, read_checkpoint
 from solo_adv.support.errors import UserError
 from solo_adv.support.files import given_path, write_checked, write_whole
-from solo_adv.training.runs import CONFIG_FILE, ends_run, saved_config
+from solo_adv.training.runs import CONFIG_FILE, check_ends_run, saved_config
 
 STORED = torch.bfloat16
 _ONLY_FOR_TRAINING = ("optimizer_states", "lr_schedulers", "callbacks")
@@ -33,13 +33,15 @@ def compact(run: str | Path, directory: str | Path, *, with_projector: bool = Tr
         The copy's checkpoint.
 
     Raises:
-        UserError: the run is unfinished, or the copy is there already.
+        UserError: there is no such run, it is unfinished or not of this package, or the copy is
+            there already.
     """
     checkpoint = find_checkpoint(run)
     content = read_checkpoint(checkpoint)
+    if "solo_adv" not in content:
+        raise UserError(f"{checkpoint} is no checkpoint of a run of solo-adv, so it has no config.")
     config = content["solo_adv"]["config"]
-    if not ends_run(checkpoint, config):
-        raise UserError(f"{checkpoint} is not the end of its run: let the run finish first.")
+    check_ends_run(checkpoint, config)
     copy = given_path(directory).joinpath(*checkpoint.resolve().parts[-3:])
     if copy.exists():
         raise UserError(f"{copy} exists already. Name another directory.")

@@ -19,7 +19,7 @@ from solo_adv.encoders.loading import encoder_from
 from solo_adv.support.errors import UserError, unknown
 from solo_adv.support.fingerprints import weights_fingerprint
 from solo_adv.support.progress import say
-from solo_adv.training.runs import comparable, ends_run
+from solo_adv.training.runs import check_ends_run, comparable
 from solo_adv.zoo.reports import (
     evaluations_of,
     features_of,
@@ -74,8 +74,7 @@ def publish(
         raise UserError(f"'{name}' is no name for a model: use lower-case words joined by '_'.")
     checkpoint = find_checkpoint(run)
     encoder = encoder_from(checkpoint)
-    if not ends_run(checkpoint, encoder.config):
-        raise UserError(f"{checkpoint} is not the end of its run: let the run finish first.")
+    check_ends_run(checkpoint, encoder.config)
     state = encoder.state_dict()
     found = judged(reports, weights_fingerprint(state), str(checkpoint), checkpoint.parent)
     zoo = Path(zoo)

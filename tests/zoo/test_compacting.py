@@ -66,6 +66,12 @@ def test_an_unfinished_run_is_refused(trained, tmp_path):
     assert not (tmp_path / "small").exists()
 
 
+def test_what_is_no_run_of_solo_adv_is_refused(tmp_path):
+    torch.save({"state_dict": {"backbone.weight": torch.ones(2, 2)}}, tmp_path / "x.ckpt")
+    with pytest.raises(UserError, match="no checkpoint of a run of solo-adv"):
+        compact(tmp_path / "x.ckpt", tmp_path / "small")
+
+
 def test_it_is_published_in_about_half_the_bytes_and_extended(trained, tmp_path, monkeypatch):
     copy = compact(trained.checkpoint, tmp_path / "small", with_projector=False)
     report = {}
