@@ -1,10 +1,15 @@
-"""Makes reports and measurements without measuring anything."""
+"""Makes reports and measurements without measuring anything, and lists the packaged reports."""
 
+import json
+
+from solo_adv.catalogue import places
 from solo_adv.evaluation import RobustSettings
 from solo_adv.report.measurement import Measurement
 from solo_adv.report.record import Report
 
 DEFAULTS = RobustSettings()
+PACKAGED = sorted((places.PACKAGED / "models").rglob("report_*.json"))
+FIRST_FORMAT = [file for file in PACKAGED if "format" not in json.loads(file.read_text())]
 
 
 def measurement(name, accuracy, level=None, total=1000, **more):

@@ -7,12 +7,11 @@ from itertools import pairwise
 import pytest
 from PIL import Image
 
-from solo_adv.catalogue import places
 from solo_adv.paper import MODELS
 from solo_adv.report import find_reports, merge, read_entry
 from solo_adv.report.__main__ import main
 from solo_adv.report.tables import columns
-from tests.report.reports import make_report, measurement
+from tests.report.reports import FIRST_FORMAT, make_report, measurement
 
 
 def config(row, **changes):
@@ -250,7 +249,7 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, cap
 
 
 def test_reports_of_the_first_format_are_merged(tmp_path):
-    file = next((places.PACKAGED / "models").rglob("report_robust_linear.json"))
+    file = FIRST_FORMAT[0]
     held = json.loads(file.read_text())
     (written, *_) = merge([str(file)], tmp_path, quiet=True)
     text = written.read_text()

@@ -6,14 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from solo_adv.catalogue import places
 from solo_adv.report.markdown import page
 from solo_adv.report.record import FORMAT, Report
 from solo_adv.support.errors import UserError
-from tests.report.reports import make_report
-
-PACKAGED = sorted((places.PACKAGED / "models").rglob("report_*.json"))
-FIRST_FORMAT = [file for file in PACKAGED if "format" not in json.loads(file.read_text())]
+from tests.report.reports import FIRST_FORMAT, PACKAGED, make_report
 
 
 def written(report, path, change=None):

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from solo_adv.adversaries import Ball
-from solo_adv.catalogue import places
 from solo_adv.report.corruptions import corruptions_measured
 from solo_adv.report.examples import Examples
 from solo_adv.report.html import pictures
@@ -18,9 +17,8 @@ from solo_adv.report.html.page import page
 from solo_adv.report.record import Report
 from tests.report.html.browser import in_browser  # noqa: F401  a fixture
 from tests.report.html.parsed import Page
-from tests.report.reports import make_report, measurement
+from tests.report.reports import PACKAGED, make_report, measurement
 
-PACKAGED = sorted((places.PACKAGED / "models").rglob("report_*.json"))
 NASTY = '</pre></script><script>alert(1)</script><img src=x onerror=alert(2)>"\' onload="alert(3)'
 COUNTS = {"gaussian_noise": [90, 80, 70, 60, 50], "fog": [95, 85, 75, 65, 55]}
 
