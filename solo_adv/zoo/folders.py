@@ -1,4 +1,4 @@
-"""Takes the folders of the machine that made a report out of it, before others read it."""
+"""Takes the folders of a machine out of a report or a config, before others read it."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,14 +7,14 @@ from typing import Any
 
 
 class Folders:
-    """The absolute paths in a report, and what is published in their place.
+    """The absolute paths in a report or a config, and what is published in their place.
 
     Of a path inside the directory of all runs, such as that of the checkpoint, the part below that
     directory stays, and of any other its last part.
 
     Args:
-        report: the plain values of a report. Its checkpoint lies in ``METHOD/VERSION/`` below the
-            directory of all runs.
+        report: the plain values of a report, or of a config and the ``checkpoint`` of its run. The
+            checkpoint lies in ``METHOD/VERSION/`` below the directory of all runs.
     """
 
     def __init__(self, report: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from solo_adv.support.errors import UserError, unknown
 from solo_adv.support.fingerprints import weights_fingerprint
 from solo_adv.support.progress import say
 from solo_adv.training.runs import check_ends_run, comparable
+from solo_adv.zoo.folders import Folders
 from solo_adv.zoo.reports import (
     evaluations_of,
     features_of,
@@ -83,7 +84,7 @@ def publish(
     content |= {head: weights_file(head, state) for head, state in heads_of(found, {}).items()}
     folder = f"models/{name}"
     files = {kind: described_file(folder, *c, part_bytes) for kind, c in content.items()}
-    config = _shared(encoder.config)
+    config = _shared(encoder.config, checkpoint)
     stems = stems_of(found, ())
     files_of = files_of_reports(found, stems)
     entry = Entry(
@@ -180,11 +181,12 @@ def _weights(content: bytes) -> dict[str, Tensor]:
     return {name: t.float() if t.is_floating_point() else t for name, t in load(content).items()}
 
 
-def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config without the settings of the machine that it ran on."""
+def _shared(config: Mapping[str, Any], checkpoint: Path) -> dict[str, Any]:
+    """The config without the settings and the folders of the machine that it ran on."""
     kept = comparable(config)
     kept["data"] = {k: v for k, v in kept["data"].items() if k not in _OF_THIS_MACHINE}
-    return kept
+    shared: dict[str, Any] = Folders({"checkpoint": str(checkpoint), "config": kept}).without(kept)
+    return shared
 
 
 def _today() -> str:

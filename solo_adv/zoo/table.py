@@ -34,6 +34,8 @@ def facts(entry: Entry) -> str:
     training = entry.training
     passes = training["crop_passes"]
     spent = "unknown" if passes is None else f"{passes:,} crop passes"
+    if teacher := (training["config"].get("teacher") or {}).get("checkpoint"):
+        spent += f" and those of its teacher `{teacher}`"
     minutes = "" if training["minutes"] is None else f", {training['minutes']:g} minutes"
     hardware = "" if training["hardware"] is None else f" on {training['hardware']}"
     megabytes = sum(file.size for file in entry.files.values()) / 1e6

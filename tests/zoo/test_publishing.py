@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from solo_adv import UserError, load_pretrained
 from solo_adv.catalogue import download
 from solo_adv.catalogue.index import parse, read_index
+from solo_adv.encoders.checkpoint import read_checkpoint
 from solo_adv.evaluation.evaluating import evaluate
 from solo_adv.report.measurement import under_attack
 from solo_adv.report.record import Report
@@ -290,6 +292,23 @@ def test_reports_are_published_without_the_folders_of_the_machine(attempt, train
     published = Report.read(folder / "report_linear.json")
     assert published.checkpoint == trained.checkpoint.relative_to(runs).as_posix()
     assert f"`{published.checkpoint}`" in (folder / "report_linear.md").read_text()
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_teacher_is_told_without_the_folders_of_the_machine(attempt, trained, tmp_path, inside):
+    runs = tmp_path / "runs"
+    copy = runs / "deacl" / "v1" / trained.checkpoint.name
+    copy.parent.mkdir(parents=True)
+    teacher = (runs if inside else Path("/elsewhere")) / "emp_ssl" / "v2" / "e.ckpt"
+    held = read_checkpoint(trained.checkpoint)
+    held["solo_adv"]["config"]["teacher"] = {"kind": "network", "checkpoint": str(teacher)}
+    torch.save(held, copy)
+    zoo = attempt(checkpoint=copy)
+    told = "emp_ssl/v2/e.ckpt" if inside else "e.ckpt"
+    entry = read_index(zoo / "index.json")[NAME]
+    assert entry.training["config"]["teacher"]["checkpoint"] == told
+    card = (zoo / "models" / NAME / "README.md").read_text()
+    assert f"crop passes and those of its teacher `{told}`" in card
 
 
 def test_large_files_are_split_and_load_all_the_same(attempt, trained, monkeypatch):
