@@ -11,7 +11,7 @@ from benchmarks.record import device
 from solo_adv.data import DataConfig, ImageSet, load_split
 from solo_adv.evaluation import select
 
-NAME = "cfamc_resnet18w16_cifar10_small"
+NAME = "cfamc_best_resnet18w16_cifar10"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from solo_adv.support.configs import composed
 
 quiet_libraries()
 folder = Path(mkdtemp())
-models = ["cfamc_resnet10w16_digits_m3", "cfamc_resnet18w16_cifar10_small"]
+models = ["cfamc_resnet10w16_digits_m3", "deacl_fast_resnet18w16_cifar10"]
 
 # %% [markdown]
 # `evaluate` is what `main_robust.py` calls. It trains a linear head on the frozen encoder and attacks both.

@@ -25,7 +25,7 @@ def homeless(monkeypatch):
 
 
 def test_packaged_models_need_no_home(homeless):
-    assert load_pretrained("cfamc_resnet18w16_cifar10_small").features_dim == 512
+    assert load_pretrained("deacl_fast_resnet18w16_cifar10").features_dim == 128
     assert str(cache()) == f"{tempfile.gettempdir()}/solo-adv-{os.getuid()}/zoo"
 
 

@@ -23,11 +23,12 @@ from tests.published import NAME
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(packaged())
-BASELINES = {
+AWAITING = {
     "cfamc_resnet18w16_cifar10": ("standard", "robust"),
+    "deacl_fast_resnet18w16_cifar10": ("standard", "robust"),
     "emp_ssl_resnet18w16_cifar10": ("standard",),
 }
-"""Models to compare with and to teach, and their heads, which AutoAttack has not judged yet."""
+"""Models and their heads, not all of which AutoAttack has judged yet."""
 
 
 def test_there_are_digits_and_cifar10():
@@ -55,7 +56,7 @@ def test_it_loads_without_net(name, monkeypatch):
     encoder = load_pretrained(name)
     pixels = torch.rand(2, 3, entry.image_size, entry.image_size)
     assert encoder(pixels).shape == (2, entry.feature_dims[entry.features])
-    for linear in BASELINES.get(name, ("standard", "robust")):
+    for linear in AWAITING.get(name, ("standard", "robust")):
         assert load_pretrained(name, head=HEAD_OF[linear])(pixels).shape == (2, entry.classes)
 
 
@@ -88,13 +89,15 @@ def attacks_on(name):
 RADII = ("4/255", "8/255", "16/255")
 
 
-@pytest.mark.parametrize("name", BASELINES)
-def test_pgd_at_three_radii_is_published_for_baselines(name):
-    pgd = {(linear, "PGD-20", radius) for linear in BASELINES[name] for radius in RADII}
-    assert attacks_on(name) == pgd
+@pytest.mark.parametrize("name", AWAITING)
+def test_pgd_at_three_radii_is_published_while_autoattack_is_awaited(name):
+    pgd = {(linear, "PGD-20", radius) for linear in AWAITING[name] for radius in RADII}
+    awaited = {(linear, "AutoAttack", "8/255") for linear in ("standard", "robust")}
+    found = attacks_on(name)
+    assert pgd <= found < pgd | awaited
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in BASELINES])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in AWAITING])
 def test_pgd_at_three_radii_and_autoattack_at_8_255_are_published_for_both_heads(name):
     found, radii, heads = attacks_on(name), RADII, ("standard", "robust")
     pgd = {(linear, "PGD-20", radius) for linear in heads for radius in radii}
