@@ -73,19 +73,26 @@ def _and_crops(config: Mapping[str, Any]) -> str:
 def training_words(config: Mapping[str, Any]) -> str:
     """Describe what distinguishes a training run, in a few words."""
     crops, adversary = config.get("crops") or {}, config.get("adversary") or {}
+    teacher = config.get("teacher") or {}
     scale = crops.get("scale") or [0, 1]
     words = []
     if (config.get("backbone") or {}).get("name", "resnet18") != "resnet18":
         words.append(config["backbone"]["name"])
     if "num_crops" in crops:
-        one, many = ("patch", "patches") if scale[0] == scale[1] else ("crop", "crops")
+        patches = scale[0] == scale[1] and not crops.get("pad")  # weak crops are of padded images
+        one, many = ("patch", "patches") if patches else ("crop", "crops")
         words.append(f"{crops['num_crops']} {one if crops['num_crops'] == 1 else many}")
     if "replays" in adversary:
         words.append(f"m={adversary['replays']}")
+    elif "stay_in_ball" in adversary:
+        name = "RS-FGSM" if adversary["stay_in_ball"] else "N-FGSM"
+        words.append(name if adversary["steps"] == 1 else f"{name}, {adversary['steps']} steps")
     elif "steps" in adversary:
         words.append(f"PGD-{adversary['steps']}")
     if adversary.get("norm", "linf") != "linf":
         words.append(NORMS[adversary["norm"]].name)
+    if teacher.get("checkpoint"):
+        words.append("bank" if teacher.get("kind") == "bank" else "teacher")
     if "max_epochs" in config:
         words.append(f"{config['max_epochs']} epochs")
     if (config.get("max_steps") or -1) > 0:
