@@ -437,15 +437,25 @@ def by_robust_head(row: dict[str, Any]) -> float | None:
 def rows_of(round_: int, rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[Row]:
     """The rows that a round measures."""
     first, second, third = (options.budget * share // 3 for share in (3, 6, 25))
+    usual, whole = 10_000, IMAGES["cifar10"][0]
+    passes, images, seeds = {
+        1: (first, usual, (1,)),
+        2: (second, usual, (1, 2)),
+        3: (third, whole, (1,)),
+    }[round_]
+    if options.arms:
+        arms = options.arms
+    elif round_ == 1:
+        arms = list(ARMS)
+    else:
+        before, count = {2: (first, 4), 3: (second, 2)}[round_]
+        arms = best(rows, before, count)
     row = partial(Row, precision=options.precision, settings=tuple(options.settings))
-    if round_ == 1:
-        arms = options.arms or list(ARMS)
-        return [row(arm, first, options.images, s) for arm in arms for s in options.seeds]
-    if round_ == 2:
-        arms = options.arms or best(rows, first, 4)
-        return [row(arm, second, options.images, s) for s in (1, 2) for arm in arms]
-    arms = options.arms or best(rows, second, 2)
-    return [row(arm, third, IMAGES["cifar10"][0], 1) for arm in arms]
+    return [
+        row(arm, passes, options.images or images, seed)
+        for seed in options.seeds or seeds
+        for arm in arms
+    ]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -486,8 +496,12 @@ def main() -> None:
         default=600_000,
         help="crop passes of round 1; round 2 has twice as many, round 3 25/3",
     )
-    parser.add_argument("--images", type=int, default=10_000, help="train images of round 1")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument(
+        "--images", type=int, help="train images; if left out 10,000, and all in round 3"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", help="if left out 1, and 1 and 2 in round 2"
+    )
     parser.add_argument(
         "--again", action="store_true", help="judge rows again that are there; runs are kept"
     )
@@ -527,7 +541,7 @@ def main() -> None:
         if options.trained and len(asked) != 1:
             raise UserError(
                 f"--trained stands for one row, and {len(asked)} are asked for: name one of --arms "
-                "and, in round 1, one of --seeds."
+                "and one of --seeds."
             )
         failed: list[str] = []
         for number, row in enumerate(missing, 1):

@@ -49,7 +49,7 @@ def test_robust_heads_decide_if_all_arms_have_them(capsys):
 
 def test_rounds_have_the_budgets_that_are_promised():
     options = argparse.Namespace(
-        budget=600_000, images=10_000, seeds=[1], arms=None, precision="32-true", settings=[]
+        budget=600_000, images=None, seeds=None, arms=None, precision="32-true", settings=[]
     )
     rows = [{**held, "budget": held["budget"] * 1000} for held in ROWS]
     assert [r.arm for r in rows_of(1, rows, options)] == list(ARMS)
@@ -61,6 +61,9 @@ def test_rounds_have_the_budgets_that_are_promised():
     assert [(r.arm, r.passes, r.images) for r in third] == [
         (arm, 5_000_000, 50_000) for arm in ("dynacl", "cfamc, step 4/255", "cfamc")
     ]
+    options.seeds, options.images = [3], 600
+    for number in (1, 2, 3):  # every round trains the seeds and images that are named
+        assert {(r.seed, r.images) for r in rows_of(number, doubled + rows, options)} == {(3, 600)}
 
 
 @pytest.fixture
