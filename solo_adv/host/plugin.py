@@ -14,6 +14,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict
 
+from solo_adv.support.cli import user_errors
 from solo_adv.support.errors import UserError
 
 
@@ -49,17 +50,32 @@ def solo_learn_is_running() -> bool:
     return any(name.startswith("solo.args.") for name in sys.modules)
 
 
-class ResolvedPrecision(Callback):
-    """Replaces ``precision=auto`` and ``optimizer.kwargs=null`` before solo-learn reads the config.
+def known_datasets() -> list[str] | None:
+    """The datasets that solo-learn's running script accepts; None if it does not list them."""
+    for module in ("solo.args.pretrain", "solo.args.linear"):
+        known = getattr(sys.modules.get(module), "_SUPPORTED_DATASETS", None)
+        if known is not None:
+            return list(known)
+    return None
 
-    Our methods replace it themselves. solo-learn's own methods and its ``main_linear.py`` hand it
-    to Lightning, which does not know ``auto``. The configs of this package name this class in
-    ``hydra.callbacks``. Hydra does not call it in a multirun, in which ``precision`` must be given.
+
+class PreparedConfig(Callback):
+    """Prepares a composed config for solo-learn, which reads it after this.
+
+    It ends the script with one line if solo-learn does not know the dataset, of which solo-learn
+    says only ``AssertionError``. It replaces ``precision=auto`` and ``optimizer.kwargs=null``: our
+    methods do so themselves, but solo-learn's own methods and its ``main_linear.py`` hand the
+    precision to Lightning, which does not know ``auto``.
+
+    The configs of this package name this class in ``hydra.callbacks``. Hydra does not call it in a
+    multirun, in which ``precision`` must be given.
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra with the composed config, which it then gives to the script."""
         if solo_learn_is_running():
+            with user_errors():  # Hydra makes a warning of any other error here
+                _check_dataset(config)
             from solo_adv.methods.performance import resolved_precision  # noqa: PLC0415
 
             config.precision = resolved_precision(config)
@@ -67,3 +83,13 @@ class ResolvedPrecision(Callback):
             if "optimizer" in config and config.optimizer.get("kwargs") is None:
                 with open_dict(config):
                     config.optimizer.kwargs = {}
+
+
+def _check_dataset(config: DictConfig) -> None:
+    dataset, known = config.data.get("dataset"), known_datasets()
+    if known is not None and dataset is not None and dataset not in known:
+        raise UserError(
+            f"solo-learn has no data.dataset={dataset}. Its scripts accept {', '.join(known)}; "
+            "data=custom takes folders of images. solo-adv's own command trains on further ones: "
+            "python -m solo_adv.commands.pretrain --config-name METHOD.yaml"
+        )

@@ -178,3 +178,30 @@ def test_registering_adds_all_methods_but_those_that_solo_learn_has(solo_methods
         *("emp_ssl", "fare", "robust_emp", "robust_simclr"),
         *("simclr_freeadv", "supervised_freeadv"),
     }
+
+
+KNOWS = """
+    import sys, types
+
+    sys.stderr = sys.stdout
+    module = sys.modules["solo.args.pretrain"] = types.ModuleType("solo.args.pretrain")
+    module._SUPPORTED_DATASETS = ["cifar10", "custom"]
+
+    from omegaconf import OmegaConf
+    from solo_adv.host.plugin import PreparedConfig
+
+    config = OmegaConf.create({"precision": "32-true", "data": {"dataset": sys.argv[1]}})
+    try:
+        PreparedConfig().on_run_start(config)
+    except SystemExit as stop:
+        print("status", stop.code)
+    else:
+        print("accepted")
+"""
+
+
+def test_a_dataset_that_solo_learn_does_not_know_ends_the_script_in_one_line(tmp_path):
+    assert run(tmp_path, KNOWS, "custom").strip() == "accepted"
+    message, status = run(tmp_path, KNOWS, "digits").strip().splitlines()
+    assert "no data.dataset=digits. Its scripts accept cifar10, custom;" in message
+    assert status == "status 2"
