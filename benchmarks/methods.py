@@ -447,9 +447,10 @@ def rows_of(round_: int, rows: Sequence[dict[str, Any]], options: argparse.Names
         arms = options.arms
     elif round_ == 1:
         arms = list(ARMS)
+    elif round_ == 2:
+        arms = best(rows, first, 4)
     else:
-        before, count = {2: (first, 4), 3: (second, 2)}[round_]
-        arms = best(rows, before, count)
+        arms = best(rows, second, 2)
     row = partial(Row, precision=options.precision, settings=tuple(options.settings))
     return [
         row(arm, passes, options.images or images, seed)

@@ -14,7 +14,6 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict
 
-from solo_adv.support.cli import user_errors
 from solo_adv.support.errors import UserError
 
 
@@ -50,15 +49,6 @@ def solo_learn_is_running() -> bool:
     return any(name.startswith("solo.args.") for name in sys.modules)
 
 
-def known_datasets() -> list[str] | None:
-    """The datasets that solo-learn's running script accepts; None if it does not list them."""
-    for module in ("solo.args.pretrain", "solo.args.linear"):
-        known = getattr(sys.modules.get(module), "_SUPPORTED_DATASETS", None)
-        if known is not None:
-            return list(known)
-    return None
-
-
 class PreparedConfig(Callback):
     """Prepares a composed config for solo-learn, which reads it after this.
 
@@ -74,10 +64,11 @@ class PreparedConfig(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra with the composed config, which it then gives to the script."""
         if solo_learn_is_running():
+            from solo_adv.methods.performance import resolved_precision  # noqa: PLC0415
+            from solo_adv.support.cli import user_errors  # noqa: PLC0415
+
             with user_errors():  # Hydra makes a warning of any other error here
                 _check_dataset(config)
-            from solo_adv.methods.performance import resolved_precision  # noqa: PLC0415
-
             config.precision = resolved_precision(config)
             # solo/args/pretrain.py:163 writes into optimizer.kwargs, which must be a mapping.
             if "optimizer" in config and config.optimizer.get("kwargs") is None:
@@ -86,10 +77,19 @@ class PreparedConfig(Callback):
 
 
 def _check_dataset(config: DictConfig) -> None:
-    dataset, known = config.data.get("dataset"), known_datasets()
+    dataset, known = config.data.get("dataset"), _known_datasets()
     if known is not None and dataset is not None and dataset not in known:
         raise UserError(
             f"solo-learn has no data.dataset={dataset}. Its scripts accept {', '.join(known)}; "
             "data=custom takes folders of images. solo-adv's own command trains on further ones: "
             "python -m solo_adv.commands.pretrain --config-name METHOD.yaml"
         )
+
+
+def _known_datasets() -> list[str] | None:
+    """The datasets that solo-learn's running script accepts; None if it does not list them."""
+    for module in ("solo.args.pretrain", "solo.args.linear"):
+        known = getattr(sys.modules.get(module), "_SUPPORTED_DATASETS", None)
+        if known is not None:
+            return list(known)
+    return None
