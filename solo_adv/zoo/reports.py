@@ -1,11 +1,13 @@
 """The reports that a model of a zoo is published with: which may be, and what becomes of them."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torch import Tensor
 
 from solo_adv.catalogue.entry import HEAD_OF, Evaluation, StoredFile
@@ -190,5 +192,20 @@ def files_of_reports(found: Found, stems: Sequence[str]) -> dict[str, bytes]:
             text = folders.without(words.read_text(encoding="utf-8"))
             files[f"{stem}.md"] = text.replace("(report.png)", f"({stem}.png)").encode()
         if picture.exists():
-            files[f"{stem}.png"] = picture.read_bytes()
+            files[f"{stem}.png"] = in_few_colours(picture)
     return files
+
+
+def in_few_colours(picture: Path) -> bytes:
+    """A picture as PNG with a palette of 256 colours, about a third as large.
+
+    A zoo has a picture for each report, and they would take more space than the weights.
+    """
+    palette = (
+        Image.open(picture)
+        .convert("RGB")
+        .quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    )
+    buffer = io.BytesIO()
+    palette.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()

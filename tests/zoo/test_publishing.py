@@ -5,8 +5,10 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from solo_adv import UserError, load_pretrained
 from solo_adv.catalogue import download
@@ -281,6 +283,18 @@ def test_the_card_and_the_reports_lie_beside_the_weights(published):
     card = (folder / "README.md").read_text()
     assert "Threat model: white-box" in card
     assert "| linear |" in card
+
+
+def test_pictures_are_published_in_256_colours_that_are_near_the_original(published, trained):
+    for file in (published.directory / "models" / NAME).glob("*.png"):
+        picture = Image.open(file)
+        assert picture.mode == "P"
+        originals = [path for path in trained.reports.rglob("*.png") if path.is_file()]
+        pixels = [np.asarray(Image.open(path).convert("RGB"), float) for path in originals]
+        shown = np.asarray(picture.convert("RGB"), float)
+        nearest = min(np.abs(shown - p).mean() for p in pixels if p.shape == shown.shape)
+        assert nearest < 3  # of 255
+        assert file.stat().st_size < 0.5 * min(path.stat().st_size for path in originals)
 
 
 def test_reports_are_published_without_the_folders_of_the_machine(attempt, trained):
