@@ -27,7 +27,7 @@ ENTIRE_SET = ""
 
 def show(jobs: Sequence[Job], throughput: float | None) -> None:
     """Print the commands of the jobs and what they cost."""
-    from solo_adv.reproduce.run import finished
+    from solo_adv.reproduce.run import finished, remaining
 
     for job in jobs:
         checkpoint = finished(job)
@@ -56,6 +56,10 @@ def show(jobs: Sequence[Job], throughput: float | None) -> None:
         f"comes on top. Time at {told},\n"
         "other networks in proportion to their arithmetic (column network)."
     )
+    left = sum(remaining(job).seconds(rate) for job in jobs)
+    if left < whole:
+        rest = f"the rest takes {duration(left)}" if left else "nothing is left to do"
+        print(f"What is finished already is not repeated: {rest}.")
 
 
 def _rate(costs: Sequence["Cost"]) -> tuple[float, str]:

@@ -4,8 +4,10 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -21,6 +23,9 @@ from solo_adv.support.files import write_whole
 from solo_adv.support.progress import duration
 from solo_adv.training.config import parse_cfg
 from solo_adv.training.runs import find_finished
+
+if TYPE_CHECKING:
+    from solo_adv.cost import Cost
 
 LOCK = "lock"
 FINISHED = "finished.txt"
@@ -128,6 +133,18 @@ def _parsed(job: Job) -> DictConfig:
     return parse_cfg(job.config())
 
 
+def remaining(job: Job) -> "Cost":
+    """The part of a job's cost that is not done yet.
+
+    Of a run that was interrupted in pretraining, or in an evaluation, the whole counts.
+    """
+    checkpoint = finished(job)
+    if checkpoint is None:
+        return job.cost()
+    missing = tuple(each for each in job.evaluations if not judged(job, each, checkpoint))
+    return replace(replace(job, evaluations=missing).cost(), pretraining=0)
+
+
 def judged(job: Job, evaluation: Evaluation, checkpoint: Path) -> bool:
     """Whether an earlier run of this command ended well and the report is still there.
 
@@ -180,7 +197,8 @@ class _Progress:
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._names = [job.name for job in jobs]
-        self._work = {job.name: job.cost().seconds(1) for job in jobs if not _is_done(job)}
+        left = {job.name: _seconds_left(job) for job in jobs}
+        self._work = {name: seconds for name, seconds in left.items() if seconds > 0}
         self._console = Console(stderr=True)
         self._seconds = self._done = 0.0
         self._begun = 0.0
@@ -209,9 +227,9 @@ class _Progress:
         self.say(escape(text), style="dim")
 
 
-def _is_done(job: Job) -> bool:
+def _seconds_left(job: Job) -> float:
+    """At one crop pass of the yardstick network a second."""
     try:
-        checkpoint = finished(job)
+        return remaining(job).seconds(1)
     except UserError:  # running the job raises the same error
-        return False
-    return checkpoint is not None and all(judged(job, e, checkpoint) for e in job.evaluations)
+        return job.cost().seconds(1)

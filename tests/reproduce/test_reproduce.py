@@ -359,6 +359,12 @@ def test_a_trained_row_is_printed_with_its_checkpoint(monkeypatch, capsys, tmp_p
     assert "# cfamc_m5-digits (trained)" in captured.out
     assert "commands.pretrain" not in captured.out
     assert f"checkpoint='{done}'" in captured.out
+    (whole,) = plan(
+        Request(rows=["cfamc_m5"], datasets=["cifar10"], scale=Tiny(), extra=("seed=6",))
+    )
+    spent = whole.cost()
+    rest = duration(spent.evaluation * spent.relative)
+    assert f"What is finished already is not repeated: the rest takes {rest}." in captured.out
 
 
 def test_without_a_throughput_that_of_the_runs_own_network_is_measured(monkeypatch, capsys):

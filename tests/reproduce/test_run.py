@@ -15,7 +15,7 @@ import pytest
 from solo_adv.reproduce import run as running
 from solo_adv.reproduce.commands import judging, line, printed
 from solo_adv.reproduce.plan import Request, plan
-from solo_adv.reproduce.run import execute, finished
+from solo_adv.reproduce.run import execute, finished, remaining
 from solo_adv.reproduce.scales import Tiny
 from solo_adv.support.errors import RunStopped, UserError
 from tests.reproduce.jobs import job, leave_run
@@ -77,8 +77,12 @@ def test_nothing_is_repeated_but_what_is_new_is_done(tmp_path, stand_in):
     few = job("cfamc_m5", scale=Tiny(), directory=tmp_path)
     more = job("cfamc_m5", evaluations=("standard", "robust"), scale=Tiny(), directory=tmp_path)
     stand_in.trains(few)
+    assert remaining(few) == few.cost()
     (report,) = execute([few])
     assert steps(stand_in) == ["cfamc_m5-digits", "standard"]
+    assert remaining(few).seconds(1) == 0
+    assert remaining(more).pretraining == 0
+    assert remaining(more).evaluation == more.cost().evaluation - few.cost().evaluation > 0
     assert execute([few]) == [report]
     assert execute([more])[0] == report
     assert steps(stand_in)[2:] == ["robust"]
