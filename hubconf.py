@@ -25,7 +25,7 @@ def classifier(name: str, head: str = "robust_linear") -> nn.Module:
 
     Args:
         name: a name of the zoo or ``hf://OWNER/NAME``.
-        head: ``linear`` or ``robust_linear``.
+        head: ``linear``, ``robust_linear`` or another that the model has.
     """
     from solo_adv import load_pretrained  # noqa: PLC0415  torch.hub checks the dependencies first
 

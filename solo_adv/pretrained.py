@@ -51,8 +51,8 @@ def load_pretrained(
             or ``timm:NAME`` or ``timm:NAME@FILE``; see :func:`timm_encoder`.
         features: ``hidden``, ``backbone``, ``projector`` or ``auto``; see :class:`Encoder`.
         settings: what the checkpoint of another repository does not say.
-        head: for a model of the zoo, ``linear`` or ``robust_linear`` loads a classifier from pixels
-            (N, 3, H, W) in [0, 1] to logits (N, K) instead of the encoder.
+        head: for a model of the zoo, ``linear``, ``robust_linear`` or another that it has loads a
+            classifier from pixels (N, 3, H, W) in [0, 1] to logits (N, K) instead of the encoder.
 
     Raises:
         UserError: there is no such file or name, the file is no checkpoint or does not fit its

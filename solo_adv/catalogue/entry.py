@@ -9,6 +9,10 @@ from solo_adv.report.measurement import Measurement
 from solo_adv.report.older import evaluation_of_format_1
 from solo_adv.support.errors import UserError
 
+HEAD_OF = {"standard": "linear", "robust": "robust_linear"}
+"""The name of a usual head in the zoo, by the ``linear`` of its report. That of a head trained on
+attacks of another radius than the usual one has the radius after it, ``robust_linear_eps4``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
@@ -47,12 +51,14 @@ class Evaluation:
 
     Attributes:
         linear, protocol, features, finetune: as in the settings of the evaluation.
+        head: the name of the head in the zoo.
         threat_model: in words.
         test_images: how many the test set has; each measurement says how many it judged.
         test_data: fingerprint of the test set.
     """
 
     linear: str
+    head: str
     protocol: str
     features: str
     finetune: str
@@ -78,13 +84,20 @@ class Evaluation:
         except ValueError as error:
             raise UserError(str(error)) from error
         report = StoredFile.from_dict(held["report"])
-        return cls(**{**held, "measurements": measurements, "report": report})
+        head = held.get("head", HEAD_OF[held["linear"]])
+        return cls(**{**held, "head": head, "measurements": measurements, "report": report})
 
     def to_dict(self) -> dict[str, Any]:
-        """The evaluation for the index; a measurement keeps its counts and what identifies it."""
+        """The evaluation for the index, without the name of a usual head.
+
+        A measurement keeps its counts and what identifies it.
+        """
         kept = ("name", "correct", "total", "settings")
         measurements = [{name: getattr(m, name) for name in kept} for m in self.measurements]
-        return asdict(self) | {"measurements": measurements, "report": self.report.to_dict()}
+        held = asdict(self) | {"measurements": measurements, "report": self.report.to_dict()}
+        if self.head == HEAD_OF[self.linear]:
+            del held["head"]
+        return held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,12 +169,7 @@ class Entry:
     @property
     def heads(self) -> list[str]:
         """The heads that ``load_pretrained(name, head=...)`` takes."""
-        return [name for name in HEADS if name in self.files]
-
-
-HEADS = ("linear", "robust_linear")
-HEAD_OF = {"standard": "linear", "robust": "robust_linear"}
-"""The name of a head in the zoo, by the ``linear`` of its report."""
+        return sorted(name for name in self.files if name != "encoder")
 
 
 def described(config: Mapping[str, Any]) -> dict[str, Any]:

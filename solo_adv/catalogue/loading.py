@@ -3,7 +3,7 @@
 from typing import Any
 
 from solo_adv.catalogue.download import locate
-from solo_adv.catalogue.entry import HEADS, Entry
+from solo_adv.catalogue.entry import Entry
 from solo_adv.catalogue.index import entries, find, find_on_hub
 from solo_adv.catalogue.places import is_on_hub
 from solo_adv.encoders.classifier import Classifier
@@ -34,8 +34,7 @@ def load(
     entry = find_on_hub(name) if is_on_hub(name) else _find_or_explain(name)
     if head is None:
         return load_encoder(entry, features)
-    choice("head", head, HEADS)
-    if head not in entry.files:
+    if head not in entry.heads:
         has = " and ".join(entry.heads) or "none"
         raise UserError(f"{name} has no head '{head}'; it has {has}. Use head=None or another.")
     if features not in ("auto", entry.features):

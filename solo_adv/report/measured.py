@@ -28,6 +28,9 @@ def as_measured(report: Report) -> dict[str, str]:
     smaller = " (smaller on a small set)" if head.get("smaller_batches") else ""
     training = f"{head['optimizer']}, lr {head['lr']:g}, batch {head['batch_size']}{smaller}, "
     training += f"{head['epochs']} epochs and at least {head['min_updates']:,} updates"
+    if head.get("milestones"):
+        epochs = ", ".join(map(str, head["milestones"]))
+        training += f", lr divided by 10 after epoch {epochs}"
     if head["optimizer"] == "lbfgs":
         training = "logistic regression by L-BFGS, to convergence"
     radius = Ball(config["norm"], config["train_epsilon"]).text

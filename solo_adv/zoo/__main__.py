@@ -201,7 +201,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("name")
     command.add_argument("--to", required=True, choices=sorted(TARGETS))
     command.add_argument("--output", type=given_path, metavar="DIR", help="default: NAME-TARGET")
-    command.add_argument("--head", help="with --to onnx: linear or robust_linear")
+    command.add_argument(
+        "--head", help="with --to onnx: linear, robust_linear or another that the model has"
+    )
     command.add_argument("--push", metavar="USER/REPO", help="with --to hf: upload it as well")
 
     command = add(

@@ -27,6 +27,7 @@ from solo_adv.zoo.reports import (
     files_of_reports,
     heads_of,
     judged,
+    name_of_head,
     place_of,
     stems_of,
     takes_place,
@@ -81,11 +82,13 @@ def publish(
     zoo = Path(zoo)
     features = features_of(found)
     content = {"encoder": weights_file("encoder", state)}
-    content |= {head: weights_file(head, state) for head, state in heads_of(found, {}).items()}
+    heads = heads_of(found, {})
+    content |= {head: weights_file(head, state) for head, state in heads.items()}
     folder = f"models/{name}"
     files = {kind: described_file(folder, *c, part_bytes) for kind, c in content.items()}
     config = _shared(encoder.config, checkpoint)
-    stems = stems_of(found, ())
+    names = [name_of_head(report, heads) for _, report in found]
+    stems = stems_of(found, names, ())
     files_of = files_of_reports(found, stems)
     entry = Entry(
         **described(config),
@@ -103,7 +106,7 @@ def publish(
             "hardware": hardware,
             "minutes": minutes,
         },
-        evaluations=evaluations_of(found, stems, folder, files_of),
+        evaluations=sorted(evaluations_of(found, names, stems, folder, files_of), key=place_of),
         date=_today(),
     )
     entry.check()
@@ -152,15 +155,18 @@ def extend(
             raise UserError(
                 f"{path} is of {report.data['classes']} classes; {name} has {entry.classes}."
             )
-    new = {head: state for head, state in heads_of(found, held).items() if head not in held}
+    heads = heads_of(found, held)
+    names = [name_of_head(report, heads) for _, report in found]
+    new = {head: state for head, state in heads.items() if head not in held}
     content = {head: weights_file(head, state) for head, state in new.items()}
     folder = f"models/{name}"
     files = {kind: described_file(folder, *c, part_bytes) for kind, c in content.items()}
-    gone = [e for e in entry.evaluations if any(takes_place(r, e) for _, r in found)]
+    judged_now = [(report, head) for (_, report), head in zip(found, names, strict=True)]
+    gone = [e for e in entry.evaluations if any(takes_place(*now, e) for now in judged_now)]
     staying = [e for e in entry.evaluations if e not in gone]
-    stems = stems_of(found, [Path(e.report.path).stem for e in staying])
+    stems = stems_of(found, names, [Path(e.report.path).stem for e in staying])
     files_of = files_of_reports(found, stems)
-    evaluations = [*staying, *evaluations_of(found, stems, folder, files_of)]
+    evaluations = [*staying, *evaluations_of(found, names, stems, folder, files_of)]
     entry = replace(
         entry,
         files=entry.files | files,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from solo_adv.catalogue.download import locate
-from solo_adv.catalogue.entry import HEAD_OF, Entry, Evaluation
+from solo_adv.catalogue.entry import Entry, Evaluation
 from solo_adv.catalogue.loading import load_encoder
 from solo_adv.data.labelled import load_labelled
 from solo_adv.encoders.weights import read_head
@@ -74,7 +74,6 @@ def evaluate(
     if left_out and not quiet:
         say(f"Not repeated: {'; '.join(left_out)}.")
     for evaluation in repeated:
-        name = HEAD_OF[evaluation.linear]
         if test_set.fingerprint() != evaluation.test_data:
             raise UserError(
                 f"{test_set.name} is not the test set on which {entry.name} was evaluated "
@@ -96,10 +95,12 @@ def evaluate(
             pretrain_config=entry.training["config"],
             device=device,
             crop_passes=encoder.crop_passes,
-            head=read_head(locate(entry.files[name], entry.base_urls), encoder.features_dim),
+            head=read_head(
+                locate(entry.files[evaluation.head], entry.base_urls), encoder.features_dim
+            ),
             quiet=quiet,
         ).report
-        comparisons += _compared(name, published, measured)
+        comparisons += _compared(evaluation.head, published, measured)
     return comparisons
 
 
@@ -112,7 +113,7 @@ def _repeated(entry: Entry, autoattack: bool) -> tuple[list[Evaluation], list[st
     repeated: list[Evaluation] = []
     left_out: list[str] = []
     for one in sorted(entry.evaluations, key=lambda e: not autoattack and _has_autoattack(e)):
-        others = (by_label(other.measurements) for other in repeated if other.linear == one.linear)
+        others = (by_label(other.measurements) for other in repeated if other.head == one.head)
         own = {label for label, m in by_label(one.measurements).items() if m.name != AUTOATTACK}
         if one.finetune != "none":
             reason = "its fine-tuned network is not published"

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from solo_adv.adversaries import AUTO, Ball
 from solo_adv.catalogue.entry import HEAD_OF, Evaluation, StoredFile
 from solo_adv.encoders.weights import read_weights
 from solo_adv.report.measurement import AUTOATTACK, by_label
@@ -91,7 +92,7 @@ def heads_of(
         if report.config["protocol"] != "central" or report.config["finetune"] != "none":
             continue
         assert report.weights is not None
-        name, wanted = HEAD_OF[report.config["linear"]], report.weights["head"]
+        name, wanted = name_of_head(report, heads), report.weights["head"]
         if name in heads:
             if weights_fingerprint(heads[name]) != wanted:
                 raise UserError(
@@ -104,6 +105,25 @@ def heads_of(
             raise UserError(f"{path.with_name(HEAD_FILE)} is not the head that {path} is of.")
         heads[name] = state
     return heads
+
+
+def name_of_head(report: Report, heads: Mapping[str, Mapping[str, Tensor]]) -> str:
+    """The name of a report's head in the zoo.
+
+    Args:
+        report: the report.
+        heads: known heads by name. One of them has the name that it has here; a head that was given
+            to an evaluation does not tell how it was trained.
+    """
+    assert report.weights is not None
+    for name, state in heads.items():
+        if weights_fingerprint(state) == report.weights["head"]:
+            return name
+    config = report.config
+    trained, usual = (Ball(config["norm"], e) for e in (config["train_epsilon"], AUTO))
+    if config["linear"] == "standard" or trained == usual:
+        return HEAD_OF[config["linear"]]
+    return f"{HEAD_OF[config['linear']]}_eps{trained.text.removesuffix('/255')}"
 
 
 def features_of(found: Found) -> str:
@@ -119,20 +139,25 @@ def features_of(found: Found) -> str:
 
 
 def evaluations_of(
-    found: Found, stems: Sequence[str], folder: str, files_of: Mapping[str, bytes]
+    found: Found,
+    heads: Sequence[str],
+    stems: Sequence[str],
+    folder: str,
+    files_of: Mapping[str, bytes],
 ) -> list[Evaluation]:
-    """The entry's evaluations, of reports whose files have these stems and contents."""
+    """The entry's evaluations, of reports of these heads whose files have these stems."""
     names = [f"{stem}.json" for stem in stems]
     return [
-        _evaluation(report, described_file(folder, file, files_of[file]))
-        for (_, report), file in zip(found, names, strict=True)
+        _evaluation(report, head, described_file(folder, file, files_of[file]))
+        for (_, report), head, file in zip(found, heads, names, strict=True)
     ]
 
 
-def _evaluation(report: Report, file: StoredFile) -> Evaluation:
+def _evaluation(report: Report, head: str, file: StoredFile) -> Evaluation:
     judged = {name: report.config[name] for name in _OF_EVALUATION}
     return Evaluation(
         **judged,
+        head=head,
         threat_model=threat_model(report.config),
         test_images=report.data["test_images"],
         measurements=tuple(m.figure for m in report.measurements),
@@ -141,15 +166,23 @@ def _evaluation(report: Report, file: StoredFile) -> Evaluation:
     )
 
 
-def place_of(evaluation: Evaluation) -> tuple[bool, bool]:
-    """For sorting: the same order as that of reports."""
+def place_of(evaluation: Evaluation) -> tuple[bool, str]:
+    """For sorting: reports without AutoAttack first, and standard before robust heads."""
     attacked = any(measurement.name == AUTOATTACK for measurement in evaluation.measurements)
-    return _place_in_tables({"autoattack": attacked, "linear": evaluation.linear})
+    return attacked, evaluation.head
 
 
-def takes_place(report: Report, earlier: Evaluation) -> bool:
-    """Whether a report measures all that an earlier one did, alike and on no fewer images."""
-    if any(report.config[name] != getattr(earlier, name) for name in _OF_EVALUATION):
+def takes_place(report: Report, head: str, earlier: Evaluation) -> bool:
+    """Whether a report measures all that an earlier one did, alike and on no fewer images.
+
+    Args:
+        report: the report.
+        head: the name of its head.
+        earlier: what was measured before.
+    """
+    if head != earlier.head or any(
+        report.config[name] != getattr(earlier, name) for name in _OF_EVALUATION
+    ):
         return False
     if report.data["fingerprint_test"] != earlier.test_data:
         return False
@@ -160,16 +193,17 @@ def takes_place(report: Report, earlier: Evaluation) -> bool:
     )
 
 
-def stems_of(found: Found, taken: Sequence[str]) -> list[str]:
+def stems_of(found: Found, heads: Sequence[str], taken: Sequence[str]) -> list[str]:
     """A file name for each report, from what was evaluated; equal names are numbered.
 
     Args:
         found: the reports.
+        heads: the names of their heads.
         taken: names that other reports have.
     """
     stems: list[str] = []
-    for _, report in found:
-        stem = f"report_{HEAD_OF[report.config['linear']]}"
+    for (_, report), head in zip(found, heads, strict=True):
+        stem = f"report_{head}"
         stem += "_crops" if report.config["protocol"] == "crops" else ""
         stem += "_finetuned" if report.config["finetune"] != "none" else ""
         stem += "_autoattack" if report.config["autoattack"] else ""

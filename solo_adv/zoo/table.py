@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from solo_adv.catalogue.entry import HEAD_OF, Entry, Evaluation
+from solo_adv.catalogue.entry import Entry, Evaluation
 from solo_adv.report.measurement import Measurement, by_label
 
 PREFACE = """# Models
@@ -10,9 +10,10 @@ PREFACE = """# Models
 `python -m solo_adv.zoo list --markdown` generates this page, and a test compares them.
 `solo_adv.load_pretrained(name)` loads the encoder of a model; `head="linear"` or
 `head="robust_linear"` loads a classifier. The tables give the accuracy in percent of a linear head
-on the frozen encoder, trained on clean images (linear) or on attacked ones (robust_linear, r-LE).
-Attacks are white-box on encoder and head, L-infinity, in pixels. The number of test images is in
-brackets. The full reports are in `solo_adv/zoo/models/<name>/`.
+on the frozen encoder, trained on clean images (linear) or on attacked ones (robust_linear, r-LE, at
+epsilon 8/255; robust_linear_eps4 at 4/255). Attacks are white-box on encoder and head, L-infinity,
+in pixels. The number of test images is in brackets. The full reports are in
+`solo_adv/zoo/models/<name>/`.
 """
 
 
@@ -59,7 +60,7 @@ def results(entry: Entry) -> str:
 
 def head_name(evaluation: Evaluation) -> str:
     """The head's name, with a note if the evaluation averaged crops or fine-tuned."""
-    name = HEAD_OF[evaluation.linear]
+    name = evaluation.head
     if evaluation.protocol == "crops":
         name += ", mean of crops"
     return name + (", fine-tuned" if evaluation.finetune == "adversarial" else "")

@@ -271,6 +271,31 @@ def test_a_head_that_was_missing_is_added(attempt, trained, tmp_path):
     assert [e.linear for e in entry.evaluations] == ["standard", "robust"]
 
 
+def test_a_robust_head_of_another_radius_has_a_name_of_its_own(extended, tmp_path):
+    before = find(NAME)
+    entry, told = extended("train_epsilon=1/255", "head_weights=null", head="robust_linear")
+    assert told == ""
+    assert entry.heads == ["linear", "robust_linear", "robust_linear_eps1"]
+    assert entry.files["robust_linear"] == before.files["robust_linear"]
+    given = tmp_path / "zoo" / entry.files["robust_linear_eps1"].path
+    # A report of that head does not repeat how it was trained, and replaces only its own.
+    entry, told = extended("max_images=70", f"head_weights={given}", head="robust_linear")
+    assert told == f"Replaced: models/{NAME}/report_robust_linear_eps1.json\n"
+    assert [e.head for e in entry.evaluations] == entry.heads
+    assert [e.measurements[0].total for e in entry.evaluations] == [60, 60, 70]
+    index = json.loads((tmp_path / "zoo" / "index.json").read_text())
+    held = index["models"][0]["evaluations"]
+    assert [e.get("head") for e in held] == [None, None, "robust_linear_eps1"]
+
+    comparisons = remeasure(entry, quiet=True)
+    assert {comparison.head for comparison in comparisons} == set(entry.heads)
+    assert all(comparison.holds for comparison in comparisons)
+    mild, usual = (load_pretrained(NAME, head=head) for head in entry.heads[:0:-1])
+    assert not torch.equal(mild.head.weight, usual.head.weight)
+    with pytest.raises(UserError, match="it has linear and robust_linear and robust_linear_eps1"):
+        load_pretrained(NAME, head="robust_linear_eps2")
+
+
 def _linear(file):
     return json.loads(file.read_text())["config"]["linear"]
 
