@@ -96,8 +96,12 @@ def _claims() -> tuple[Claim, ...]:
         Claim(f"{geometry}: CF-AMC-SSL", cfamc, Side("cfamc_m3_patch"), usual),
         Claim(ours, cfamc, simclr, clean, "proportional"),
         Claim(ours, cfamc, simclr, usual, "proportional"),
+        Claim(ours, robust("cfamc_m3"), robust("robust_simclr_crop"), clean, "proportional"),
+        Claim(ours, robust("cfamc_m3"), robust("robust_simclr_crop"), usual, "proportional"),
         Claim(free, cfamc, emp, small, "proportional"),
         Claim(free, cfamc, emp, usual, "proportional"),
+        Claim(free, robust("cfamc_m3"), robust("robust_emp_crop"), small, "proportional"),
+        Claim(free, robust("cfamc_m3"), robust("robust_emp_crop"), usual, "proportional"),
         Claim("CF-AMC-SSL is ahead of SimCLR-FreeAdv", cfamc, Side("simclr_freeadv_m3"), usual),
         # At this radius standard heads are near 0.
         Claim("5 replays are ahead of 3 at 16/255", robust("cfamc_m5"), robust("cfamc_m3"), large),
