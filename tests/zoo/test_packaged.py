@@ -25,7 +25,6 @@ ROOT = Path(__file__).parents[2]
 NAMES = sorted(packaged())
 AWAITING = {
     "cfamc_resnet18w16_cifar10": {"standard": False, "robust": False},
-    "emp_ssl_resnet18w16_cifar10": {"standard": True, "robust": False},
 }
 """Models that are not judged whole yet: their heads, and whether AutoAttack has judged each."""
 
