@@ -12,7 +12,6 @@ import torch
 import solo_adv
 from solo_adv import UserError, load_pretrained
 from solo_adv.catalogue import download, places
-from solo_adv.catalogue.entry import HEAD_OF
 from solo_adv.catalogue.index import packaged
 from solo_adv.report.measurement import AUTOATTACK, TOP5, under_attack
 from solo_adv.report.record import Report
@@ -24,7 +23,12 @@ from tests.published import NAME
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(packaged())
 AWAITING = {
-    "cfamc_resnet18w16_cifar10": {"standard": False, "robust": False},
+    "cfamc_resnet18w16_cifar10": {"linear": False, "robust_linear": False},
+    "deacl_fast_resnet18w16_cifar10": {
+        "linear": True,
+        "robust_linear": True,
+        "robust_linear_eps4": False,
+    },
 }
 """Models that are not judged whole yet: their heads, and whether AutoAttack has judged each."""
 
@@ -54,8 +58,9 @@ def test_it_loads_without_net(name, monkeypatch):
     encoder = load_pretrained(name)
     pixels = torch.rand(2, 3, entry.image_size, entry.image_size)
     assert encoder(pixels).shape == (2, entry.feature_dims[entry.features])
-    for linear in AWAITING.get(name, ("standard", "robust")):
-        assert load_pretrained(name, head=HEAD_OF[linear])(pixels).shape == (2, entry.classes)
+    assert {"linear", "robust_linear"} <= set(entry.heads)
+    for head in entry.heads:
+        assert load_pretrained(name, head=head)(pixels).shape == (2, entry.classes)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,7 +69,7 @@ def test_reports_are_of_these_weights_without_alarm_and_with_these_figures(name)
     encoder = load_pretrained(name)
     for evaluation in entry.evaluations:
         report = Report.read(download.locate(evaluation.report))
-        head = load_pretrained(name, head=HEAD_OF[report.config["linear"]]).head
+        head = load_pretrained(name, head=evaluation.head).head
         assert report.alarms == []
         assert report.weights["encoder"] == weights_fingerprint(encoder.state_dict())
         assert report.weights["head"] == weights_fingerprint(head.state_dict())
@@ -78,7 +83,7 @@ def test_reports_are_of_these_weights_without_alarm_and_with_these_figures(name)
 
 def attacks_on(name):
     return {
-        (evaluation.linear, attack.name, attack.radius)
+        (evaluation.head, attack.name, attack.radius)
         for evaluation in find(name).evaluations
         for attack in under_attack(evaluation.measurements)
     }
@@ -89,17 +94,17 @@ RADII = ("4/255", "8/255", "16/255")
 
 @pytest.mark.parametrize("name", AWAITING)
 def test_pgd_at_three_radii_is_published_while_autoattack_is_awaited(name):
-    pgd = {(linear, "PGD-20", radius) for linear in AWAITING[name] for radius in RADII}
-    judged = {linear for linear, by_autoattack in AWAITING[name].items() if by_autoattack}
-    assert attacks_on(name) == pgd | {(linear, "AutoAttack", "8/255") for linear in judged}
+    pgd = {(head, "PGD-20", radius) for head in AWAITING[name] for radius in RADII}
+    judged = {head for head, by_autoattack in AWAITING[name].items() if by_autoattack}
+    assert attacks_on(name) == pgd | {(head, "AutoAttack", "8/255") for head in judged}
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in AWAITING])
-def test_pgd_at_three_radii_and_autoattack_at_8_255_are_published_for_both_heads(name):
-    found, radii, heads = attacks_on(name), RADII, ("standard", "robust")
-    pgd = {(linear, "PGD-20", radius) for linear in heads for radius in radii}
-    judged = radii if ("standard", "AutoAttack", "4/255") in found else ("8/255",)
-    assert found == pgd | {(linear, "AutoAttack", r) for linear in heads for r in judged}
+def test_pgd_at_three_radii_and_autoattack_at_8_255_are_published_for_all_heads(name):
+    found, heads = attacks_on(name), find(name).heads
+    pgd = {(head, "PGD-20", radius) for head in heads for radius in RADII}
+    judged = RADII if ("linear", "AutoAttack", "4/255") in found else ("8/255",)
+    assert found == pgd | {(head, "AutoAttack", r) for head in heads for r in judged}
 
 
 @pytest.mark.slow
