@@ -23,7 +23,6 @@ from tests.published import NAME
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(packaged())
 AWAITING = {
-    "cfamc_resnet18w16_cifar10": {"linear": False, "robust_linear": False},
     "deacl_fast_resnet18w16_cifar10": {
         "linear": True,
         "robust_linear": True,
