@@ -22,14 +22,6 @@ from tests.published import NAME
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(packaged())
-AWAITING = {
-    "deacl_fast_resnet18w16_cifar10": {
-        "linear": True,
-        "robust_linear": True,
-        "robust_linear_eps4": False,
-    },
-}
-"""Models that are not judged whole yet: their heads, and whether AutoAttack has judged each."""
 
 
 def test_there_are_digits_and_cifar10():
@@ -91,14 +83,7 @@ def attacks_on(name):
 RADII = ("4/255", "8/255", "16/255")
 
 
-@pytest.mark.parametrize("name", AWAITING)
-def test_pgd_at_three_radii_is_published_while_autoattack_is_awaited(name):
-    pgd = {(head, "PGD-20", radius) for head in AWAITING[name] for radius in RADII}
-    judged = {head for head, by_autoattack in AWAITING[name].items() if by_autoattack}
-    assert attacks_on(name) == pgd | {(head, "AutoAttack", "8/255") for head in judged}
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in AWAITING])
+@pytest.mark.parametrize("name", NAMES)
 def test_pgd_at_three_radii_and_autoattack_at_8_255_are_published_for_all_heads(name):
     found, heads = attacks_on(name), find(name).heads
     pgd = {(head, "PGD-20", radius) for head in heads for radius in RADII}
