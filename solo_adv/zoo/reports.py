@@ -88,7 +88,8 @@ def heads_of(
         UserError: a report is of another head than an earlier one, or its head cannot be read.
     """
     heads = dict(held)
-    for path, report in found:
+    # The report that trained a head comes first, because only it is sure to know the radius.
+    for path, report in sorted(found, key=lambda pair: _was_given(pair[1])):
         if report.config["protocol"] != "central" or report.config["finetune"] != "none":
             continue
         assert report.weights is not None
@@ -105,6 +106,10 @@ def heads_of(
             raise UserError(f"{path.with_name(HEAD_FILE)} is not the head that {path} is of.")
         heads[name] = state
     return heads
+
+
+def _was_given(report: Report) -> bool:
+    return bool(report.weights and report.weights["head_given"])
 
 
 def name_of_head(report: Report, heads: Mapping[str, Mapping[str, Tensor]]) -> str:

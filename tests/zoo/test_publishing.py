@@ -271,7 +271,9 @@ def test_a_head_that_was_missing_is_added(attempt, trained, tmp_path):
     assert [e.linear for e in entry.evaluations] == ["standard", "robust"]
 
 
-def test_a_robust_head_of_another_radius_has_a_name_of_its_own(extended, tmp_path):
+def test_a_robust_head_of_another_radius_has_a_name_of_its_own(
+    extended, attempt, trained, tmp_path
+):
     before = find(NAME)
     entry, told = extended("train_epsilon=1/255", "head_weights=null", head="robust_linear")
     assert told == ""
@@ -292,6 +294,11 @@ def test_a_robust_head_of_another_radius_has_a_name_of_its_own(extended, tmp_pat
     assert all(comparison.holds for comparison in comparisons)
     mild, usual = (load_pretrained(NAME, head=head) for head in entry.heads[:0:-1])
     assert not torch.equal(mild.head.weight, usual.head.weight)
+    with_trained = sorted(tmp_path.glob("more*"), reverse=True)
+    assert [len(list(d.rglob("*given-head*"))) for d in with_trained] == [1, 0]
+    again = attempt(reports=[*with_trained, trained.reports], name="again")
+    heads = [e.head for e in read_index(again / "index.json")["again"].evaluations]
+    assert heads == ["linear", "robust_linear", *2 * ["robust_linear_eps1"]]
     with pytest.raises(UserError, match="it has linear and robust_linear and robust_linear_eps1"):
         load_pretrained(NAME, head="robust_linear_eps2")
 
