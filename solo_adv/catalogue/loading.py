@@ -35,8 +35,11 @@ def load(
     if head is None:
         return load_encoder(entry, features)
     if head not in entry.heads:
-        has = " and ".join(entry.heads) or "none"
-        raise UserError(f"{name} has no head '{head}'; it has {has}. Use head=None or another.")
+        has = ", ".join(entry.heads) or "none"
+        raise UserError(
+            f"{name} has no head '{head}'; it has {has}. Use one that it has, or head=None for the "
+            "encoder alone."
+        )
     if features not in ("auto", entry.features):
         raise UserError(f"The heads of {name} take features={entry.features}, not {features}.")
     encoder = load_encoder(entry, entry.features)

@@ -299,7 +299,7 @@ def test_a_robust_head_of_another_radius_has_a_name_of_its_own(
     again = attempt(reports=[*with_trained, trained.reports], name="again")
     heads = [e.head for e in read_index(again / "index.json")["again"].evaluations]
     assert heads == ["linear", "robust_linear", *2 * ["robust_linear_eps1"]]
-    with pytest.raises(UserError, match="it has linear and robust_linear and robust_linear_eps1"):
+    with pytest.raises(UserError, match="it has linear, robust_linear, robust_linear_eps1"):
         load_pretrained(NAME, head="robust_linear_eps2")
 
 
